@@ -1,0 +1,448 @@
+//! Control messages between a peer and a rendezvous, and the channel that carries them: sealed under the registration's
+//! keys, protected against replay, repeated until acknowledged. Layout: docs/protocol.md, "Control".
+
+use std::collections::BTreeMap;
+use std::marker::PhantomData;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::candidate::{Candidate, CheckKey, IntroductionId};
+use crate::datagram::{CONTROL, Header};
+use crate::identity::PeerId;
+use crate::seal::{Direction, Freshness, RegistrationSecret, ReplayWindow, SealKey};
+
+/// The longest control datagram: with IPv6 and UDP headers it fits any path that QUIC fits (RFC 9000, section 14).
+pub const MAX_DATAGRAM: usize = 1200;
+
+/// An invitation carries at most this many candidates: two families with some interfaces each; more would be noise.
+pub const MAX_CANDIDATES: usize = 8;
+
+/// Messages on their way at once. A peer with hundreds of contacts starts them in waves; a rendezvous keeps at most this
+/// many for a peer that does not answer.
+pub const MAX_OUTSTANDING: usize = 32;
+
+/// First repetition: later than most round trips, soon enough that a lost invitation is not felt as an outage.
+const FIRST_TIMEOUT: Duration = Duration::from_millis(200);
+/// Repetitions grow by half up to this.
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(2);
+/// After ten sendings, some 11 s, the other side is not there.
+const MAX_SENDINGS: u8 = 10;
+/// Acknowledgements carried by one datagram.
+const MAX_ACKNOWLEDGEMENTS: usize = 32;
+
+/// What a peer tells its rendezvous. New messages are appended, never inserted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ToRendezvous {
+    /// Introduce me to this peer.
+    Invite {
+        /// Chosen by the inviter at random.
+        introduction: IntroductionId,
+        /// Who is asked for.
+        to: PeerId,
+        /// The inviter's own addresses; the observed one is added by the rendezvous.
+        candidates: Vec<Candidate>,
+    },
+    /// I take this invitation up, and have sent my opening packets.
+    Accept {
+        /// As in the invitation.
+        introduction: IntroductionId,
+        /// The inviter.
+        to: PeerId,
+        /// The invitee's own addresses.
+        candidates: Vec<Candidate>,
+    },
+    /// I have sent my opening packets for this introduction too.
+    Opened {
+        /// As in the invitation.
+        introduction: IntroductionId,
+        /// The invitee.
+        to: PeerId,
+    },
+    /// I am leaving.
+    Goodbye,
+}
+
+/// What a rendezvous tells a peer. New messages are appended, never inserted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ToPeer {
+    /// Somebody asks for you.
+    Invited {
+        /// Names this introduction to both sides.
+        introduction: IntroductionId,
+        /// Who asks, proved to the rendezvous by TLS.
+        from: PeerId,
+        /// The inviter's address as the rendezvous sees it.
+        observed: SocketAddr,
+        /// For the checks of this introduction.
+        key: CheckKey,
+        /// The inviter's own addresses.
+        candidates: Vec<Candidate>,
+    },
+    /// The invitee takes your invitation up.
+    Accepted {
+        /// As in the invitation.
+        introduction: IntroductionId,
+        /// The invitee.
+        from: PeerId,
+        /// The invitee's address as the rendezvous sees it.
+        observed: SocketAddr,
+        /// For the checks of this introduction.
+        key: CheckKey,
+        /// The invitee's own addresses.
+        candidates: Vec<Candidate>,
+    },
+    /// The inviter has sent its opening packets: full-TTL checks can harm no more.
+    Opened {
+        /// As in the invitation.
+        introduction: IntroductionId,
+        /// The inviter.
+        from: PeerId,
+    },
+    /// The peer asked for keeps no registration here.
+    Absent {
+        /// As in the invitation.
+        introduction: IntroductionId,
+    },
+    /// The invitation was not relayed: too many of them; try later.
+    Refused {
+        /// As in the invitation.
+        introduction: IntroductionId,
+    },
+    /// The rendezvous shuts down.
+    Closing,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Payload<M> {
+    acknowledges: Vec<u64>,
+    message: Option<M>,
+}
+
+struct Outstanding {
+    datagram: Vec<u8>,
+    sendings: u8,
+    timeout: Duration,
+    due: Instant,
+}
+
+/// One end of the channel: `Out` is what it says, `In` what it hears.
+pub struct Channel<Out, In> {
+    slot: u32,
+    seal: SealKey,
+    open: SealKey,
+    next_sequence: u64,
+    outstanding: BTreeMap<u64, Outstanding>,
+    window: ReplayWindow,
+    acknowledges: Vec<u64>,
+    lost: bool,
+    types: PhantomData<fn(Out) -> In>,
+}
+
+/// A peer's end.
+pub type PeerChannel = Channel<ToRendezvous, ToPeer>;
+/// A rendezvous' end.
+pub type RendezvousChannel = Channel<ToPeer, ToRendezvous>;
+
+/// The other side has not acknowledged what is on its way, and no more can be held for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{MAX_OUTSTANDING} control messages are not acknowledged yet")]
+pub struct ChannelFull;
+
+/// What came of a datagram.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Opened<M> {
+    /// It is authentic and new; it may have carried acknowledgements alone, or a message of a later version.
+    Fresh(Option<M>),
+    /// It was seen before; it is acknowledged again.
+    Repeated,
+    /// It is forged, damaged or too old.
+    Invalid,
+}
+
+impl PeerChannel {
+    /// The channel of a new registration.
+    #[must_use]
+    pub fn of_peer(secret: &RegistrationSecret, slot: u32) -> Self {
+        Self::new(secret, slot, Direction::ToRendezvous, Direction::ToPeer)
+    }
+}
+
+impl RendezvousChannel {
+    /// The channel of a new registration.
+    #[must_use]
+    pub fn of_rendezvous(secret: &RegistrationSecret, slot: u32) -> Self {
+        Self::new(secret, slot, Direction::ToPeer, Direction::ToRendezvous)
+    }
+}
+
+impl<Out: Serialize, In: DeserializeOwned> Channel<Out, In> {
+    fn new(secret: &RegistrationSecret, slot: u32, ours: Direction, theirs: Direction) -> Self {
+        Self {
+            slot,
+            seal: SealKey::new(secret, ours),
+            open: SealKey::new(secret, theirs),
+            next_sequence: 1,
+            outstanding: BTreeMap::new(),
+            window: ReplayWindow::default(),
+            acknowledges: Vec::new(),
+            lost: false,
+            types: PhantomData,
+        }
+    }
+
+    /// Takes a message for delivery.
+    ///
+    /// # Errors
+    /// [`ChannelFull`] when [`MAX_OUTSTANDING`] are on their way.
+    pub fn send(&mut self, message: Out, now: Instant) -> Result<(), ChannelFull> {
+        if self.outstanding.len() >= MAX_OUTSTANDING {
+            return Err(ChannelFull);
+        }
+        let sequence = self.next_sequence;
+        let datagram = self.sealed(Some(message));
+        let entry = Outstanding {
+            datagram,
+            sendings: 0,
+            timeout: FIRST_TIMEOUT,
+            due: now,
+        };
+        self.outstanding.insert(sequence, entry);
+        Ok(())
+    }
+
+    /// Takes a control datagram whose header names this slot.
+    pub fn handle(&mut self, header: Header, datagram: &[u8]) -> Opened<In> {
+        if header.slot != self.slot || datagram.len() > MAX_DATAGRAM {
+            return Opened::Invalid;
+        }
+        let freshness = self.window.check(header.number);
+        if freshness == Freshness::Stale {
+            return Opened::Invalid;
+        }
+        let Some(text) = self.open.open(datagram, header.number) else {
+            return Opened::Invalid;
+        };
+        if freshness == Freshness::Repeated {
+            self.acknowledge(header.number);
+            return Opened::Repeated;
+        }
+        self.window.mark(header.number);
+        // The acknowledgements come first, so that they count even when the message is of a later version.
+        let Ok((acknowledges, rest)) = postcard::take_from_bytes::<Vec<u64>>(&text) else {
+            return Opened::Fresh(None);
+        };
+        for sequence in acknowledges.iter().take(MAX_ACKNOWLEDGEMENTS) {
+            self.outstanding.remove(sequence);
+        }
+        match rest.split_first() {
+            Some((1, body)) => {
+                self.acknowledge(header.number);
+                Opened::Fresh(
+                    postcard::take_from_bytes(body)
+                        .ok()
+                        .filter(|(_, rest)| rest.is_empty())
+                        .map(|(m, _)| m),
+                )
+            }
+            _ => Opened::Fresh(None),
+        }
+    }
+
+    fn acknowledge(&mut self, sequence: u64) {
+        if self.acknowledges.len() < MAX_ACKNOWLEDGEMENTS && !self.acknowledges.contains(&sequence) {
+            self.acknowledges.push(sequence);
+        }
+    }
+
+    /// The next datagram to send, to wherever the registration is.
+    pub fn poll_transmit(&mut self, now: Instant) -> Option<Vec<u8>> {
+        let due = self
+            .outstanding
+            .values_mut()
+            .find(|entry| entry.due <= now && entry.sendings < MAX_SENDINGS);
+        if let Some(entry) = due {
+            entry.sendings += 1;
+            entry.due = now + entry.timeout;
+            entry.timeout = (entry.timeout * 3 / 2).min(LONGEST_TIMEOUT);
+            return Some(entry.datagram.clone());
+        }
+        (!self.acknowledges.is_empty()).then(|| self.sealed(None))
+    }
+
+    /// When `handle_timeout` wants to be called.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.outstanding.values().map(|entry| entry.due).min()
+    }
+
+    /// Gives up what has been sent often enough.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        let before = self.outstanding.len();
+        self.outstanding
+            .retain(|_, entry| entry.due > now || entry.sendings < MAX_SENDINGS);
+        self.lost |= self.outstanding.len() < before;
+    }
+
+    /// Whether a message was given up since this was last asked: the other side is not there any more.
+    pub fn take_lost(&mut self) -> bool {
+        std::mem::take(&mut self.lost)
+    }
+
+    /// Whether everything said has been acknowledged.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.outstanding.is_empty() && self.acknowledges.is_empty()
+    }
+
+    fn sealed(&mut self, message: Option<Out>) -> Vec<u8> {
+        let sequence = self.next_sequence;
+        self.next_sequence += 1;
+        let payload = Payload {
+            acknowledges: std::mem::take(&mut self.acknowledges),
+            message,
+        };
+        // Serialising these types into memory cannot fail; an empty text would be dropped by the other side.
+        let text = postcard::to_allocvec(&payload).unwrap_or_default();
+        let header = Header {
+            kind: CONTROL,
+            flags: 0,
+            port: 0,
+            slot: self.slot,
+            number: sequence,
+        };
+        self.seal.seal(header.to_bytes(), sequence, &text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Pair {
+        peer: PeerChannel,
+        rendezvous: RendezvousChannel,
+        now: Instant,
+    }
+
+    fn pair() -> Pair {
+        let secret = RegistrationSecret([5; 32]);
+        #[expect(clippy::disallowed_methods, reason = "a test needs some instant to begin with")]
+        let now = Instant::now();
+        Pair {
+            peer: PeerChannel::of_peer(&secret, 3),
+            rendezvous: RendezvousChannel::of_rendezvous(&secret, 3),
+            now,
+        }
+    }
+
+    fn invite(n: u8) -> ToRendezvous {
+        ToRendezvous::Invite {
+            introduction: IntroductionId([n; 12]),
+            to: PeerId::new([n; 32]),
+            candidates: Vec::new(),
+        }
+    }
+
+    fn handle(channel: &mut RendezvousChannel, datagram: &[u8]) -> Opened<ToRendezvous> {
+        channel.handle(Header::parse(datagram).unwrap(), datagram)
+    }
+
+    #[test]
+    fn a_message_is_repeated_until_acknowledged_and_delivered_once() {
+        let mut pair = pair();
+        pair.peer.send(invite(1), pair.now).unwrap();
+        let first = pair.peer.poll_transmit(pair.now).unwrap();
+        assert_eq!(pair.peer.poll_transmit(pair.now), None);
+        pair.now += FIRST_TIMEOUT;
+        assert_eq!(
+            pair.peer.poll_transmit(pair.now).as_ref(),
+            Some(&first),
+            "the very same bytes"
+        );
+        assert_eq!(handle(&mut pair.rendezvous, &first), Opened::Fresh(Some(invite(1))));
+        assert_eq!(handle(&mut pair.rendezvous, &first), Opened::Repeated);
+        let answer = pair.rendezvous.poll_transmit(pair.now).unwrap();
+        assert_eq!(pair.rendezvous.poll_transmit(pair.now), None);
+        assert_eq!(
+            pair.peer.handle(Header::parse(&answer).unwrap(), &answer),
+            Opened::Fresh(None)
+        );
+        assert!(pair.peer.is_idle());
+        assert_eq!(pair.peer.poll_timeout(), None);
+    }
+
+    #[test]
+    fn an_answer_carries_the_acknowledgement_with_it() {
+        let mut pair = pair();
+        pair.peer.send(invite(1), pair.now).unwrap();
+        let datagram = pair.peer.poll_transmit(pair.now).unwrap();
+        handle(&mut pair.rendezvous, &datagram);
+        pair.rendezvous
+            .send(
+                ToPeer::Absent {
+                    introduction: IntroductionId([1; 12]),
+                },
+                pair.now,
+            )
+            .unwrap();
+        let answer = pair.rendezvous.poll_transmit(pair.now).unwrap();
+        assert_eq!(pair.rendezvous.poll_transmit(pair.now), None, "one datagram for both");
+        let opened = pair.peer.handle(Header::parse(&answer).unwrap(), &answer);
+        assert_eq!(
+            opened,
+            Opened::Fresh(Some(ToPeer::Absent {
+                introduction: IntroductionId([1; 12])
+            }))
+        );
+        assert!(pair.peer.outstanding.is_empty());
+    }
+
+    #[test]
+    fn after_the_last_repetition_the_message_is_given_up_and_reported_lost() {
+        let mut pair = pair();
+        pair.peer.send(invite(1), pair.now).unwrap();
+        let mut sent = 0;
+        while let Some(due) = pair.peer.poll_timeout() {
+            pair.now = due;
+            pair.peer.handle_timeout(pair.now);
+            while pair.peer.poll_transmit(pair.now).is_some() {
+                sent += 1;
+            }
+        }
+        assert_eq!(sent, MAX_SENDINGS);
+        assert!(pair.peer.take_lost());
+        assert!(!pair.peer.take_lost());
+    }
+
+    #[test]
+    fn a_peer_that_does_not_answer_costs_a_bounded_number_of_messages() {
+        let mut pair = pair();
+        for _ in 0..MAX_OUTSTANDING {
+            pair.peer.send(invite(1), pair.now).unwrap();
+        }
+        assert_eq!(pair.peer.send(invite(1), pair.now), Err(ChannelFull));
+    }
+
+    #[test]
+    fn the_largest_message_fits_a_datagram() {
+        let mut pair = pair();
+        let address = "[2001:db8:1111:2222:3333:4444:5555:6666]:65535".parse().unwrap();
+        let candidate = Candidate {
+            address,
+            kind: crate::candidate::CandidateKind::Host,
+        };
+        let message = ToPeer::Invited {
+            introduction: IntroductionId([255; 12]),
+            from: PeerId::new([255; 32]),
+            observed: address,
+            key: CheckKey([255; 20]),
+            candidates: vec![candidate; MAX_CANDIDATES],
+        };
+        pair.rendezvous.acknowledges = vec![u64::MAX; MAX_ACKNOWLEDGEMENTS];
+        pair.rendezvous.send(message, pair.now).unwrap();
+        assert!(pair.rendezvous.poll_transmit(pair.now).unwrap().len() <= MAX_DATAGRAM);
+    }
+}

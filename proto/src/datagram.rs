@@ -1,0 +1,133 @@
+//! What a datagram is, told by its first byte (RFC 7983, RFC 9443), and the fixed header of Knothole's own.
+//!
+//! STUN, QUIC and Knothole's datagrams share one UDP port. Nothing else registered for demultiplexing uses 4–15.
+
+/// What the first byte of a datagram says that it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A STUN message (RFC 8489): 0–3.
+    Stun,
+    /// One of Knothole's own datagrams: 4–15.
+    Knothole,
+    /// QUIC (RFC 9000): 64–127 and 192–255; it requires that the QUIC bit is not greased.
+    Quic,
+    /// Nothing that is spoken here.
+    Unknown,
+}
+
+/// Tells by its first byte what a datagram is.
+#[must_use]
+pub const fn classify(first: u8) -> Kind {
+    match first {
+        0..=3 => Kind::Stun,
+        4..=15 => Kind::Knothole,
+        64..=127 | 192..=255 => Kind::Quic,
+        _ => Kind::Unknown,
+    }
+}
+
+/// First byte of a keepalive, peer to rendezvous.
+pub const KEEPALIVE: u8 = 4;
+/// First byte of the answer to a keepalive that asked: the observed address.
+pub const OBSERVED: u8 = 5;
+/// First byte of a challenge to a new source address.
+pub const CHALLENGE: u8 = 6;
+/// First byte of the answer to a challenge: the registration moves.
+pub const MOVE: u8 = 7;
+/// First byte of the error "no such slot", never longer than what it answers.
+pub const UNKNOWN_SLOT: u8 = 8;
+/// First byte of a sealed control message, either way.
+pub const CONTROL: u8 = 9;
+
+/// Every Knothole datagram begins with: kind (1), flags (1), port or zero (2), slot (4), counter or the like (8).
+pub const HEADER: usize = 16;
+/// The length of every authentication tag, of SipHash-2-4-128 and of ChaCha20-Poly1305 alike.
+pub const TAG: usize = 16;
+
+/// The fixed 16 bytes before everything else; integers are big-endian.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Header {
+    /// One of this module's constants.
+    pub kind: u8,
+    /// Meaning depends on the kind; unknown bits are zero when sent and ignored when received.
+    pub flags: u8,
+    /// A port where the kind has one, else zero.
+    pub port: u16,
+    /// The registration's slot at the rendezvous.
+    pub slot: u32,
+    /// A counter, sequence number, token or echo, as the kind says.
+    pub number: u64,
+}
+
+impl Header {
+    /// The header as it stands on the wire.
+    #[must_use]
+    pub fn to_bytes(self) -> [u8; HEADER] {
+        let mut bytes = [0; HEADER];
+        bytes[0] = self.kind;
+        bytes[1] = self.flags;
+        bytes[2..4].copy_from_slice(&self.port.to_be_bytes());
+        bytes[4..8].copy_from_slice(&self.slot.to_be_bytes());
+        bytes[8..16].copy_from_slice(&self.number.to_be_bytes());
+        bytes
+    }
+
+    /// Reads the header of a datagram; `None` if the datagram is shorter than a header or not Knothole's.
+    #[must_use]
+    pub fn parse(datagram: &[u8]) -> Option<Self> {
+        let bytes: &[u8; HEADER] = datagram.first_chunk()?;
+        let &[kind, flags, p0, p1, s0, s1, s2, s3, n0, n1, n2, n3, n4, n5, n6, n7] = bytes;
+        (classify(kind) == Kind::Knothole).then_some(Self {
+            kind,
+            flags,
+            port: u16::from_be_bytes([p0, p1]),
+            slot: u32::from_be_bytes([s0, s1, s2, s3]),
+            number: u64::from_be_bytes([n0, n1, n2, n3, n4, n5, n6, n7]),
+        })
+    }
+}
+
+/// A datagram on its way out of a machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transmit {
+    /// Where it goes.
+    pub to: std::net::SocketAddr,
+    /// The IP time to live (hop limit), where it is not the system's default.
+    pub ttl: Option<u8>,
+    /// Its bytes.
+    pub payload: Vec<u8>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_byte_tells_stun_knothole_and_quic_apart() {
+        for first in 0..=255 {
+            let expected = match first {
+                0..=3 => Kind::Stun,
+                4..=15 => Kind::Knothole,
+                64..=127 | 192..=255 => Kind::Quic,
+                _ => Kind::Unknown,
+            };
+            assert_eq!(classify(first), expected, "{first}");
+        }
+    }
+
+    #[test]
+    fn a_header_reads_back_and_a_short_or_foreign_one_is_none() {
+        let header = Header {
+            kind: KEEPALIVE,
+            flags: 1,
+            port: 0x0203,
+            slot: 0x0405_0607,
+            number: 0x0809_0a0b_0c0d_0e0f,
+        };
+        let bytes = header.to_bytes();
+        assert_eq!(bytes, [4, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]);
+        assert_eq!(Header::parse(&bytes), Some(header));
+        assert_eq!(Header::parse(&bytes[..15]), None);
+        assert_eq!(Header::parse(&[64; 40]), None);
+    }
+}

@@ -1,0 +1,248 @@
+//! The datagrams that keep a registration and its NAT mapping alive. Byte layouts: docs/protocol.md, "Keepalive".
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+use crate::datagram::{CHALLENGE, HEADER, Header, KEEPALIVE, MOVE, OBSERVED, TAG, UNKNOWN_SLOT};
+use crate::seal::TagKey;
+
+/// Flag of a keepalive: the peer asks for the observed address.
+const ASKS: u8 = 1;
+
+/// Bytes of a keepalive, and of a challenge: an answer to an unproven address is never longer than what it answers.
+pub const KEEPALIVE_LENGTH: usize = HEADER + TAG;
+const MOVE_LENGTH: usize = HEADER + 8 + TAG;
+const OBSERVED_LENGTH: usize = HEADER + 16 + TAG;
+
+/// The keepalive of a slot; counters begin at 1 and grow with each datagram.
+#[must_use]
+pub fn keepalive(key: &TagKey, slot: u32, counter: u64, asks: bool) -> Vec<u8> {
+    let header = Header {
+        kind: KEEPALIVE,
+        flags: if asks { ASKS } else { 0 },
+        port: 0,
+        slot,
+        number: counter,
+    };
+    tagged(key, header, &[])
+}
+
+/// The answer to a keepalive that asked, sent only to a proven address.
+#[must_use]
+pub fn observed(key: &TagKey, slot: u32, counter: u64, address: SocketAddr) -> Vec<u8> {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+        IpAddr::V6(ip) => ip,
+    };
+    let header = Header {
+        kind: OBSERVED,
+        flags: 0,
+        port: address.port(),
+        slot,
+        number: counter,
+    };
+    tagged(key, header, &ip.octets())
+}
+
+/// The challenge to a new source address.
+#[must_use]
+pub fn challenge(key: &TagKey, slot: u32, token: u64) -> Vec<u8> {
+    tagged(
+        key,
+        Header {
+            kind: CHALLENGE,
+            flags: 0,
+            port: 0,
+            slot,
+            number: token,
+        },
+        &[],
+    )
+}
+
+/// The answer to a challenge, sent from the new address.
+#[must_use]
+pub fn moved(key: &TagKey, slot: u32, counter: u64, token: u64) -> Vec<u8> {
+    tagged(
+        key,
+        Header {
+            kind: MOVE,
+            flags: 0,
+            port: 0,
+            slot,
+            number: counter,
+        },
+        &token.to_be_bytes(),
+    )
+}
+
+/// The error "no such slot", with the first half of the offending datagram's tag: only who saw that datagram can
+/// make its sender believe it.
+#[must_use]
+pub fn unknown_slot(slot: u32, offending: &[u8]) -> Option<Vec<u8>> {
+    let echo = echo(offending)?;
+    Some(
+        Header {
+            kind: UNKNOWN_SLOT,
+            flags: 0,
+            port: 0,
+            slot,
+            number: echo,
+        }
+        .to_bytes()
+        .to_vec(),
+    )
+}
+
+/// What an [`unknown_slot`] about this datagram echoes; `None` for what is too short to be answered.
+#[must_use]
+pub fn echo(datagram: &[u8]) -> Option<u64> {
+    let (rest, tag) = datagram.split_last_chunk::<TAG>()?;
+    (rest.len() >= HEADER).then(|| u64::from_be_bytes(std::array::from_fn(|i| tag[i])))
+}
+
+/// A datagram from a peer, its tag not yet verified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FromPeer {
+    /// A keepalive.
+    Keepalive {
+        /// Grows with each datagram.
+        counter: u64,
+        /// Whether the peer wants the observed address.
+        asks: bool,
+    },
+    /// The answer to a challenge.
+    Move {
+        /// Shares the keepalives' numbers.
+        counter: u64,
+        /// As in the challenge.
+        token: u64,
+    },
+}
+
+/// Reads a keepalive or a move; the caller then verifies the tag under the slot's key.
+#[must_use]
+pub fn parse_from_peer(header: Header, datagram: &[u8]) -> Option<FromPeer> {
+    match (header.kind, datagram.len()) {
+        (KEEPALIVE, KEEPALIVE_LENGTH) => Some(FromPeer::Keepalive {
+            counter: header.number,
+            asks: header.flags & ASKS != 0,
+        }),
+        (MOVE, MOVE_LENGTH) => {
+            let token = datagram.get(HEADER..)?.first_chunk()?;
+            Some(FromPeer::Move {
+                counter: header.number,
+                token: u64::from_be_bytes(*token),
+            })
+        }
+        _ => None,
+    }
+}
+
+/// A datagram from the rendezvous about keepalives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FromRendezvous {
+    /// The answer to the keepalive with this counter.
+    Observed {
+        /// Of the keepalive that asked.
+        counter: u64,
+        /// Our address as the rendezvous sees it.
+        address: SocketAddr,
+    },
+    /// Prove that you are where you seem to be.
+    Challenge {
+        /// To be returned in a move.
+        token: u64,
+    },
+    /// The rendezvous knows no such slot. The echo tells which datagram that was about; it is all that proves this.
+    UnknownSlot {
+        /// See [`echo`].
+        echo: u64,
+    },
+}
+
+/// Reads a datagram from the rendezvous and verifies its tag; `UnknownSlot` has none.
+#[must_use]
+pub fn parse_from_rendezvous(key: &TagKey, header: Header, datagram: &[u8]) -> Option<FromRendezvous> {
+    match (header.kind, datagram.len()) {
+        (OBSERVED, OBSERVED_LENGTH) if key.verifies(datagram) => {
+            let ip: &[u8; 16] = datagram.get(HEADER..)?.first_chunk()?;
+            let ip = Ipv6Addr::from(*ip).to_canonical();
+            Some(FromRendezvous::Observed {
+                counter: header.number,
+                address: SocketAddr::new(ip, header.port),
+            })
+        }
+        (CHALLENGE, KEEPALIVE_LENGTH) if key.verifies(datagram) => {
+            Some(FromRendezvous::Challenge { token: header.number })
+        }
+        (UNKNOWN_SLOT, HEADER) => Some(FromRendezvous::UnknownSlot { echo: header.number }),
+        _ => None,
+    }
+}
+
+fn tagged(key: &TagKey, header: Header, body: &[u8]) -> Vec<u8> {
+    let mut datagram = Vec::with_capacity(HEADER + body.len() + TAG);
+    datagram.extend_from_slice(&header.to_bytes());
+    datagram.extend_from_slice(body);
+    key.append(&mut datagram);
+    datagram
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seal::RegistrationSecret;
+
+    fn key() -> TagKey {
+        TagKey::new(&RegistrationSecret([1; 32]))
+    }
+
+    #[test]
+    fn keepalives_and_moves_read_back_and_other_lengths_are_none() {
+        let datagram = keepalive(&key(), 7, 42, true);
+        assert_eq!(datagram.len(), 32);
+        let header = Header::parse(&datagram).unwrap();
+        assert_eq!(header.slot, 7);
+        assert_eq!(
+            parse_from_peer(header, &datagram),
+            Some(FromPeer::Keepalive {
+                counter: 42,
+                asks: true
+            })
+        );
+        assert_eq!(parse_from_peer(header, &datagram[..31]), None);
+        let datagram = moved(&key(), 7, 43, 99);
+        let header = Header::parse(&datagram).unwrap();
+        assert_eq!(
+            parse_from_peer(header, &datagram),
+            Some(FromPeer::Move { counter: 43, token: 99 })
+        );
+    }
+
+    #[test]
+    fn the_observed_address_reads_back_for_both_families_and_only_when_untouched() {
+        for address in ["192.0.2.1:4711", "[2001:db8::1]:4711"] {
+            let address = address.parse().unwrap();
+            let mut datagram = observed(&key(), 7, 42, address);
+            let header = Header::parse(&datagram).unwrap();
+            let expected = FromRendezvous::Observed { counter: 42, address };
+            assert_eq!(parse_from_rendezvous(&key(), header, &datagram), Some(expected));
+            datagram[20] ^= 1;
+            assert_eq!(parse_from_rendezvous(&key(), header, &datagram), None);
+        }
+    }
+
+    #[test]
+    fn answers_to_unproven_addresses_are_never_longer_than_what_they_answer() {
+        let request = keepalive(&key(), 7, 1, true);
+        assert!(challenge(&key(), 7, 5).len() <= request.len());
+        let error = unknown_slot(7, &request).unwrap();
+        assert!(error.len() <= request.len());
+        let header = Header::parse(&error).unwrap();
+        let echoed = FromRendezvous::UnknownSlot {
+            echo: echo(&request).unwrap(),
+        };
+        assert_eq!(parse_from_rendezvous(&key(), header, &error), Some(echoed));
+        assert_eq!(unknown_slot(7, &request[..31]), None);
+    }
+}

@@ -1,0 +1,325 @@
+//! The agent: what comes in, and what it does to the set of remotes and to the choice among them.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use rand_chacha::ChaCha12Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+
+use super::introduction::Introductions;
+use super::remote::{Remote, SENDS, TRIGGERED_SENDS};
+use super::round::{Allowance, Transactions};
+use super::select::Selected;
+use super::{Config, Event, Path, Role, Transmit};
+use crate::candidate::{Candidate, CandidateKind, CheckKey, IntroductionId, is_reachable};
+use crate::stun::check::{self, Peek};
+use crate::stun::{TransactionId, canonical};
+
+/// Remotes remembered: two introductions' worth, the one in use and the one that replaces it.
+pub(super) const MAX_REMOTES: usize = 32;
+
+/// Answers that wait for the owner to send them. It drains after every batch, and a batch of received datagrams is 64.
+const MAX_TRANSMITS: usize = 64;
+
+/// Finds and keeps the direct path to one contact. The [module](super) is its specification.
+pub struct Agent {
+    pub(super) config: Config,
+    pub(super) rng: ChaCha12Rng,
+    pub(super) introductions: Introductions,
+    pub(super) remotes: Vec<Remote>,
+    pub(super) selected: Option<Selected>,
+    pub(super) transactions: Transactions,
+    /// No check to a new address before this.
+    pub(super) pace: Option<Instant>,
+    /// When to say that there is no path, unless there is one or a series still runs.
+    pub(super) verdict: Option<Instant>,
+    allowance: Allowance,
+    observed: Option<SocketAddr>,
+    pub(super) transmits: VecDeque<Transmit>,
+    pub(super) events: VecDeque<Event>,
+}
+
+impl Agent {
+    /// An agent that knows no introduction yet. The seed must be secret and used once: it makes the transaction ids.
+    #[must_use]
+    pub fn new(config: Config, seed: [u8; 32]) -> Self {
+        Self {
+            config,
+            rng: ChaCha12Rng::from_seed(seed),
+            introductions: Introductions::default(),
+            remotes: Vec::new(),
+            selected: None,
+            transactions: Transactions::default(),
+            pace: None,
+            verdict: None,
+            allowance: Allowance::default(),
+            observed: None,
+            transmits: VecDeque::new(),
+            events: VecDeque::new(),
+        }
+    }
+
+    /// Begins a round of checks. Of `remotes` the first [`MAX_CANDIDATES`](crate::candidate::MAX_CANDIDATES) that
+    /// [`is_reachable`] accepts are used. An introduction that is known already only adds candidates: control messages
+    /// may be repeated.
+    pub fn introduce(
+        &mut self,
+        introduction: IntroductionId,
+        key: CheckKey,
+        role: Role,
+        remotes: &[Candidate],
+        now: Instant,
+    ) {
+        let selected = self.selected.as_ref().and_then(|selected| self.remote(selected.remote));
+        let proven = selected.and_then(|remote| remote.proven);
+        if self.introductions.add(introduction, key, role, proven, now) {
+            self.contest(now);
+            self.await_verdict(now);
+        }
+        self.add_candidates(introduction, remotes, now);
+    }
+
+    /// Adds candidates that became known later to an introduction, within its bound. An unknown introduction is ignored.
+    pub fn add_candidates(&mut self, introduction: IntroductionId, remotes: &[Candidate], now: Instant) {
+        for candidate in remotes {
+            let candidate = Candidate {
+                address: canonical(candidate.address),
+                ..*candidate
+            };
+            let usable = is_reachable(candidate.address, self.config.allow_loopback);
+            if usable && self.introductions.name(&introduction, candidate.address) {
+                let remote = self.remember(candidate);
+                remote.candidate.kind = candidate.kind;
+                remote.begin(SENDS, now);
+            }
+        }
+        self.advance(now);
+    }
+
+    /// The rendezvous relayed that the other side has sent its openers: full TTL from now on.
+    pub fn handle_opened(&mut self, introduction: IntroductionId, now: Instant) {
+        self.introductions.open(&introduction);
+        self.advance(now);
+    }
+
+    /// A datagram that [`peek`](check::peek) took for a check under one of this contact's introductions. Returns whether
+    /// it was one; anything else gets silence.
+    pub fn handle_request(&mut self, from: SocketAddr, datagram: &[u8], now: Instant) -> bool {
+        let from = canonical(from);
+        let Peek::Request(introduction) = check::peek(datagram) else {
+            return false;
+        };
+        let Some(key) = self
+            .introductions
+            .find(&introduction)
+            .map(|introduction| introduction.key)
+        else {
+            return false;
+        };
+        let Some(id) = check::verify_request(datagram, &introduction, &key) else {
+            return false;
+        };
+        self.introductions.open(&introduction);
+        if self.admit(from, now) {
+            if self.transmits.len() < MAX_TRANSMITS {
+                let payload = check::response(id, from, &key);
+                self.transmits.push_back(Transmit {
+                    to: from,
+                    ttl: None,
+                    payload,
+                });
+            }
+            self.trigger(from, now);
+        }
+        self.advance(now);
+        true
+    }
+
+    /// A datagram that [`peek`](check::peek) took for a response to a transaction that this agent
+    /// [`expects`](Self::expects). Returns whether it was one, from the address that was asked (RFC 8445 section
+    /// 7.2.5.2.1).
+    pub fn handle_response(&mut self, from: SocketAddr, datagram: &[u8], now: Instant) -> bool {
+        let from = canonical(from);
+        let Peek::Response(id) = check::peek(datagram) else {
+            return false;
+        };
+        let Some(asked) = self.transactions.find(&id).filter(|asked| asked.remote == from) else {
+            return false;
+        };
+        let (introduction, sent) = (asked.introduction, asked.sent);
+        let Some(key) = self
+            .introductions
+            .find(&introduction)
+            .map(|introduction| introduction.key)
+        else {
+            return false;
+        };
+        let Some((_, observed)) = check::verify_response(datagram, &key) else {
+            return false;
+        };
+        self.transactions.forget(&id);
+        self.introductions.open(&introduction);
+        if self.observed.replace(observed) != Some(observed) {
+            self.events.push_back(Event::Observed { address: observed });
+        }
+        if let Some(remote) = self.remotes.iter_mut().find(|remote| remote.candidate.address == from) {
+            remote.series = None;
+            remote.answered = Some(now);
+            remote.heard = Some(now);
+            remote.proven = Some(introduction);
+            remote.measure(now.saturating_duration_since(sent));
+            if !std::mem::replace(&mut remote.admitted, true) {
+                self.events.push_back(Event::Heard { remote: from });
+            }
+            self.consider(from, now);
+        }
+        self.advance(now);
+        true
+    }
+
+    /// Whether a response to this transaction would be this agent's: by this the owner finds the contact.
+    #[must_use]
+    pub fn expects(&self, id: &TransactionId) -> bool {
+        self.transactions.find(id).is_some()
+    }
+
+    /// Whether a check under this introduction would be this agent's.
+    #[must_use]
+    pub fn knows(&self, introduction: &IntroductionId) -> bool {
+        self.introductions.find(introduction).is_some()
+    }
+
+    /// Whether the contact proved to be at this address, so that QUIC from there is the contact's.
+    #[must_use]
+    pub fn admits(&self, remote: SocketAddr) -> bool {
+        let remote = canonical(remote);
+        self.remotes
+            .iter()
+            .any(|known| known.admitted && known.candidate.address == remote)
+    }
+
+    /// The path to send on, if there is one.
+    #[must_use]
+    pub fn path(&self) -> Option<Path> {
+        let address = self.selected.as_ref()?.remote;
+        let remote = self.remote(address)?;
+        Some(Path {
+            remote: address,
+            kind: remote.candidate.kind,
+            rtt: remote.rtt.unwrap_or_default(),
+        })
+    }
+
+    /// Something authentic of the contact's came from this address (QUIC that decrypted, say). It counts as consent.
+    /// Cheap enough for every datagram: it compares at most 32 addresses and sets no timer.
+    pub fn handle_received(&mut self, remote: SocketAddr, now: Instant) {
+        let remote = canonical(remote);
+        if let Some(known) = self.remotes.iter_mut().find(|known| known.candidate.address == remote) {
+            known.heard = Some(now);
+        }
+    }
+
+    /// The owner sent on the selected path, and nothing came back for longer than it should: quick checks decide.
+    pub fn handle_silence(&mut self, now: Instant) {
+        let rtt = self.path().map_or(Duration::ZERO, |path| path.rtt);
+        if let Some(selected) = &mut self.selected {
+            selected.watch.doubt(rtt, now);
+        }
+        self.advance(now);
+    }
+
+    /// A deadline of [`Self::poll_timeout`] has come. Being called early or often does no harm.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.advance(now);
+    }
+
+    /// The next datagram to send.
+    pub fn poll_transmit(&mut self) -> Option<Transmit> {
+        self.transmits.pop_front()
+    }
+
+    /// The next event.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// Forgets introductions, remotes, the path and whatever waits to be sent or told: the contact is gone for good.
+    /// No event tells of it.
+    pub fn reset(&mut self) {
+        let mut seed = [0; 32];
+        self.rng.fill_bytes(&mut seed);
+        *self = Self::new(self.config, seed);
+    }
+
+    pub(super) fn remote(&self, address: SocketAddr) -> Option<&Remote> {
+        self.remotes.iter().find(|remote| remote.candidate.address == address)
+    }
+
+    /// Finds the remote at an address, or makes it in place of the least useful one: never the selected one, then one that
+    /// answered, then one that is being checked, then the one that was heard of last.
+    fn remember(&mut self, candidate: Candidate) -> &mut Remote {
+        let found = self
+            .remotes
+            .iter()
+            .position(|remote| remote.candidate.address == candidate.address);
+        let index = found.unwrap_or_else(|| {
+            if self.remotes.len() == MAX_REMOTES {
+                let selected = self.selected.as_ref().map(|selected| selected.remote);
+                let usefulness = |remote: &Remote| {
+                    let in_use = Some(remote.candidate.address) == selected;
+                    (in_use, remote.answered.is_some(), remote.series.is_some(), remote.heard)
+                };
+                let worst = (0..MAX_REMOTES)
+                    .min_by_key(|index| usefulness(&self.remotes[*index]))
+                    .unwrap_or_default();
+                let evicted = self.remotes.remove(worst);
+                if evicted.admitted {
+                    self.events.push_back(Event::Forgotten {
+                        remote: evicted.candidate.address,
+                    });
+                }
+            }
+            self.remotes.push(Remote::new(candidate));
+            self.remotes.len() - 1
+        });
+        &mut self.remotes[index]
+    }
+
+    /// Makes sure that the source of an authenticated check is known and the owner told; false if the contact has
+    /// shown too many new addresses, or one where nobody can be.
+    fn admit(&mut self, from: SocketAddr, now: Instant) -> bool {
+        if self.remote(from).is_none() {
+            if !is_reachable(from, self.config.allow_loopback) || !self.allowance.take(now) {
+                return false;
+            }
+            // An address that nobody named, while a path is in use: the other side may have moved there.
+            self.contest(now);
+            let remote = self.remember(Candidate {
+                address: from,
+                kind: CandidateKind::PeerReflexive,
+            });
+            remote.begin(TRIGGERED_SENDS, now);
+        }
+        if let Some(remote) = self.remotes.iter_mut().find(|remote| remote.candidate.address == from) {
+            remote.heard = Some(now);
+            if !std::mem::replace(&mut remote.admitted, true) {
+                self.events.push_back(Event::Heard { remote: from });
+            }
+        }
+        true
+    }
+
+    /// A check came from a known address: check it in turn, unless that is needless (RFC 8445 section 7.3.1.4).
+    fn trigger(&mut self, from: SocketAddr, now: Instant) {
+        let has_path = self.selected.is_some();
+        let Some(remote) = self.remotes.iter_mut().find(|remote| remote.candidate.address == from) else {
+            return;
+        };
+        if let Some(series) = &mut remote.series {
+            series.trigger(now);
+        } else if (remote.answered.is_none() || !has_path) && self.allowance.take(now) {
+            remote.begin(TRIGGERED_SENDS, now);
+        }
+    }
+}

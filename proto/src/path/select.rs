@@ -1,0 +1,174 @@
+//! The path in use: how a remote that answered gets to be it, and how it ceases to be.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use rand_chacha::rand_core::Rng;
+
+use super::Event;
+use super::agent::Agent;
+use super::remote::{Remote, SENDS, TRIGGERED_SENDS};
+use super::watch::{CONSENT_INTERVAL, Watch};
+use crate::candidate::is_private;
+
+/// A gain below this is noise: queues and schedulers move a round trip by some milliseconds.
+const LEAST_GAIN: Duration = Duration::from_millis(5);
+/// The gain must also be this part of the round trip (10 %): 5 ms of 200 are noise too.
+const GAIN_PART: u32 = 10;
+
+/// How long ago a remote may have answered to be tried again when the selected path is lost: mappings of a minute ago
+/// mostly live.
+const SPARE_AGE: Duration = Duration::from_secs(60);
+
+/// The path in use.
+pub(super) struct Selected {
+    pub(super) remote: SocketAddr,
+    pub(super) since: Instant,
+    /// Since when there is a hint that the other side is elsewhere: the path must answer a check made after this, or
+    /// the first newcomer that does takes its place.
+    pub(super) contested: Option<Instant>,
+    pub(super) watch: Watch,
+}
+
+impl Agent {
+    /// The other side may be elsewhere: the selected path has to prove itself against newcomers.
+    pub(super) fn contest(&mut self, now: Instant) {
+        let Some(selected) = &mut self.selected else { return };
+        selected.contested = Some(now);
+        let address = selected.remote;
+        if let Some(remote) = self
+            .remotes
+            .iter_mut()
+            .find(|remote| remote.candidate.address == address)
+        {
+            remote.begin(TRIGGERED_SENDS, now);
+        }
+    }
+
+    /// A remote has answered: is it the one to send to?
+    pub(super) fn consider(&mut self, address: SocketAddr, now: Instant) {
+        match &mut self.selected {
+            Some(selected) if selected.remote == address => return selected.watch.answered(),
+            Some(selected) => {
+                let (since, current) = (selected.contested, selected.remote);
+                let (Some(contender), Some(current)) = (self.remote(address), self.remote(current)) else {
+                    return;
+                };
+                let unproven = since.is_some_and(|since| current.answered.is_none_or(|answered| answered < since));
+                if !unproven && !replaces(Standing::new(contender), Standing::new(current)) {
+                    return;
+                }
+            }
+            None => {}
+        }
+        let watch = Watch::new(self.consent_interval(), now);
+        self.selected = Some(Selected {
+            remote: address,
+            since: now,
+            contested: None,
+            watch,
+        });
+        self.verdict = None;
+        self.events.extend(self.path().map(Event::Selected));
+    }
+
+    /// The selected path carries nothing: say so, and try what else there is, and the path itself in case that only
+    /// a link was down.
+    pub(super) fn lose(&mut self, now: Instant) {
+        let Some(selected) = self.selected.take() else { return };
+        self.events.push_back(Event::Lost {
+            remote: selected.remote,
+        });
+        for remote in &mut self.remotes {
+            let lost = remote.candidate.address == selected.remote;
+            if lost || remote.answered.is_some_and(|answered| now < answered + SPARE_AGE) {
+                remote.begin(SENDS, now);
+            }
+            if lost {
+                remote.answered = None;
+            }
+        }
+        self.await_verdict(now);
+    }
+
+    /// [`CONSENT_INTERVAL`] ± 20 % (RFC 7675 section 5.1).
+    pub(super) fn consent_interval(&mut self) -> Duration {
+        let interval = CONSENT_INTERVAL * 4 / 5;
+        interval + CONSENT_INTERVAL * (self.rng.next_u32() % 401) / 1000
+    }
+}
+
+/// What selection looks at.
+#[derive(Debug, Clone, Copy)]
+struct Standing {
+    /// On a private network: it costs nobody's uplink, and its NAT mapping cannot expire.
+    private: bool,
+    /// The smoothed round-trip time.
+    rtt: Duration,
+}
+
+impl Standing {
+    fn new(remote: &Remote) -> Self {
+        Self {
+            private: is_private(remote.candidate.address.ip()),
+            rtt: remote.rtt.unwrap_or_default(),
+        }
+    }
+
+    fn gain(&self) -> Duration {
+        LEAST_GAIN.max(self.rtt / GAIN_PART)
+    }
+}
+
+/// Whether `contender` should take the place of `current`. IPv4 and IPv6 are equal.
+///
+/// A private path may be slower by half the gain that would be needed to leave it, because a VPN's private address may lead
+/// around the world; the other half keeps the two from alternating.
+fn replaces(contender: Standing, current: Standing) -> bool {
+    let faster = contender.rtt + current.gain() <= current.rtt;
+    faster || contender.private && !current.private && contender.rtt <= current.rtt + current.gain() / 2
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn standing(private: bool, micros: u64) -> Standing {
+        Standing {
+            private,
+            rtt: Duration::from_micros(micros),
+        }
+    }
+
+    #[test]
+    fn a_private_path_is_preferred_unless_it_is_slower() {
+        assert!(replaces(standing(true, 900), standing(false, 800)));
+        assert!(replaces(standing(true, 21_000), standing(false, 20_000)));
+        assert!(!replaces(standing(true, 90_000), standing(false, 20_000)));
+        assert!(!replaces(standing(false, 800), standing(true, 900)));
+    }
+
+    #[test]
+    fn a_faster_path_needs_five_milliseconds_and_a_tenth() {
+        assert!(!replaces(standing(false, 16_000), standing(false, 20_000)));
+        assert!(replaces(standing(false, 15_000), standing(false, 20_000)));
+        assert!(!replaces(standing(false, 190_000), standing(false, 200_000)));
+        assert!(replaces(standing(false, 180_000), standing(false, 200_000)));
+    }
+
+    proptest! {
+        #[test]
+        fn no_two_paths_replace_each_other_in_turn(
+            a in (any::<bool>(), 0_u64..2_000_000),
+            b in (any::<bool>(), 0_u64..2_000_000),
+            noise in 0_u64..2_000,
+        ) {
+            let (first, second) = (standing(a.0, a.1), standing(b.0, b.1));
+            prop_assert!(!(replaces(first, second) && replaces(second, first)));
+            // The gap is wider than the noise of either measurement: 2.5 ms at least.
+            let noisy = standing(b.0, b.1 + noise);
+            prop_assert!(!(replaces(first, noisy) && replaces(second, first)));
+        }
+    }
+}

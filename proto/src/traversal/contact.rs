@@ -1,0 +1,188 @@
+//! One contact's invitation and path agent, and what they tell each other.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use super::RendezvousId;
+use crate::candidate::{Candidate, CheckKey, IntroductionId};
+use crate::identity::PeerId;
+use crate::invitation::{self, Invitation};
+use crate::path::{self, Agent, Config, Path, Role};
+
+/// Both sides' invitations within this are one meeting, in which the ids decide who dials.
+const GLARE: Duration = Duration::from_secs(10);
+
+/// What a contact wants done.
+pub(super) enum Step {
+    Invite(IntroductionId),
+    Admit(SocketAddr),
+    Revoke(SocketAddr),
+    Path {
+        remote: SocketAddr,
+        rtt: Duration,
+        dials: bool,
+    },
+    Lost,
+    Failed,
+}
+
+pub(super) struct Contact {
+    me: PeerId,
+    peer: PeerId,
+    via: Vec<RendezvousId>,
+    /// How many of `via` have answered in vain since the contact was last reached.
+    tried: usize,
+    invitation: Invitation,
+    pub(super) agent: Agent,
+    invited_us: Option<Instant>,
+    dials: bool,
+}
+
+impl Contact {
+    pub(super) fn new(
+        me: PeerId,
+        peer: PeerId,
+        via: Vec<RendezvousId>,
+        config: Config,
+        seeds: ([u8; 32], [u8; 32]),
+    ) -> Self {
+        Self {
+            me,
+            peer,
+            via,
+            tried: 0,
+            invitation: Invitation::new(seeds.0),
+            agent: Agent::new(config, seeds.1),
+            invited_us: None,
+            dials: false,
+        }
+    }
+
+    pub(super) const fn peer(&self) -> PeerId {
+        self.peer
+    }
+
+    pub(super) fn via(&self) -> &[RendezvousId] {
+        &self.via
+    }
+
+    pub(super) fn path(&self) -> Option<(SocketAddr, Duration)> {
+        self.agent.path().map(|path| (path.remote, path.rtt))
+    }
+
+    pub(super) fn connect(&mut self, now: Instant) {
+        if self.agent.path().is_none() {
+            self.invitation.invite(now);
+        }
+    }
+
+    pub(super) fn release(&mut self) {
+        self.invitation.cancel();
+        self.agent.reset();
+    }
+
+    /// A rendezvous of this contact knows us now: what waited for that need not wait longer.
+    pub(super) fn handle_registered(&mut self, now: Instant) {
+        if self.invitation.is_pausing() {
+            self.invitation.invite(now);
+        }
+    }
+
+    /// The rendezvous to ask next, of those where we are registered.
+    pub(super) fn next_via(&self, registered: impl Fn(&RendezvousId) -> bool) -> Option<RendezvousId> {
+        let usable: Vec<_> = self.via.iter().filter(|via| registered(via)).collect();
+        usable.get(self.tried % usable.len().max(1)).map(|via| **via)
+    }
+
+    pub(super) fn handle_invited(
+        &mut self,
+        introduction: IntroductionId,
+        key: CheckKey,
+        remotes: &[Candidate],
+        now: Instant,
+    ) -> bool {
+        let glare = self.invitation.is_under_way();
+        if !self.invitation.handle_invited(now) {
+            return false;
+        }
+        self.invited_us = Some(now);
+        self.dials = glare && self.me < self.peer;
+        self.agent.introduce(introduction, key, Role::Invitee, remotes, now);
+        true
+    }
+
+    pub(super) fn handle_accepted(
+        &mut self,
+        introduction: IntroductionId,
+        key: CheckKey,
+        remotes: &[Candidate],
+        now: Instant,
+    ) -> bool {
+        if !self.invitation.handle_accepted(introduction, now) {
+            return false;
+        }
+        let glare = self
+            .invited_us
+            .is_some_and(|at| now.saturating_duration_since(at) < GLARE);
+        self.dials = !glare || self.me < self.peer;
+        self.agent.introduce(introduction, key, Role::Inviter, remotes, now);
+        true
+    }
+
+    pub(super) fn handle_declined(&mut self, introduction: IntroductionId, now: Instant) -> bool {
+        let declined = self.invitation.handle_declined(introduction, now);
+        if declined {
+            self.tried += 1;
+            // The next rendezvous is asked without a pause, once round.
+            if self.via.len() > 1 && !self.tried.is_multiple_of(self.via.len()) {
+                self.invitation.invite(now);
+            }
+        }
+        declined
+    }
+
+    pub(super) fn poll_step(&mut self, now: Instant) -> Option<Step> {
+        while let Some(event) = self.agent.poll_event() {
+            return Some(match event {
+                path::Event::Observed { .. } => continue,
+                path::Event::Heard { remote } => Step::Admit(remote),
+                path::Event::Forgotten { remote } => Step::Revoke(remote),
+                path::Event::Selected(Path { remote, rtt, .. }) => {
+                    self.tried = 0;
+                    self.invitation.handle_reached();
+                    Step::Path {
+                        remote,
+                        rtt,
+                        dials: self.dials,
+                    }
+                }
+                path::Event::Lost { .. } => {
+                    self.invitation.invite(now);
+                    Step::Lost
+                }
+                path::Event::Failed => {
+                    self.invitation.handle_unreachable(now);
+                    Step::Failed
+                }
+            });
+        }
+        if self.invitation.poll_timeout().is_some_and(|due| due <= now) {
+            self.invitation.handle_timeout(now);
+        }
+        self.invitation
+            .poll_event()
+            .map(|invitation::Event::Invite(introduction)| Step::Invite(introduction))
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        [self.invitation.poll_timeout(), self.agent.poll_timeout()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        self.invitation.handle_timeout(now);
+        self.agent.handle_timeout(now);
+    }
+}

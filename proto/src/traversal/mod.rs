@@ -1,0 +1,504 @@
+//! From "I want to reach this contact" to an address where its datagrams are heard: registrations, invitations and path
+//! agents joined into one machine.
+//!
+//! A peer owns one [`Traversal`]. It holds a registration at each rendezvous, its own and its contacts', and for each
+//! contact an [`Invitation`](crate::invitation::Invitation) and a path [`Agent`](crate::path::Agent). What is not here:
+//! sockets, the QUIC sign-in and the QUIC connections, whose datagrams the owner sends to the paths found here.
+
+mod contact;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use rand_chacha::ChaCha12Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+
+use crate::candidate::{Candidate, CandidateKind, IntroductionId};
+use crate::control::{MAX_CANDIDATES, ToPeer, ToRendezvous};
+use crate::datagram::{Header, Kind, Transmit, classify};
+use crate::identity::PeerId;
+use crate::path::{self, Config};
+use crate::registration::{self, SignInAnswer, client};
+use crate::seal::RegistrationSecret;
+use crate::stun::check::{Peek, peek};
+use contact::{Contact, Step};
+
+/// The owner's name for a rendezvous.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RendezvousId(pub u32);
+
+/// The owner's name for a contact.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ContactId(pub u32);
+
+/// Why a contact is not reached; trying goes on by itself, more and more rarely.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unreachable {
+    /// None of the rendezvous through which it can be invited answers us.
+    NoRendezvous,
+    /// It keeps alive at none of its rendezvous.
+    Absent,
+    /// The rendezvous has too much to do for us.
+    Refused,
+    /// Both sides tried, and no check came through.
+    NoPath,
+}
+
+/// What the owner must do or know.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Sign in over QUIC, then call `handle_signed_in` or `handle_sign_in_failed`.
+    SignIn(RendezvousId),
+    /// Known to the rendezvous, which sees us at this address (also after it changed).
+    Registered {
+        /// Which one.
+        rendezvous: RendezvousId,
+        /// Our address as it sees it.
+        observed: SocketAddr,
+    },
+    /// Not known to the rendezvous any more; signing in follows by itself.
+    Unregistered(RendezvousId),
+    /// A stranger invites us. It has learnt nothing of us.
+    Request {
+        /// Who.
+        peer: PeerId,
+        /// The rendezvous that said so.
+        via: RendezvousId,
+    },
+    /// This address proved to be the contact's: QUIC from it is to be taken.
+    Admit {
+        /// Whose.
+        contact: ContactId,
+        /// Its address.
+        remote: SocketAddr,
+    },
+    /// This address was given up: QUIC from it is not to be taken any more.
+    Revoke {
+        /// Whose it was.
+        contact: ContactId,
+        /// The address.
+        remote: SocketAddr,
+    },
+    /// QUIC to the contact goes to this address from now on.
+    Path {
+        /// Whose.
+        contact: ContactId,
+        /// Its address.
+        remote: SocketAddr,
+        /// The round-trip time of the check.
+        rtt: Duration,
+        /// Whether it is ours to open the connection, if there is none: the inviter's, or in glare the smaller id's.
+        dials: bool,
+    },
+    /// The path carries nothing any more. An invitation is on its way already.
+    PathLost(ContactId),
+    /// It was not reached this time.
+    Unreachable {
+        /// Who.
+        contact: ContactId,
+        /// Why.
+        why: Unreachable,
+    },
+}
+
+/// A peer's registrations, invitations and paths.
+pub struct Traversal {
+    me: PeerId,
+    config: Config,
+    random: ChaCha12Rng,
+    hosts: Vec<SocketAddr>,
+    rendezvous: BTreeMap<RendezvousId, client::Client>,
+    contacts: BTreeMap<ContactId, Contact>,
+    ids: BTreeMap<PeerId, ContactId>,
+    events: VecDeque<Event>,
+}
+
+impl Traversal {
+    /// A peer that knows nobody yet.
+    #[must_use]
+    pub fn new(me: PeerId, config: Config, seed: [u8; 32]) -> Self {
+        Self {
+            me,
+            config,
+            random: ChaCha12Rng::from_seed(seed),
+            hosts: Vec::new(),
+            rendezvous: BTreeMap::new(),
+            contacts: BTreeMap::new(),
+            ids: BTreeMap::new(),
+            events: VecDeque::new(),
+        }
+    }
+
+    fn seed(&mut self) -> [u8; 32] {
+        let mut seed = [0; 32];
+        self.random.fill_bytes(&mut seed);
+        seed
+    }
+
+    /// Registers at a rendezvous, and stays registered.
+    pub fn add_rendezvous(&mut self, id: RendezvousId, now: Instant) {
+        let seed = self.seed();
+        self.rendezvous
+            .entry(id)
+            .or_insert_with(|| client::Client::new(seed, now));
+    }
+
+    /// Makes a contact known, so that its invitations are taken up. `via`: where it can be invited, the preferred first.
+    pub fn add_contact(&mut self, id: ContactId, peer: PeerId, via: Vec<RendezvousId>) {
+        let seeds = (self.seed(), self.seed());
+        self.contacts
+            .insert(id, Contact::new(self.me, peer, via, self.config, seeds));
+        self.ids.insert(peer, id);
+    }
+
+    /// Forgets a contact: its invitations are a stranger's again.
+    pub fn remove_contact(&mut self, id: ContactId) {
+        if let Some(contact) = self.contacts.remove(&id) {
+            self.ids.remove(&contact.peer());
+        }
+    }
+
+    /// Our addresses on our own networks, told to contacts in invitations.
+    pub fn set_hosts(&mut self, hosts: Vec<SocketAddr>) {
+        self.hosts = hosts;
+    }
+
+    /// The contact is wanted: invites it, unless it is reached or on the way.
+    pub fn connect(&mut self, id: ContactId, now: Instant) {
+        if let Some(contact) = self.contacts.get_mut(&id) {
+            contact.connect(now);
+        }
+    }
+
+    /// The contact is wanted no more: forgets its path and ends its invitations. Its own invitations are still taken up.
+    pub fn release(&mut self, id: ContactId) {
+        if let Some(contact) = self.contacts.get_mut(&id) {
+            contact.release();
+        }
+    }
+
+    /// The path of a contact, with its round-trip time.
+    #[must_use]
+    pub fn path(&self, id: ContactId) -> Option<(SocketAddr, Duration)> {
+        self.contacts.get(&id)?.path()
+    }
+
+    /// What the rendezvous sees of us, while registered there.
+    #[must_use]
+    pub fn observed(&self, id: RendezvousId) -> Option<SocketAddr> {
+        self.rendezvous.get(&id)?.observed()
+    }
+
+    /// The request for the sign-in that an [`Event::SignIn`] asks for.
+    #[must_use]
+    pub fn sign_in_request(&self, id: RendezvousId) -> Option<registration::SignInRequest> {
+        let interval = self.rendezvous.get(&id)?.interval().as_secs();
+        Some(registration::SignInRequest {
+            interval_s: u16::try_from(interval).unwrap_or(u16::MAX),
+        })
+    }
+
+    /// The sign-in succeeded.
+    pub fn handle_signed_in(
+        &mut self,
+        id: RendezvousId,
+        remote: SocketAddr,
+        answer: &SignInAnswer,
+        secret: &RegistrationSecret,
+        now: Instant,
+    ) {
+        if let Some(client) = self.rendezvous.get_mut(&id) {
+            client.handle_signed_in(remote, answer, secret, now);
+            self.drain(now);
+        }
+    }
+
+    /// The sign-in failed.
+    pub fn handle_sign_in_failed(&mut self, id: RendezvousId, now: Instant) {
+        if let Some(client) = self.rendezvous.get_mut(&id) {
+            client.handle_sign_in_failed(now);
+        }
+    }
+
+    /// A STUN or Knothole datagram came.
+    pub fn handle_datagram(&mut self, from: SocketAddr, datagram: &[u8], now: Instant) {
+        match datagram.first().map(|first| classify(*first)) {
+            Some(Kind::Stun) => self.handle_stun(from, datagram, now),
+            Some(Kind::Knothole) => {
+                let Some(header) = Header::parse(datagram) else { return };
+                for client in self
+                    .rendezvous
+                    .values_mut()
+                    .filter(|client| client.remote() == Some(from))
+                {
+                    client.handle_datagram(from, header, datagram, now);
+                }
+            }
+            _ => {}
+        }
+        self.drain(now);
+    }
+
+    fn handle_stun(&mut self, from: SocketAddr, datagram: &[u8], now: Instant) {
+        match peek(datagram) {
+            Peek::Request(introduction) => {
+                if let Some(contact) = self
+                    .contacts
+                    .values_mut()
+                    .find(|contact| contact.agent.knows(&introduction))
+                {
+                    contact.agent.handle_request(from, datagram, now);
+                }
+            }
+            Peek::Response(transaction) => {
+                if let Some(contact) = self
+                    .contacts
+                    .values_mut()
+                    .find(|contact| contact.agent.expects(&transaction))
+                {
+                    contact.agent.handle_response(from, datagram, now);
+                }
+            }
+            Peek::Other => {}
+        }
+    }
+
+    /// QUIC came from the contact at this address: it consents to hear from us there.
+    pub fn handle_received(&mut self, id: ContactId, remote: SocketAddr, now: Instant) {
+        if let Some(contact) = self.contacts.get_mut(&id) {
+            contact.agent.handle_received(remote, now);
+        }
+    }
+
+    /// Something was sent to the contact a while ago, and nothing has come since.
+    pub fn handle_silence(&mut self, id: ContactId, now: Instant) {
+        if let Some(contact) = self.contacts.get_mut(&id) {
+            contact.agent.handle_silence(now);
+        }
+        self.drain(now);
+    }
+
+    /// The network may have changed.
+    pub fn handle_network_change(&mut self, now: Instant) {
+        for client in self.rendezvous.values_mut() {
+            client.handle_network_change(now);
+        }
+    }
+
+    /// Tells every rendezvous that we leave.
+    pub fn goodbye(&mut self, now: Instant) {
+        for client in self.rendezvous.values_mut() {
+            // Not registered, or the channel is full: the registration expires by itself.
+            let _ = client.send(ToRendezvous::Goodbye, now);
+        }
+    }
+
+    /// Whether every rendezvous has acknowledged all that was said.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.rendezvous.values().all(client::Client::is_idle)
+    }
+
+    /// The next datagram to send. Checks go first: an acceptance must not overtake its opening packets.
+    pub fn poll_transmit(&mut self, now: Instant) -> Option<Transmit> {
+        self.contacts
+            .values_mut()
+            .find_map(|contact| contact.agent.poll_transmit())
+            .map(|path::Transmit { to, ttl, payload }| Transmit { to, ttl, payload })
+            .or_else(|| {
+                self.rendezvous
+                    .values_mut()
+                    .find_map(|client| client.poll_transmit(now))
+            })
+    }
+
+    /// What the owner must do or know next.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// When `handle_timeout` wants to be called.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let contacts = self.contacts.values().filter_map(Contact::poll_timeout);
+        contacts
+            .chain(self.rendezvous.values().filter_map(client::Client::poll_timeout))
+            .min()
+    }
+
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        for client in self.rendezvous.values_mut() {
+            client.handle_timeout(now);
+        }
+        for contact in self.contacts.values_mut() {
+            contact.handle_timeout(now);
+        }
+        self.drain(now);
+    }
+
+    /// Lets the machines have each other's events until all are quiet.
+    fn drain(&mut self, now: Instant) {
+        let ids: Vec<_> = self.rendezvous.keys().copied().collect();
+        for id in ids {
+            while let Some(event) = self.rendezvous.get_mut(&id).and_then(client::Client::poll_event) {
+                self.handle_registration_event(id, event, now);
+            }
+        }
+        let ids: Vec<_> = self.contacts.keys().copied().collect();
+        for id in ids {
+            while let Some(step) = self.contacts.get_mut(&id).and_then(|contact| contact.poll_step(now)) {
+                self.handle_step(id, step, now);
+            }
+        }
+    }
+
+    fn handle_registration_event(&mut self, id: RendezvousId, event: client::Event, now: Instant) {
+        match event {
+            client::Event::SignIn => self.events.push_back(Event::SignIn(id)),
+            client::Event::Unregistered => self.events.push_back(Event::Unregistered(id)),
+            client::Event::Registered { observed } => {
+                self.events.push_back(Event::Registered {
+                    rendezvous: id,
+                    observed,
+                });
+                for contact in self.contacts.values_mut().filter(|contact| contact.via().contains(&id)) {
+                    contact.handle_registered(now);
+                }
+            }
+            client::Event::Control(message) => self.handle_control(id, message, now),
+        }
+    }
+
+    fn handle_control(&mut self, id: RendezvousId, message: ToPeer, now: Instant) {
+        match message {
+            ToPeer::Invited {
+                introduction,
+                from,
+                observed,
+                key,
+                candidates,
+            } => {
+                let Some(contact) = self.ids.get(&from).and_then(|id| self.contacts.get_mut(id)) else {
+                    self.events.push_back(Event::Request { peer: from, via: id });
+                    return;
+                };
+                if contact.handle_invited(introduction, key, &remotes(observed, &candidates), now) {
+                    let candidates = self.candidates();
+                    self.say(
+                        id,
+                        ToRendezvous::Accept {
+                            introduction,
+                            to: from,
+                            candidates,
+                        },
+                        now,
+                    );
+                }
+            }
+            ToPeer::Accepted {
+                introduction,
+                from,
+                observed,
+                key,
+                candidates,
+            } => {
+                let Some(contact) = self.ids.get(&from).and_then(|id| self.contacts.get_mut(id)) else {
+                    return;
+                };
+                if contact.handle_accepted(introduction, key, &remotes(observed, &candidates), now) {
+                    self.say(id, ToRendezvous::Opened { introduction, to: from }, now);
+                }
+            }
+            ToPeer::Opened { introduction, from } => {
+                if let Some(contact) = self.ids.get(&from).and_then(|id| self.contacts.get_mut(id)) {
+                    contact.agent.handle_opened(introduction, now);
+                }
+            }
+            ToPeer::Absent { introduction } => self.handle_declined(introduction, Unreachable::Absent, now),
+            ToPeer::Refused { introduction } => self.handle_declined(introduction, Unreachable::Refused, now),
+            ToPeer::Closing => {}
+        }
+    }
+
+    fn handle_declined(&mut self, introduction: IntroductionId, why: Unreachable, now: Instant) {
+        let mut contacts = self.contacts.iter_mut();
+        let declined = contacts.find_map(|(id, contact)| contact.handle_declined(introduction, now).then_some(*id));
+        if let Some(contact) = declined {
+            self.events.push_back(Event::Unreachable { contact, why });
+        }
+    }
+
+    fn handle_step(&mut self, id: ContactId, step: Step, now: Instant) {
+        match step {
+            Step::Invite(introduction) => self.invite(id, introduction, now),
+            Step::Admit(remote) => self.events.push_back(Event::Admit { contact: id, remote }),
+            Step::Revoke(remote) => self.events.push_back(Event::Revoke { contact: id, remote }),
+            Step::Path { remote, rtt, dials } => {
+                self.events.push_back(Event::Path {
+                    contact: id,
+                    remote,
+                    rtt,
+                    dials,
+                });
+            }
+            Step::Lost => self.events.push_back(Event::PathLost(id)),
+            Step::Failed => self.events.push_back(Event::Unreachable {
+                contact: id,
+                why: Unreachable::NoPath,
+            }),
+        }
+    }
+
+    fn invite(&mut self, id: ContactId, introduction: IntroductionId, now: Instant) {
+        let candidates = self.candidates();
+        let Some(contact) = self.contacts.get_mut(&id) else {
+            return;
+        };
+        let to = contact.peer();
+        let registered = |via: &RendezvousId| self.rendezvous.get(via).is_some_and(|c| c.observed().is_some());
+        let sent = match contact.next_via(registered) {
+            Some(via) => self.say(
+                via,
+                ToRendezvous::Invite {
+                    introduction,
+                    to,
+                    candidates,
+                },
+                now,
+            ),
+            None => false,
+        };
+        if !sent {
+            self.handle_declined(introduction, Unreachable::NoRendezvous, now);
+        }
+    }
+
+    fn say(&mut self, id: RendezvousId, message: ToRendezvous, now: Instant) -> bool {
+        self.rendezvous
+            .get_mut(&id)
+            .is_some_and(|client| client.send(message, now).is_ok())
+    }
+
+    fn candidates(&self) -> Vec<Candidate> {
+        let host = |address: &SocketAddr| Candidate {
+            address: *address,
+            kind: CandidateKind::Host,
+        };
+        self.hosts.iter().map(host).take(MAX_CANDIDATES).collect()
+    }
+}
+
+fn remotes(observed: SocketAddr, candidates: &[Candidate]) -> Vec<Candidate> {
+    let reflexive = Candidate {
+        address: observed,
+        kind: CandidateKind::ServerReflexive,
+    };
+    candidates
+        .iter()
+        .take(MAX_CANDIDATES)
+        .copied()
+        .chain([reflexive])
+        .collect()
+}
