@@ -150,16 +150,9 @@ mod tests {
 
     #[test]
     fn private_networks_are_told_from_a_carrier_s() {
-        for private in [
-            "10.1.2.3",
-            "172.16.0.1",
-            "192.168.7.7",
-            "169.254.0.9",
-            "fd12::1",
-            "fe80::1",
-            "127.0.0.1",
-            "::1",
-        ] {
+        for private in
+            ["10.1.2.3", "172.16.0.1", "192.168.7.7", "169.254.0.9", "fd12::1", "fe80::1", "127.0.0.1", "::1"]
+        {
             assert!(is_private(private.parse().unwrap()), "{private}");
         }
         for public in ["100.64.0.1", "203.0.113.1", "2001:db8::1", "172.32.0.1"] {
@@ -170,10 +163,7 @@ mod tests {
     #[test]
     fn a_candidate_travels_in_a_few_bytes_and_comes_back() {
         for text in ["192.0.2.1:4711", "[2001:db8::1]:4711"] {
-            let candidate = Candidate {
-                address: address(text),
-                kind: CandidateKind::PortMapped,
-            };
+            let candidate = Candidate { address: address(text), kind: CandidateKind::PortMapped };
             let wire = postcard::to_allocvec(&candidate).unwrap();
             assert!(wire.len() <= 1 + 16 + 3 + 1, "{}", wire.len());
             assert_eq!(postcard::from_bytes::<Candidate>(&wire).unwrap(), candidate);

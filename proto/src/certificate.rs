@@ -58,10 +58,7 @@ impl IdentitySecret {
     /// The key by which others know the owner of this secret.
     #[must_use]
     pub fn public_key(&self) -> PublicKey {
-        #[expect(
-            clippy::expect_used,
-            reason = "refused is only a seed of another length than 32 bytes"
-        )]
+        #[expect(clippy::expect_used, reason = "refused is only a seed of another length than 32 bytes")]
         let pair = Ed25519KeyPair::from_seed_unchecked(&self.0).expect("32 bytes are an Ed25519 seed");
         let mut key = [0; 32];
         key.copy_from_slice(pair.public_key().as_ref());
@@ -125,9 +122,7 @@ pub fn client_config(secret: &IdentitySecret, expected: PublicKey, alpn: &[u8]) 
     let mut config = ClientConfig::builder_with_provider(Arc::new(crypto()))
         .with_protocol_versions(&[&TLS13])?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(KeyVerifier {
-            expected: Some(expected),
-        }))
+        .with_custom_certificate_verifier(Arc::new(KeyVerifier { expected: Some(expected) }))
         .with_client_auth_cert(vec![certificate(secret)?], PrivateKeyDer::Pkcs8(secret.pkcs8()))?;
     config.alpn_protocols = vec![alpn.to_vec()];
     config.enable_sni = false;
@@ -160,8 +155,8 @@ pub fn peer_key(certificates: &[CertificateDer<'_>]) -> Option<PublicKey> {
 }
 
 /// The cryptography of every connection. The suites are the library's three for TLS 1.3; AES-128-GCM among them is what
-/// QUIC seals its first packets with (RFC 9001 section 5.2). The hybrid group comes first, so that what is recorded today
-/// stays closed to a quantum computer.
+/// QUIC seals its first packets with (RFC 9001 section 5.2). The hybrid group comes first, so that what is recorded
+/// today stays closed to a quantum computer.
 fn crypto() -> CryptoProvider {
     CryptoProvider {
         kx_groups: vec![provider::kx_group::X25519MLKEM768, provider::kx_group::X25519],
@@ -316,10 +311,7 @@ mod tests {
         let (client, server) = shake(client, server).unwrap();
         assert_eq!(peer_key(client.peer_certificates().unwrap()), Some(bob.public_key()));
         assert_eq!(peer_key(server.peer_certificates().unwrap()), Some(alice.public_key()));
-        assert_eq!(
-            client.negotiated_key_exchange_group().unwrap().name(),
-            NamedGroup::X25519MLKEM768
-        );
+        assert_eq!(client.negotiated_key_exchange_group().unwrap().name(), NamedGroup::X25519MLKEM768);
         assert_eq!(client.protocol_version(), Some(rustls::ProtocolVersion::TLSv1_3));
         assert_eq!(server.alpn_protocol(), Some(PEER_ALPN));
         assert_eq!(server.server_name(), None, "nobody on the way reads a name");
@@ -333,11 +325,7 @@ mod tests {
     #[test]
     fn the_suite_that_quic_begins_with_is_on_offer() {
         let suites = crypto().cipher_suites;
-        assert!(
-            suites
-                .iter()
-                .any(|suite| suite.suite() == rustls::CipherSuite::TLS13_AES_128_GCM_SHA256)
-        );
+        assert!(suites.iter().any(|suite| suite.suite() == rustls::CipherSuite::TLS13_AES_128_GCM_SHA256));
     }
 
     #[test]
@@ -345,10 +333,7 @@ mod tests {
         let client = client_config(&secret(1), secret(3).public_key(), PEER_ALPN).unwrap();
         let server = server_config(&secret(2), &[PEER_ALPN]).unwrap();
         let why = shake(client, server).unwrap_err();
-        assert_eq!(
-            why,
-            Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure)
-        );
+        assert_eq!(why, Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure));
     }
 
     #[test]
@@ -377,10 +362,7 @@ mod tests {
     impl Impostor {
         fn new(shown: &IdentitySecret, held: &IdentitySecret) -> Arc<Self> {
             let key = provider::sign::any_eddsa_type(&held.pkcs8()).unwrap();
-            Arc::new(Self(Arc::new(CertifiedKey::new(
-                vec![certificate(shown).unwrap()],
-                key,
-            ))))
+            Arc::new(Self(Arc::new(CertifiedKey::new(vec![certificate(shown).unwrap()], key))))
         }
     }
 
@@ -407,10 +389,7 @@ mod tests {
 
         let mut client = client_config(&mallory, bob.public_key(), PEER_ALPN).unwrap();
         client.client_auth_cert_resolver = Impostor::new(&alice, &mallory);
-        assert_eq!(
-            shake(client, server_config(&bob, &[PEER_ALPN]).unwrap()).unwrap_err(),
-            refused
-        );
+        assert_eq!(shake(client, server_config(&bob, &[PEER_ALPN]).unwrap()).unwrap_err(), refused);
 
         let client = client_config(&alice, bob.public_key(), PEER_ALPN).unwrap();
         let mut server = server_config(&mallory, &[PEER_ALPN]).unwrap();

@@ -1,1 +1,39 @@
-//! The rendezvous.
+//! The rendezvous: it knows which peers are there, and introduces them to each other.
+//!
+//! [`Server`] is the whole of it, as a pure machine: datagrams, sign-ins, time and one seed come in; datagrams,
+//! deadlines and counters go out. [`serve`] drives it with sockets, QUIC and a clock, for the binary and for a peer
+//! that embeds a rendezvous.
+//!
+//! ```text
+//! registry      who is registered: slots, the way from a peer to its slot, what expires when
+//! introduction  what one peer may ask of another, and the key of an introduction
+//! outbox        datagrams on their way, and when a control message is repeated
+//! closing       telling everybody goodbye, a bounded number at a time
+//! admission     how much is answered to those who proved nothing
+//! discovery     the four sockets of RFC 5780
+//! ```
+//!
+//! What it deliberately does not do: it reads no message between peers (they talk to each other), keeps no state on a
+//! disk besides its key, remembers no introduction, and holds no QUIC connection to an idle peer.
+
+mod admission;
+mod closing;
+mod counters;
+mod discovery;
+mod introduction;
+mod outbox;
+mod policy;
+mod registry;
+#[expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "the one module that touches the world: it has the clock, the sockets and the chance that the rest is given"
+)]
+pub mod serve;
+mod server;
+
+pub use admission::{Admission, Rate};
+pub use counters::Counters;
+pub use discovery::FourSockets;
+pub use policy::{LocalSocket, Policy};
+pub use server::Server;

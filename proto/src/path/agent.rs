@@ -80,13 +80,11 @@ impl Agent {
         self.add_candidates(introduction, remotes, now);
     }
 
-    /// Adds candidates that became known later to an introduction, within its bound. An unknown introduction is ignored.
+    /// Adds candidates that became known later to an introduction, within its bound. An unknown introduction is ignored,
+    /// and so is an address that it named before.
     pub fn add_candidates(&mut self, introduction: IntroductionId, remotes: &[Candidate], now: Instant) {
         for candidate in remotes {
-            let candidate = Candidate {
-                address: canonical(candidate.address),
-                ..*candidate
-            };
+            let candidate = Candidate { address: canonical(candidate.address), ..*candidate };
             let usable = is_reachable(candidate.address, self.config.allow_loopback);
             if usable && self.introductions.name(&introduction, candidate.address) {
                 let remote = self.remember(candidate);
@@ -103,6 +101,11 @@ impl Agent {
         self.advance(now);
     }
 
+    /// Sets [`Config::opener_ttl`] for openers from now on.
+    pub fn set_opener_ttl(&mut self, ttl: u8) {
+        self.config.opener_ttl = ttl;
+    }
+
     /// A datagram that [`peek`](check::peek) took for a check under one of this contact's introductions. Returns whether
     /// it was one; anything else gets silence.
     pub fn handle_request(&mut self, from: SocketAddr, datagram: &[u8], now: Instant) -> bool {
@@ -110,25 +113,17 @@ impl Agent {
         let Peek::Request(introduction) = check::peek(datagram) else {
             return false;
         };
-        let Some(key) = self
-            .introductions
-            .find(&introduction)
-            .map(|introduction| introduction.key)
-        else {
+        let Some(key) = self.introductions.find(&introduction).map(|introduction| introduction.key) else {
             return false;
         };
         let Some(id) = check::verify_request(datagram, &introduction, &key) else {
             return false;
         };
         self.introductions.open(&introduction);
-        if self.admit(from, now) {
+        if self.admit(from, introduction, now) {
             if self.transmits.len() < MAX_TRANSMITS {
                 let payload = check::response(id, from, &key);
-                self.transmits.push_back(Transmit {
-                    to: from,
-                    ttl: None,
-                    payload,
-                });
+                self.transmits.push_back(Transmit { to: from, ttl: None, payload });
             }
             self.trigger(from, now);
         }
@@ -148,11 +143,7 @@ impl Agent {
             return false;
         };
         let (introduction, sent) = (asked.introduction, asked.sent);
-        let Some(key) = self
-            .introductions
-            .find(&introduction)
-            .map(|introduction| introduction.key)
-        else {
+        let Some(key) = self.introductions.find(&introduction).map(|introduction| introduction.key) else {
             return false;
         };
         let Some((_, observed)) = check::verify_response(datagram, &key) else {
@@ -194,9 +185,7 @@ impl Agent {
     #[must_use]
     pub fn admits(&self, remote: SocketAddr) -> bool {
         let remote = canonical(remote);
-        self.remotes
-            .iter()
-            .any(|known| known.admitted && known.candidate.address == remote)
+        self.remotes.iter().any(|known| known.admitted && known.candidate.address == remote)
     }
 
     /// The path to send on, if there is one.
@@ -204,11 +193,7 @@ impl Agent {
     pub fn path(&self) -> Option<Path> {
         let address = self.selected.as_ref()?.remote;
         let remote = self.remote(address)?;
-        Some(Path {
-            remote: address,
-            kind: remote.candidate.kind,
-            rtt: remote.rtt.unwrap_or_default(),
-        })
+        Some(Path { remote: address, kind: remote.candidate.kind, rtt: remote.rtt.unwrap_or_default() })
     }
 
     /// Something authentic of the contact's came from this address (QUIC that decrypted, say). It counts as consent.
@@ -259,10 +244,7 @@ impl Agent {
     /// Finds the remote at an address, or makes it in place of the least useful one: never the selected one, then one that
     /// answered, then one that is being checked, then the one that was heard of last.
     fn remember(&mut self, candidate: Candidate) -> &mut Remote {
-        let found = self
-            .remotes
-            .iter()
-            .position(|remote| remote.candidate.address == candidate.address);
+        let found = self.remotes.iter().position(|remote| remote.candidate.address == candidate.address);
         let index = found.unwrap_or_else(|| {
             if self.remotes.len() == MAX_REMOTES {
                 let selected = self.selected.as_ref().map(|selected| selected.remote);
@@ -270,14 +252,10 @@ impl Agent {
                     let in_use = Some(remote.candidate.address) == selected;
                     (in_use, remote.answered.is_some(), remote.series.is_some(), remote.heard)
                 };
-                let worst = (0..MAX_REMOTES)
-                    .min_by_key(|index| usefulness(&self.remotes[*index]))
-                    .unwrap_or_default();
+                let worst = (0..MAX_REMOTES).min_by_key(|index| usefulness(&self.remotes[*index])).unwrap_or_default();
                 let evicted = self.remotes.remove(worst);
                 if evicted.admitted {
-                    self.events.push_back(Event::Forgotten {
-                        remote: evicted.candidate.address,
-                    });
+                    self.events.push_back(Event::Forgotten { remote: evicted.candidate.address });
                 }
             }
             self.remotes.push(Remote::new(candidate));
@@ -288,21 +266,19 @@ impl Agent {
 
     /// Makes sure that the source of an authenticated check is known and the owner told; false if the contact has
     /// shown too many new addresses, or one where nobody can be.
-    fn admit(&mut self, from: SocketAddr, now: Instant) -> bool {
+    fn admit(&mut self, from: SocketAddr, introduction: IntroductionId, now: Instant) -> bool {
         if self.remote(from).is_none() {
             if !is_reachable(from, self.config.allow_loopback) || !self.allowance.take(now) {
                 return false;
             }
             // An address that nobody named, while a path is in use: the other side may have moved there.
             self.contest(now);
-            let remote = self.remember(Candidate {
-                address: from,
-                kind: CandidateKind::PeerReflexive,
-            });
+            let remote = self.remember(Candidate { address: from, kind: CandidateKind::PeerReflexive });
             remote.begin(TRIGGERED_SENDS, now);
         }
         if let Some(remote) = self.remotes.iter_mut().find(|remote| remote.candidate.address == from) {
             remote.heard = Some(now);
+            remote.proven = Some(introduction);
             if !std::mem::replace(&mut remote.admitted, true) {
                 self.events.push_back(Event::Heard { remote: from });
             }

@@ -21,7 +21,7 @@ pub(super) struct Introduction {
     pub(super) id: IntroductionId,
     pub(super) key: CheckKey,
     role: Role,
-    began: Instant,
+    pub(super) began: Instant,
     /// The other side was heard, or is known to have sent its openers.
     opened: bool,
     /// The addresses it named: at most [`MAX_CANDIDATES`].
@@ -50,14 +50,7 @@ impl Introductions {
             let oldest = self.0.iter().position(|introduction| Some(introduction.id) != proven);
             self.0.remove(oldest.unwrap_or_default());
         }
-        self.0.push_back(Introduction {
-            id,
-            key,
-            role,
-            began: now,
-            opened: false,
-            named: Vec::new(),
-        });
+        self.0.push_back(Introduction { id, key, role, began: now, opened: false, named: Vec::new() });
         true
     }
 
@@ -69,17 +62,15 @@ impl Introductions {
         self.0.back()
     }
 
-    /// Counts an address against the introduction's bound; false if it is full or unknown.
+    /// Counts an address against the introduction's bound; false if it is full, unknown, or named that address before.
     pub(super) fn name(&mut self, id: &IntroductionId, address: SocketAddr) -> bool {
-        let Some(introduction) = self.0.iter_mut().find(|introduction| introduction.id == *id) else {
-            return false;
-        };
-        let known = introduction.named.contains(&address);
-        if !known && introduction.named.len() < MAX_CANDIDATES {
-            introduction.named.push(address);
-            return true;
+        let introduction = self.0.iter_mut().find(|introduction| introduction.id == *id);
+        let Some(Introduction { named, .. }) = introduction else { return false };
+        let fresh = named.len() < MAX_CANDIDATES && !named.contains(&address);
+        if fresh {
+            named.push(address);
         }
-        known
+        fresh
     }
 
     /// Notes that the other side has opened its router in this introduction.

@@ -27,11 +27,11 @@ pub(super) const TRIGGERED_SENDS: u8 = 8;
 pub(super) struct Remote {
     pub(super) candidate: Candidate,
     pub(super) series: Option<Series>,
-    /// When it last answered a check of ours; `None` also after it was lost. Such a remote is valid.
+    /// When it last answered a check of ours, which makes it valid; `None` before that, and after it was lost.
     pub(super) answered: Option<Instant>,
     /// When anything authenticated last came from it.
     pub(super) heard: Option<Instant>,
-    /// The introduction under which it last answered: the other side surely knows that one.
+    /// The introduction under which it was last heard: the other side surely knows that one.
     pub(super) proven: Option<IntroductionId>,
     pub(super) rtt: Option<Duration>,
     /// Whether the owner was told to admit it.
@@ -40,33 +40,15 @@ pub(super) struct Remote {
 
 impl Remote {
     pub(super) fn new(candidate: Candidate) -> Self {
-        Self {
-            candidate,
-            series: None,
-            answered: None,
-            heard: None,
-            proven: None,
-            rtt: None,
-            admitted: false,
-        }
+        Self { candidate, series: None, answered: None, heard: None, proven: None, rtt: None, admitted: false }
     }
 
     /// Begins a series of checks, or gives the running one a new start without crowding its last check.
     pub(super) fn begin(&mut self, budget: u8, now: Instant) {
-        let first_gap = self
-            .rtt
-            .map_or(FIRST_GAP, |rtt| (rtt * 3 / 2).clamp(FIRST_GAP, LONGEST_GAP));
+        let first_gap = self.rtt.map_or(FIRST_GAP, |rtt| (rtt * 3 / 2).clamp(FIRST_GAP, LONGEST_GAP));
         let last = self.series.as_ref().and_then(|series| series.last);
         let next = last.map_or(now, |last| now.max(last + first_gap));
-        self.series = Some(Series {
-            budget,
-            openers: 0,
-            step: 0,
-            first_gap,
-            next,
-            last,
-            until: now + ROUND,
-        });
+        self.series = Some(Series { budget, openers: 0, step: 0, first_gap, next, last, until: now + ROUND });
     }
 
     /// Takes one sample of the round trip, smoothed as in RFC 6298 section 2.
@@ -76,10 +58,7 @@ impl Remote {
 
     /// Whether openers must precede a check: the address is that of somebody's NAT.
     pub(super) fn needs_opener(&self) -> bool {
-        let behind_nat = matches!(
-            self.candidate.kind,
-            CandidateKind::ServerReflexive | CandidateKind::PortMapped
-        );
+        let behind_nat = matches!(self.candidate.kind, CandidateKind::ServerReflexive | CandidateKind::PortMapped);
         behind_nat && !is_private(self.candidate.address.ip())
     }
 }
@@ -127,6 +106,11 @@ impl Series {
             self.next = now;
             self.step = 0;
         }
+    }
+
+    /// Whether an odd number of checks went out: those are the turns of the second key, if there are two.
+    pub(super) fn is_odd(&self) -> bool {
+        self.step % 2 == 1
     }
 
     /// Whether nothing went out yet: first checks precede repetitions.

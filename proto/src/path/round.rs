@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use rand_chacha::rand_core::Rng;
 
 use super::agent::Agent;
+use super::remote::{Remote, Series};
 use super::watch::Duty;
 use super::{Event, Transmit};
 use crate::candidate::IntroductionId;
@@ -30,25 +31,27 @@ impl Agent {
     /// When to call [`handle_timeout`](Agent::handle_timeout); `None` if nothing is to be done until something comes in.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let due = |address, series: &super::remote::Series| {
+        let due = |address, series: &Series| {
             let due = series.due(self.opens(address));
             self.pace.map_or(due, |pace| due.max(pace)).min(series.until)
         };
-        let series = self
-            .remotes
-            .iter()
-            .filter_map(|r| r.series.as_ref().map(|series| due(r.candidate.address, series)));
+        let series =
+            self.remotes.iter().filter_map(|r| r.series.as_ref().map(|series| due(r.candidate.address, series)));
         let selected = self.selected.as_ref();
         let watch = selected.and_then(|selected| Some(selected.watch.poll_timeout(self.heard(selected.remote)?)));
         let series = series.min();
         let verdict = self.verdict.filter(|_| series.is_none());
-        [series, watch, verdict].into_iter().flatten().min()
+        let heir = self.heir().map(|(at, _)| at);
+        [series, watch, verdict, heir].into_iter().flatten().min()
     }
 
     /// Does whatever is due. Every public `handle_*` ends here, so that nothing waits for a timer that has come already.
     pub(super) fn advance(&mut self, now: Instant) {
         self.transactions.expire(now);
         self.watch_over(now);
+        if let Some((_, heir)) = self.heir().filter(|(at, _)| *at <= now) {
+            self.select(heir, now);
+        }
         for remote in &mut self.remotes {
             remote.series.take_if(|series| series.until <= now);
         }
@@ -67,7 +70,7 @@ impl Agent {
         }
     }
 
-    /// Sends the check that is most overdue in rank: first ones before repetitions, then by the address' priority.
+    /// Sends one of the checks that are due: first ones before repetitions, then by the address' priority.
     fn check_next(&mut self, now: Instant) {
         if self.pace.is_some_and(|pace| now < pace) {
             return;
@@ -80,24 +83,19 @@ impl Agent {
         let Some((_, index)) = due.min() else { return };
         let address = self.remotes[index].candidate.address;
         let opener = self.opens(address).is_some_and(|opens| now < opens);
-        let Some(introduction) = self.introductions.newest().map(|introduction| introduction.id) else {
-            return;
-        };
+        let mut repeated = false;
         if let Some(series) = &mut self.remotes[index].series {
+            repeated = series.is_odd();
             series.sent(opener, now);
         }
         self.pace = Some(now + PACE);
-        self.send_check(address, introduction, opener.then_some(self.config.opener_ttl), now);
+        self.send_check(address, repeated, opener.then_some(self.config.opener_ttl), now);
     }
 
     /// Until when only openers may go to an address.
     fn opens(&self, address: SocketAddr) -> Option<Instant> {
-        let needed = self.remote(address).is_some_and(super::remote::Remote::needs_opener);
-        if needed {
-            self.introductions.opens(address)
-        } else {
-            None
-        }
+        let needed = self.remote(address).is_some_and(Remote::needs_opener);
+        if needed { self.introductions.opens(address) } else { None }
     }
 
     /// Does what the selected path needs. Its checks are not paced: they go to an address in use.
@@ -109,16 +107,7 @@ impl Agent {
             match selected.watch.handle_timeout(heard, interval, now) {
                 Duty::Nothing => return,
                 Duty::GiveUp => return self.lose(now),
-                Duty::Check => {
-                    let proven = self.remote(address).and_then(|remote| remote.proven);
-                    let known = proven.and_then(|id| self.introductions.find(&id));
-                    let introduction = known
-                        .or(self.introductions.newest())
-                        .map(|introduction| introduction.id);
-                    if let Some(introduction) = introduction {
-                        self.send_check(address, introduction, None, now);
-                    }
-                }
+                Duty::Check => self.send_check(address, true, None, now),
             }
         }
     }
@@ -129,27 +118,20 @@ impl Agent {
         Some(self.remote(address)?.heard.map_or(since, |heard| heard.max(since)))
     }
 
-    fn send_check(&mut self, to: SocketAddr, introduction: IntroductionId, ttl: Option<u8>, now: Instant) {
-        let Some(key) = self
-            .introductions
-            .find(&introduction)
-            .map(|introduction| introduction.key)
-        else {
-            return;
-        };
+    /// Sends a check. Its key is that under which the remote was last heard, if that was since the newest introduction, for
+    /// the other side may not have learnt of a newer one; else the newest, or, when `repeated`, the former if there
+    /// is one: then the other side may have restarted and know only the newest.
+    pub(super) fn send_check(&mut self, to: SocketAddr, repeated: bool, ttl: Option<u8>, now: Instant) {
+        let Some(newest) = self.introductions.newest() else { return };
+        let proven = self.remote(to).and_then(|remote| {
+            let sure = repeated || remote.heard.is_some_and(|heard| heard >= newest.began);
+            remote.proven.filter(|_| sure).and_then(|id| self.introductions.find(&id))
+        });
+        let (introduction, key) = proven.map_or((newest.id, newest.key), |proven| (proven.id, proven.key));
         let mut id = TransactionId([0; 12]);
         self.rng.fill_bytes(&mut id.0);
-        self.transactions.remember(Transaction {
-            id,
-            remote: to,
-            introduction,
-            sent: now,
-        });
-        self.transmits.push_back(Transmit {
-            to,
-            ttl,
-            payload: check::request(id, &introduction, &key),
-        });
+        self.transactions.remember(Transaction { id, remote: to, introduction, sent: now });
+        self.transmits.push_back(Transmit { to, ttl, payload: check::request(id, &introduction, &key) });
     }
 }
 
@@ -183,11 +165,7 @@ impl Transactions {
     }
 
     fn expire(&mut self, now: Instant) {
-        while self
-            .0
-            .front()
-            .is_some_and(|oldest| oldest.sent + TRANSACTION_LIFE <= now)
-        {
+        while self.0.front().is_some_and(|oldest| oldest.sent + TRANSACTION_LIFE <= now) {
             self.0.pop_front();
         }
         if self.0.is_empty() {
@@ -227,9 +205,6 @@ impl Allowance {
 
 impl Default for Allowance {
     fn default() -> Self {
-        Self {
-            left: Self::BURST,
-            refilled: None,
-        }
+        Self { left: Self::BURST, refilled: None }
     }
 }

@@ -16,6 +16,10 @@ const LEAST_GAIN: Duration = Duration::from_millis(5);
 /// The gain must also be this part of the round trip (10 %): 5 ms of 200 are noise too.
 const GAIN_PART: u32 = 10;
 
+/// How much later than usual a contested path may answer, or a quarter of its round trip if that is more. Less than a
+/// person notices, for until then datagrams may go to where nobody is.
+const LEAST_PATIENCE: Duration = Duration::from_millis(10);
+
 /// How long ago a remote may have answered to be tried again when the selected path is lost: mappings of a minute ago
 /// mostly live.
 const SPARE_AGE: Duration = Duration::from_secs(60);
@@ -24,50 +28,56 @@ const SPARE_AGE: Duration = Duration::from_secs(60);
 pub(super) struct Selected {
     pub(super) remote: SocketAddr,
     pub(super) since: Instant,
-    /// Since when there is a hint that the other side is elsewhere: the path must answer a check made after this, or
-    /// the first newcomer that does takes its place.
+    /// Since when there is an unanswered hint that the other side is elsewhere.
     pub(super) contested: Option<Instant>,
     pub(super) watch: Watch,
 }
 
 impl Agent {
-    /// The other side may be elsewhere: the selected path has to prove itself against newcomers.
+    /// The other side may be elsewhere: the selected path is checked at once, to prove itself against newcomers.
     pub(super) fn contest(&mut self, now: Instant) {
         let Some(selected) = &mut self.selected else { return };
         selected.contested = Some(now);
         let address = selected.remote;
-        if let Some(remote) = self
-            .remotes
-            .iter_mut()
-            .find(|remote| remote.candidate.address == address)
-        {
-            remote.begin(TRIGGERED_SENDS, now);
+        let Some(remote) = self.remotes.iter_mut().find(|remote| remote.candidate.address == address) else { return };
+        remote.begin(TRIGGERED_SENDS, now);
+        if let Some(series) = &mut remote.series {
+            series.sent(false, now);
         }
+        self.send_check(address, false, None, now);
+    }
+
+    /// The newcomer that takes the place of a contested path, and when, unless the path answers before.
+    pub(super) fn heir(&self) -> Option<(Instant, SocketAddr)> {
+        let selected = self.selected.as_ref()?;
+        let since = selected.contested?;
+        let rtt = self.remote(selected.remote)?.rtt.unwrap_or_default();
+        let newcomers = self.remotes.iter().filter(|remote| remote.answered.is_some_and(|answered| answered >= since));
+        let heir = newcomers.min_by_key(|remote| (!is_private(remote.candidate.address.ip()), remote.rtt))?;
+        Some((since + rtt + LEAST_PATIENCE.max(rtt / 4), heir.candidate.address))
     }
 
     /// A remote has answered: is it the one to send to?
     pub(super) fn consider(&mut self, address: SocketAddr, now: Instant) {
         match &mut self.selected {
-            Some(selected) if selected.remote == address => return selected.watch.answered(),
+            Some(selected) if selected.remote == address => {
+                selected.contested = None;
+                selected.watch.answered();
+            }
             Some(selected) => {
-                let (since, current) = (selected.contested, selected.remote);
-                let (Some(contender), Some(current)) = (self.remote(address), self.remote(current)) else {
-                    return;
-                };
-                let unproven = since.is_some_and(|since| current.answered.is_none_or(|answered| answered < since));
-                if !unproven && !replaces(Standing::new(contender), Standing::new(current)) {
-                    return;
+                let current = selected.remote;
+                let (Some(contender), Some(current)) = (self.remote(address), self.remote(current)) else { return };
+                if replaces(Standing::new(contender), Standing::new(current)) {
+                    self.select(address, now);
                 }
             }
-            None => {}
+            None => self.select(address, now),
         }
+    }
+
+    pub(super) fn select(&mut self, address: SocketAddr, now: Instant) {
         let watch = Watch::new(self.consent_interval(), now);
-        self.selected = Some(Selected {
-            remote: address,
-            since: now,
-            contested: None,
-            watch,
-        });
+        self.selected = Some(Selected { remote: address, since: now, contested: None, watch });
         self.verdict = None;
         self.events.extend(self.path().map(Event::Selected));
     }
@@ -76,9 +86,7 @@ impl Agent {
     /// a link was down.
     pub(super) fn lose(&mut self, now: Instant) {
         let Some(selected) = self.selected.take() else { return };
-        self.events.push_back(Event::Lost {
-            remote: selected.remote,
-        });
+        self.events.push_back(Event::Lost { remote: selected.remote });
         for remote in &mut self.remotes {
             let lost = remote.candidate.address == selected.remote;
             if lost || remote.answered.is_some_and(|answered| now < answered + SPARE_AGE) {
@@ -109,10 +117,7 @@ struct Standing {
 
 impl Standing {
     fn new(remote: &Remote) -> Self {
-        Self {
-            private: is_private(remote.candidate.address.ip()),
-            rtt: remote.rtt.unwrap_or_default(),
-        }
+        Self { private: is_private(remote.candidate.address.ip()), rtt: remote.rtt.unwrap_or_default() }
     }
 
     fn gain(&self) -> Duration {
@@ -135,10 +140,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn standing(private: bool, micros: u64) -> Standing {
-        Standing {
-            private,
-            rtt: Duration::from_micros(micros),
-        }
+        Standing { private, rtt: Duration::from_micros(micros) }
     }
 
     #[test]

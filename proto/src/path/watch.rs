@@ -42,12 +42,7 @@ struct Distress {
 
 impl Watch {
     pub(super) fn new(interval: Duration, now: Instant) -> Self {
-        Self {
-            consent: now + interval,
-            asked: None,
-            repetitions: 0,
-            distress: None,
-        }
+        Self { consent: now + interval, asked: None, repetitions: 0, distress: None }
     }
 
     /// The owner is in doubt. Doubting again changes nothing.
@@ -55,12 +50,7 @@ impl Watch {
         let patience = (rtt * 3).max(QUICK_DEADLINE);
         // All four go out in the first three quarters, so that three can be answered even at the measured round trip.
         let gap = (rtt * 3 / 2).max(QUICK_GAP).min(patience / 4);
-        self.distress.get_or_insert(Distress {
-            next: now,
-            gap,
-            left: QUICK_CHECKS,
-            deadline: now + patience,
-        });
+        self.distress.get_or_insert(Distress { next: now, gap, left: QUICK_CHECKS, deadline: now + patience });
     }
 
     /// A check was answered.
@@ -100,10 +90,7 @@ impl Watch {
     }
 
     pub(super) fn poll_timeout(&self, heard: Instant) -> Instant {
-        let quick = self
-            .distress
-            .iter()
-            .map(|d| if d.left > 0 { d.next.min(d.deadline) } else { d.deadline });
+        let quick = self.distress.iter().map(|d| if d.left > 0 { d.next.min(d.deadline) } else { d.deadline });
         quick.fold(self.consent.min(heard + CONSENT_EXPIRY), Instant::min)
     }
 }

@@ -63,10 +63,7 @@ pub fn peek(datagram: &[u8]) -> Peek {
 /// Writes a check.
 #[must_use]
 pub fn request(id: TransactionId, introduction: &IntroductionId, key: &CheckKey) -> Vec<u8> {
-    #[expect(
-        clippy::expect_used,
-        reason = "base32 text is plain ASCII, which every Unicode profile passes"
-    )]
+    #[expect(clippy::expect_used, reason = "base32 text is plain ASCII, which every Unicode profile passes")]
     let user = UserName::new(base32_text(&introduction.0)).expect("base32 is a user name");
     encode(&sealed(MessageClass::Request, id, user, key))
 }
@@ -74,12 +71,7 @@ pub fn request(id: TransactionId, introduction: &IntroductionId, key: &CheckKey)
 /// Writes the answer to a check that came from `mapped`.
 #[must_use]
 pub fn response(id: TransactionId, mapped: SocketAddr, key: &CheckKey) -> Vec<u8> {
-    encode(&sealed(
-        MessageClass::SuccessResponse,
-        id,
-        XorMappedAddress::from(canonical(mapped)),
-        key,
-    ))
+    encode(&sealed(MessageClass::SuccessResponse, id, XorMappedAddress::from(canonical(mapped)), key))
 }
 
 /// The transaction of a check that was made under this introduction with this key; `None` for anything else.
@@ -95,11 +87,7 @@ pub fn verify_request(datagram: &[u8], introduction: &IntroductionId, key: &Chec
 #[must_use]
 pub fn verify_response(datagram: &[u8], key: &CheckKey) -> Option<(TransactionId, SocketAddr)> {
     let message = verified(datagram, BINDING_SUCCESS, key)?;
-    let mapped = *message
-        .get::<XorMappedAddress>()?
-        .as_xor_mapped_address()
-        .ok()?
-        .socket_address();
+    let mapped = *message.get::<XorMappedAddress>()?.as_xor_mapped_address().ok()?.socket_address();
     Some((TransactionId(*message.transaction_id().as_bytes()), canonical(mapped)))
 }
 
@@ -107,10 +95,7 @@ fn sealed<A>(class: MessageClass, id: TransactionId, attribute: A, key: &CheckKe
 where
     A: Into<stun_rs::StunAttribute>,
 {
-    #[expect(
-        clippy::expect_used,
-        reason = "base32 text is plain ASCII, which every Unicode profile passes"
-    )]
+    #[expect(clippy::expect_used, reason = "base32 text is plain ASCII, which every Unicode profile passes")]
     let key = password(key).expect("base32 is a password");
     StunMessageBuilder::new(BINDING, class)
         .with_transaction_id(id.0.into())
@@ -128,21 +113,9 @@ fn password(key: &CheckKey) -> Result<HMACKey, StunError> {
 /// must be found among what is left.
 fn verified(datagram: &[u8], kind: u16, key: &CheckKey) -> Option<StunMessage> {
     Walk::new(datagram).filter(|walk| walk.kind == kind)?;
-    let context = DecoderContextBuilder::default()
-        .with_key(password(key).ok()?)
-        .with_validation()
-        .build();
-    let (message, _) = MessageDecoderBuilder::default()
-        .with_context(context)
-        .build()
-        .decode(datagram)
-        .ok()?;
-    let has = |wanted| {
-        message
-            .attributes()
-            .iter()
-            .any(|attribute| attribute.attribute_type() == wanted)
-    };
+    let context = DecoderContextBuilder::default().with_key(password(key).ok()?).with_validation().build();
+    let (message, _) = MessageDecoderBuilder::default().with_context(context).build().decode(datagram).ok()?;
+    let has = |wanted| message.attributes().iter().any(|attribute| attribute.attribute_type() == wanted);
     (has(MessageIntegrity::get_type()) && has(Fingerprint::get_type())).then_some(message)
 }
 
@@ -163,11 +136,7 @@ pub(super) mod tests {
     }
 
     pub(in crate::stun) fn samples() -> Vec<Vec<u8>> {
-        vec![
-            request(ID, &INTRODUCTION, &KEY),
-            response(ID, v4(), &KEY),
-            response(ID, v6(), &KEY),
-        ]
+        vec![request(ID, &INTRODUCTION, &KEY), response(ID, v4(), &KEY), response(ID, v6(), &KEY)]
     }
 
     #[test]
@@ -184,10 +153,7 @@ pub(super) mod tests {
         assert_eq!(request(ID, &INTRODUCTION, &KEY).len(), CHECK_LENGTH);
         assert_eq!(response(ID, v4(), &KEY).len(), 64);
         assert_eq!(response(ID, v6(), &KEY).len(), CHECK_LENGTH);
-        assert_eq!(
-            response(ID, "[::ffff:203.0.113.9]:4711".parse().unwrap(), &KEY),
-            response(ID, v4(), &KEY)
-        );
+        assert_eq!(response(ID, "[::ffff:203.0.113.9]:4711".parse().unwrap(), &KEY), response(ID, v4(), &KEY));
     }
 
     #[test]
@@ -216,11 +182,7 @@ pub(super) mod tests {
         };
         let bare = encode(&start().build());
         let no_integrity = encode(&start().with_attribute(Fingerprint::default()).build());
-        let no_fingerprint = encode(
-            &start()
-                .with_attribute(MessageIntegrity::new(password(&KEY).unwrap()))
-                .build(),
-        );
+        let no_fingerprint = encode(&start().with_attribute(MessageIntegrity::new(password(&KEY).unwrap())).build());
         for wire in [bare, no_integrity, no_fingerprint] {
             assert_eq!(peek(&wire), Peek::Request(INTRODUCTION));
             assert_eq!(verify_request(&wire, &INTRODUCTION, &KEY), None);
@@ -232,15 +194,11 @@ pub(super) mod tests {
         let integrity = || MessageIntegrity::new(password(&KEY).unwrap());
         let start = |class| StunMessageBuilder::new(BINDING, class).with_transaction_id(ID.0.into());
         let user = UserName::new(base32_text(&INTRODUCTION.0)).unwrap();
-        let check = start(MessageClass::Request)
-            .with_attribute(integrity())
-            .with_attribute(user);
+        let check = start(MessageClass::Request).with_attribute(integrity()).with_attribute(user);
         let check = encode(&check.with_attribute(Fingerprint::default()).build());
         assert_eq!(verify_request(&check, &INTRODUCTION, &KEY), None);
         let answer = start(MessageClass::SuccessResponse).with_attribute(integrity());
-        let answer = answer
-            .with_attribute(XorMappedAddress::from(v4()))
-            .with_attribute(Fingerprint::default());
+        let answer = answer.with_attribute(XorMappedAddress::from(v4())).with_attribute(Fingerprint::default());
         assert_eq!(verify_response(&encode(&answer.build()), &KEY), None);
     }
 

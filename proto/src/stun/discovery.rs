@@ -62,12 +62,7 @@ pub fn parse_response(datagram: &[u8]) -> Option<Response> {
             _ => {}
         }
     }
-    Some(Response {
-        id: walk.id,
-        mapped: canonical(mapped?),
-        origin,
-        other,
-    })
+    Some(Response { id: walk.id, mapped: canonical(mapped?), origin, other })
 }
 
 #[cfg(test)]
@@ -109,9 +104,6 @@ mod tests {
 
     #[test]
     fn an_answer_without_an_address_tells_nothing() {
-        assert_eq!(
-            parse_response(&[&[1, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42][..], &[5; 12]].concat()),
-            None
-        );
+        assert_eq!(parse_response(&[&[1, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42][..], &[5; 12]].concat()), None);
     }
 }

@@ -65,14 +65,9 @@ impl<'a> Walk<'a> {
         let [k0, k1, l0, l1, c0, c1, c2, c3, id @ ..] = *header;
         let length = usize::from(u16::from_be_bytes([l0, l1]));
         let sound = k0 < 0x40 && [c0, c1, c2, c3] == COOKIE && length == rest.len() && datagram.len() <= MAX_DATAGRAM;
-        let walk = Self {
-            kind: u16::from_be_bytes([k0, k1]),
-            id: TransactionId(id),
-            datagram,
-        };
-        let attributes = walk
-            .attributes()
-            .map(|attribute| ATTRIBUTE_HEADER + attribute.value.len().next_multiple_of(4));
+        let walk = Self { kind: u16::from_be_bytes([k0, k1]), id: TransactionId(id), datagram };
+        let attributes =
+            walk.attributes().map(|attribute| ATTRIBUTE_HEADER + attribute.value.len().next_multiple_of(4));
         (sound && attributes.sum::<usize>() == length).then_some(walk)
     }
 
@@ -85,11 +80,7 @@ impl<'a> Walk<'a> {
             let [t0, t1, l0, l1] = *header;
             let length = usize::from(u16::from_be_bytes([l0, l1]));
             let value = rest.get(..length.next_multiple_of(4))?.get(..length)?;
-            let attribute = Attribute {
-                kind: u16::from_be_bytes([t0, t1]),
-                offset,
-                value,
-            };
+            let attribute = Attribute { kind: u16::from_be_bytes([t0, t1]), offset, value };
             offset += ATTRIBUTE_HEADER + length.next_multiple_of(4);
             Some(attribute)
         })
@@ -112,14 +103,8 @@ pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
 fn encode(message: &StunMessage) -> Vec<u8> {
     // The longest answer: a header, an error, and as many unknown attributes as are listed; all else is shorter.
     let mut buffer = vec![0; 256];
-    #[expect(
-        clippy::expect_used,
-        reason = "every message built here is bounded below the buffer; tests build each"
-    )]
-    let length = MessageEncoderBuilder::default()
-        .build()
-        .encode(&mut buffer, message)
-        .expect("it fits the buffer");
+    #[expect(clippy::expect_used, reason = "every message built here is bounded below the buffer; tests build each")]
+    let length = MessageEncoderBuilder::default().build().encode(&mut buffer, message).expect("it fits the buffer");
     buffer.truncate(length);
     buffer
 }
@@ -133,14 +118,8 @@ mod tests {
     /// Runs every parser that meets bytes from the network.
     fn parse_with_everything(datagram: &[u8]) {
         let from = "[2001:db8::7]:40000".parse().unwrap();
-        let alone = server::Place {
-            local: "[2001:db8::1]:3478".parse().unwrap(),
-            other: None,
-        };
-        let discovery = server::Place {
-            other: Some("[2001:db8::2]:3479".parse().unwrap()),
-            ..alone
-        };
+        let alone = server::Place { local: "[2001:db8::1]:3478".parse().unwrap(), other: None };
+        let discovery = server::Place { other: Some("[2001:db8::2]:3479".parse().unwrap()), ..alone };
         let _ = server::answer(datagram, from, &alone);
         let _ = server::answer(datagram, from, &discovery);
         let _ = discovery::parse_response(datagram);
@@ -160,11 +139,9 @@ mod tests {
             1, 3, 6, 8, 9, 10, 0x14, 0x15, 0x1c, 0x1d, 0x1e, 0x20, 0x26, 0x27, 0x8002, 0x8022, 0x8023, 0x802b,
             0x802c_u16,
         ] {
-            for value in [
-                text,
-                &[0, 1, 4, 20, 0, 1, 0, 0],
-                &[0, 2, 0, 4, 9, 9, 9, 9, 0, 1, 0, 5, 8, 8, 8, 8, 8, 0, 0, 0],
-            ] {
+            for value in
+                [text, &[0, 1, 4, 20, 0, 1, 0, 0], &[0, 2, 0, 4, 9, 9, 9, 9, 0, 1, 0, 5, 8, 8, 8, 8, 8, 0, 0, 0]]
+            {
                 let mut datagram = vec![0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42];
                 datagram.extend(id.0);
                 datagram.extend(kind.to_be_bytes());
@@ -201,16 +178,13 @@ mod tests {
         }
     }
 
-    /// `cargo test -p knothole-proto --release -- --ignored decoder` mutates three million messages for stun-rs alone.
+    /// `cargo test -p knothole-proto -- --ignored decoder` mutates three million messages for stun-rs alone.
     #[test]
-    #[ignore = "a minute of work; run it when stun-rs is updated"]
+    #[ignore = "ten seconds of work; run it when stun-rs is updated"]
     fn the_decoder_of_stun_rs_survives_millions_of_mutations() {
         let key = HMACKey::new_short_term(crate::identity::base32_text(&check::tests::KEY.0)).unwrap();
         let strict = DecoderContextBuilder::default().with_key(key).with_validation().build();
-        let lax = DecoderContextBuilder::default()
-            .not_ignore()
-            .with_unknown_data()
-            .build();
+        let lax = DecoderContextBuilder::default().not_ignore().with_unknown_data().build();
         let decoders = [strict, lax].map(|context| MessageDecoderBuilder::default().with_context(context).build());
         let samples = samples();
         let mut state = 0x9e37_79b9_7f4a_7c15_u64;

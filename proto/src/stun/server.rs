@@ -63,15 +63,10 @@ pub fn answer(request: &[u8], from: SocketAddr, place: &Place) -> Option<Answer>
     if !wish.unknown.is_empty() {
         let unknown = UnknownAttributes::from(wish.unknown.as_slice());
         let code = ErrorCode::new(stun_rs::ErrorCode::new(420, "").ok()?);
-        let error = wish
-            .reply(MessageClass::ErrorResponse)
-            .with_attribute(code)
-            .with_attribute(unknown);
+        let error = wish.reply(MessageClass::ErrorResponse).with_attribute(code).with_attribute(unknown);
         return Some(Answer::from_here(wish.finish(error)));
     }
-    let mut success = wish
-        .reply(MessageClass::SuccessResponse)
-        .with_attribute(XorMappedAddress::from(from));
+    let mut success = wish.reply(MessageClass::SuccessResponse).with_attribute(XorMappedAddress::from(from));
     if let Some(other) = place.other.map(canonical) {
         let local = canonical(place.local);
         let origin = SocketAddr::new(
@@ -84,20 +79,12 @@ pub fn answer(request: &[u8], from: SocketAddr, place: &Place) -> Option<Answer>
             .with_attribute(ResponseOrigin::from(origin))
             .with_attribute(OtherAddress::from(other));
     }
-    Some(Answer {
-        payload: wish.finish(success),
-        change_ip: wish.change_ip,
-        change_port: wish.change_port,
-    })
+    Some(Answer { payload: wish.finish(success), change_ip: wish.change_ip, change_port: wish.change_port })
 }
 
 impl Answer {
     fn from_here(payload: Vec<u8>) -> Self {
-        Self {
-            payload,
-            change_ip: false,
-            change_port: false,
-        }
+        Self { payload, change_ip: false, change_port: false }
     }
 }
 
@@ -133,13 +120,7 @@ fn bare_answer(request: &[u8; HEADER], from: SocketAddr) -> Option<Vec<u8>> {
     payload.extend(XOR_MAPPED_ADDRESS.to_be_bytes());
     payload.extend([0, value, 0, family]);
     payload.extend((from.port() ^ u16::from_be_bytes([COOKIE[0], COOKIE[1]])).to_be_bytes());
-    payload.extend(
-        octets
-            .iter()
-            .zip(mask)
-            .take(size.into())
-            .map(|(octet, mask)| octet ^ mask),
-    );
+    payload.extend(octets.iter().zip(mask).take(size.into()).map(|(octet, mask)| octet ^ mask));
     Some(payload)
 }
 
@@ -155,13 +136,8 @@ struct Wish {
 impl Wish {
     fn read(request: &[u8], has_alternate: bool) -> Option<Self> {
         let walk = Walk::new(request).filter(|walk| walk.kind == BINDING_REQUEST)?;
-        let mut wish = Self {
-            id: walk.id,
-            unknown: Vec::new(),
-            change_ip: false,
-            change_port: false,
-            fingerprint: false,
-        };
+        let mut wish =
+            Self { id: walk.id, unknown: Vec::new(), change_ip: false, change_port: false, fingerprint: false };
         let mut changed = false;
         let mut sealed = false;
         for attribute in walk.attributes() {
@@ -199,11 +175,7 @@ impl Wish {
     }
 
     fn finish(&self, reply: StunMessageBuilder) -> Vec<u8> {
-        let reply = if self.fingerprint {
-            reply.with_attribute(Fingerprint::default())
-        } else {
-            reply
-        };
+        let reply = if self.fingerprint { reply.with_attribute(Fingerprint::default()) } else { reply };
         encode(&reply.build())
     }
 }
@@ -228,17 +200,11 @@ mod tests {
     }
 
     fn alone() -> Place {
-        Place {
-            local: address("192.0.2.1:3478"),
-            other: None,
-        }
+        Place { local: address("192.0.2.1:3478"), other: None }
     }
 
     fn with_alternate() -> Place {
-        Place {
-            other: Some(address("192.0.2.2:3479")),
-            ..alone()
-        }
+        Place { other: Some(address("192.0.2.2:3479")), ..alone() }
     }
 
     /// A Binding request with these attributes, and FINGERPRINT if asked for.
@@ -280,11 +246,8 @@ mod tests {
 
     #[test]
     fn a_bare_request_learns_its_address_in_32_bytes_over_ipv4_and_44_over_ipv6() {
-        for (from, length) in [
-            ("198.51.100.7:40001", 32),
-            ("[2001:db8::7]:40001", 44),
-            ("[::ffff:198.51.100.7]:9", 32),
-        ] {
+        for (from, length) in [("198.51.100.7:40001", 32), ("[2001:db8::7]:40001", 44), ("[::ffff:198.51.100.7]:9", 32)]
+        {
             let answer = answer(&binding_request(ID), address(from), &alone()).unwrap();
             assert_eq!(answer.payload.len(), length);
             let learnt = parse_response(&answer.payload).unwrap();
@@ -306,10 +269,7 @@ mod tests {
 
     #[test]
     fn unknown_attributes_that_must_be_understood_are_named_once_each_in_a_420() {
-        let asked = request(
-            &[(0x0024, &[0; 4]), (0x7777, &[]), (0x0024, &[1]), (0x8888, &[1, 2, 3])],
-            false,
-        );
+        let asked = request(&[(0x0024, &[0; 4]), (0x7777, &[]), (0x0024, &[1]), (0x8888, &[1, 2, 3])], false);
         let refused = answer(&asked, address("198.51.100.7:1"), &alone()).unwrap();
         assert_eq!(unknown_attributes(&refused.payload), [0x0024, 0x7777]);
     }
@@ -323,32 +283,25 @@ mod tests {
     }
 
     #[test]
+    fn a_repeated_unknown_attribute_does_not_hide_another() {
+        let mut attributes: Vec<(u16, &[u8])> = vec![(0x0024, &[]); 40];
+        attributes.push((0x7777, &[]));
+        let refused = answer(&request(&attributes, false), address("198.51.100.7:1"), &alone()).unwrap();
+        assert_eq!(unknown_attributes(&refused.payload), [0x0024, 0x7777]);
+    }
+
+    #[test]
     fn attributes_behind_the_integrity_are_ignored_and_known_ones_never_refused() {
-        let asked = request(
-            &[(6, b"somebody"), (0x8022, b"a client"), (8, &[0; 20]), (0x7777, &[])],
-            true,
-        );
+        let asked = request(&[(6, b"somebody"), (0x8022, b"a client"), (8, &[0; 20]), (0x7777, &[])], true);
         let answer = answer(&asked, address("198.51.100.7:1"), &alone()).unwrap();
-        assert_eq!(
-            parse_response(&answer.payload).unwrap().mapped,
-            address("198.51.100.7:1")
-        );
+        assert_eq!(parse_response(&answer.payload).unwrap().mapped, address("198.51.100.7:1"));
     }
 
     #[test]
     fn the_answer_has_a_fingerprint_exactly_when_the_request_has() {
         let from = address("198.51.100.7:1");
-        assert_eq!(
-            answer(&request(&[], true), from, &alone()).unwrap().payload.len(),
-            32 + 8
-        );
-        assert_eq!(
-            answer(&request(&[(0x8022, b"x")], false), from, &alone())
-                .unwrap()
-                .payload
-                .len(),
-            32
-        );
+        assert_eq!(answer(&request(&[], true), from, &alone()).unwrap().payload.len(), 32 + 8);
+        assert_eq!(answer(&request(&[(0x8022, b"x")], false), from, &alone()).unwrap().payload.len(), 32);
     }
 
     #[test]
@@ -365,9 +318,7 @@ mod tests {
         indication[1] = 0x11;
         let mut allocate = request(&[], false);
         allocate[1] = 3;
-        let success = answer(&request(&[], false), address("198.51.100.7:1"), &alone())
-            .unwrap()
-            .payload;
+        let success = answer(&request(&[], false), address("198.51.100.7:1"), &alone()).unwrap().payload;
         let mut overrun = good.clone();
         overrun[23] = 200;
         let mut quic = request(&[], false);

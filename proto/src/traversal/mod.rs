@@ -17,6 +17,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use crate::candidate::{Candidate, CandidateKind, IntroductionId};
 use crate::control::{MAX_CANDIDATES, ToPeer, ToRendezvous};
 use crate::datagram::{Header, Kind, Transmit, classify};
+use crate::hops::DEFAULT_OPENER_TTL;
 use crate::identity::PeerId;
 use crate::path::{self, Config};
 use crate::registration::{self, SignInAnswer, client};
@@ -162,6 +163,11 @@ impl Traversal {
     /// Our addresses on our own networks, told to contacts in invitations.
     pub fn set_hosts(&mut self, hosts: Vec<SocketAddr>) {
         self.hosts = hosts;
+    }
+
+    /// How far openers must go, found out by [`hops`](crate::hops).
+    pub fn set_opener_ttl(&mut self, ttl: u8) {
+        self.config.opener_ttl = ttl;
     }
 
     /// The contact is wanted: invites it, unless it is reached or on the way.
@@ -384,6 +390,11 @@ impl Traversal {
                     self.events.push_back(Event::Request { peer: from, via: id });
                     return;
                 };
+                // Seen at one address, both are behind one router, and the other's own lies no further than that.
+                let seen = self.rendezvous.get(&id).and_then(client::Client::observed);
+                let shared = seen.is_some_and(|ours| ours.ip() == observed.ip());
+                let ttl = self.config.opener_ttl;
+                contact.agent.set_opener_ttl(if shared { (ttl - 1).max(DEFAULT_OPENER_TTL) } else { ttl });
                 if contact.handle_invited(introduction, key, &remotes(observed, &candidates), now) {
                     let candidates = self.candidates();
                     self.say(

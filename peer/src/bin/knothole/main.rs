@@ -1,2 +1,92 @@
-//! Binary.
-fn main() {}
+//! The faces of a Knothole peer: verbs for the command line. Each talks JSON-RPC to the engine of its home, in whichever process
+//! that runs; the first process that needs one runs it for the others.
+
+mod arguments;
+mod chat;
+mod contacts;
+mod delivery;
+mod demo;
+mod duration;
+mod exit;
+mod history;
+mod hosted;
+mod identity;
+mod output;
+mod rpc;
+mod send;
+mod session;
+mod signals;
+mod text;
+mod typed;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use knothole::home::Home;
+
+use crate::arguments::{Arguments, Verb};
+use crate::exit::Interrupted;
+use crate::output::Output;
+use crate::session::Session;
+use crate::signals::Signals;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    output::start_log();
+    let outcome = tokio::runtime::Runtime::new().map_err(Into::into).and_then(|runtime| {
+        let outcome = runtime.block_on(run(arguments));
+        // A thread that reads standard input cannot be stopped, and nobody waits for it.
+        runtime.shutdown_background();
+        outcome
+    });
+    exit::code(outcome)
+}
+
+async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let output = Output::new(arguments.json);
+    let mut signals = Signals::new()?;
+    let verb = match arguments.verb {
+        None => return arguments::hint(),
+        Some(Verb::Demo) => return demo::run(&output, &mut signals).await,
+        Some(verb) => verb,
+    };
+    let verb = verb.checked()?;
+    let home = Home::open(arguments.home)?;
+    let rendezvous = home.rendezvous(&arguments.rendezvous)?;
+    match verb {
+        Verb::Id { qr } => identity::run(&home, rendezvous, qr, &output),
+        Verb::Rpc => rpc::run(&home, rendezvous, &mut signals).await,
+        Verb::Daemon => rpc::daemon(&home, rendezvous, &mut signals, &output).await,
+        verb => {
+            let told = !arguments.rendezvous.is_empty();
+            let mut session = tokio::select! {
+                session = Session::open(home, rendezvous) => session?,
+                () = signals.end() => return Err(Interrupted.into()),
+            };
+            if told {
+                session.tell_unused_rendezvous(&output).await;
+            }
+            let outcome = tokio::select! {
+                outcome = carry_out(verb, &mut session, &output) => outcome,
+                () = signals.end() => Err(Interrupted.into()),
+            };
+            session.end().await;
+            outcome
+        }
+    }
+}
+
+async fn carry_out(verb: Verb, session: &mut Session, output: &Output) -> anyhow::Result<()> {
+    match verb {
+        Verb::Add { link, name } => contacts::add(session, &link, name, output).await,
+        Verb::Contacts => contacts::list(session, output).await,
+        Verb::Accept { name } => contacts::accept(session, &name, output).await,
+        Verb::Block { name } => contacts::block(session, &name, output).await,
+        Verb::Remove { name } => contacts::remove(session, &name, output).await,
+        Verb::Chat { name } => chat::run(session, &name, output).await,
+        Verb::Send(message) => send::run(session, message, output).await,
+        Verb::History(page) => history::run(session, page, output).await,
+        // They need no session, and were carried out before.
+        Verb::Demo | Verb::Id { .. } | Verb::Rpc | Verb::Daemon => Ok(()),
+    }
+}

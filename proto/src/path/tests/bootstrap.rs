@@ -49,10 +49,7 @@ fn an_address_is_announced_once_and_before_it_is_selected() {
     for side in [A, B] {
         let events = world.told(side, |event| !matches!(event, Event::Observed { .. }));
         let names: Vec<_> = events.iter().map(|(_, event)| event).collect();
-        assert!(
-            matches!(names[..], [Event::Heard { .. }, Event::Selected(_)]),
-            "{names:?}"
-        );
+        assert!(matches!(names[..], [Event::Heard { .. }, Event::Selected(_)]), "{names:?}");
     }
     assert!(world.agents[A].admits(address("203.0.113.2:2000")));
     assert!(world.agents[A].admits(address("[::ffff:203.0.113.2]:2000")));
@@ -63,12 +60,7 @@ fn an_address_is_announced_once_and_before_it_is_selected() {
 fn each_side_learns_where_the_other_sees_it() {
     let world = World::connected(ms(20));
     let observed = world.told(A, |event| matches!(event, Event::Observed { .. }));
-    assert_eq!(
-        observed[0].1,
-        Event::Observed {
-            address: address("203.0.113.1:1000")
-        }
-    );
+    assert_eq!(observed[0].1, Event::Observed { address: address("203.0.113.1:1000") });
     assert_eq!(observed.len(), 1);
 }
 
@@ -135,13 +127,7 @@ fn private_and_host_addresses_need_no_openers() {
 
 #[test]
 fn the_configured_ttl_is_used() {
-    let mut agent = Agent::new(
-        Config {
-            opener_ttl: 3,
-            ..Config::default()
-        },
-        [1; 32],
-    );
+    let mut agent = Agent::new(Config { opener_ttl: 3, ..Config::default() }, [1; 32]);
     agent.introduce(FIRST.0, FIRST.1, Role::Invitee, &[reflexive(A_NAT)], epoch());
     assert_eq!(agent.poll_transmit().unwrap().ttl, Some(3));
 }
@@ -175,11 +161,7 @@ fn a_check_from_an_unnamed_address_makes_a_peer_reflexive_path() {
     let (at, path) = world.selections(B)[0];
     assert_eq!(path.remote, address("198.51.100.1:5555"));
     assert_eq!(path.kind, CandidateKind::PeerReflexive);
-    assert_eq!(
-        at,
-        ms(60),
-        "one way to hear it, and a round trip for the check that it triggers"
-    );
+    assert_eq!(at, ms(60), "one way to hear it, and a round trip for the check that it triggers");
 }
 
 #[test]
@@ -193,11 +175,7 @@ fn first_checks_go_out_five_milliseconds_apart_the_most_promising_first() {
     ];
     world.introduce(A, FIRST, Role::Inviter, &remotes);
     world.run_until(ms(20));
-    let order: Vec<_> = world
-        .sent
-        .iter()
-        .map(|sent| (sent.at, sent.transmit.to.port()))
-        .collect();
+    let order: Vec<_> = world.sent.iter().map(|sent| (sent.at, sent.transmit.to.port())).collect();
     assert_eq!(order[..4], [(ms(0), 4), (ms(5), 3), (ms(10), 2), (ms(15), 1)]);
 }
 
@@ -210,12 +188,7 @@ fn repetitions_grow_from_40_ms_to_a_second_and_end_after_ten() {
     assert_eq!(times[..4], [ms(0), ms(40), ms(104), Duration::from_micros(206_400)]);
     assert_eq!(times.len(), 16);
     assert!(times.windows(2).all(|pair| pair[1] - pair[0] <= ms(1000)));
-    assert!(
-        world
-            .sent
-            .iter()
-            .all(|sent| sent.transmit.payload.len() == CHECK_LENGTH)
-    );
+    assert!(world.sent.iter().all(|sent| sent.transmit.payload.len() == CHECK_LENGTH));
     assert_eq!(world.told(A, |_| true), [(ms(10_000), Event::Failed)]);
     assert_eq!(world.agents[A].poll_timeout(), None);
 }
@@ -250,19 +223,12 @@ fn a_path_is_found_through_heavy_loss() {
             state ^= state << 13;
             state ^= state >> 7;
             state ^= state << 17;
-            let from = if by == A {
-                "203.0.113.1:1000"
-            } else {
-                "203.0.113.2:2000"
-            };
+            let from = if by == A { "203.0.113.1:1000" } else { "203.0.113.2:2000" };
             (state >> 20 & 3 != 0 && state >> 30 & 3 != 0).then(|| (address(from), ms(30)))
         });
         world.introduce(A, FIRST, Role::Inviter, &[host("203.0.113.2:2000")]);
         world.introduce(B, FIRST, Role::Invitee, &[host("203.0.113.1:1000")]);
         world.run_until(ms(9_000));
-        assert!(
-            world.agents.iter().all(|agent| agent.path().is_some()),
-            "44 % loss, seed {seed}"
-        );
+        assert!(world.agents.iter().all(|agent| agent.path().is_some()), "44 % loss, seed {seed}");
     }
 }

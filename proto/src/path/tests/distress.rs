@@ -7,11 +7,7 @@ fn cut(world: &mut World) {
 }
 
 fn lost(world: &World, side: usize) -> Vec<Duration> {
-    world
-        .told(side, |event| matches!(event, Event::Lost { .. }))
-        .iter()
-        .map(|(at, _)| *at)
-        .collect()
+    world.told(side, |event| matches!(event, Event::Lost { .. })).iter().map(|(at, _)| *at).collect()
 }
 
 #[test]
@@ -59,11 +55,7 @@ fn three_lost_consent_checks_in_a_row_do_not_cost_the_path() {
     let mut dropped = 0;
     world.route = Box::new(move |by, _, _| {
         dropped += 1;
-        let from = if by == A {
-            "203.0.113.1:1000"
-        } else {
-            "203.0.113.2:2000"
-        };
+        let from = if by == A { "203.0.113.1:1000" } else { "203.0.113.2:2000" };
         (dropped > 3).then(|| (address(from), ms(20)))
     });
     world.run_until(ms(100_000));
@@ -78,12 +70,8 @@ fn silence_on_a_dead_path_is_confirmed_in_400_ms() {
     world.agents[A].handle_silence(now);
     world.agents[A].handle_silence(now);
     world.run_until(ms(1399));
-    let quick: Vec<_> = world
-        .checks(A, "203.0.113.2:2000")
-        .iter()
-        .map(|sent| sent.at)
-        .filter(|at| *at >= ms(1000))
-        .collect();
+    let quick: Vec<_> =
+        world.checks(A, "203.0.113.2:2000").iter().map(|sent| sent.at).filter(|at| *at >= ms(1000)).collect();
     assert_eq!(quick, [ms(1000), ms(1060), ms(1120), ms(1180)]);
     world.run_until(ms(1400));
     assert_eq!(lost(&world, A), [ms(1400)]);
@@ -137,12 +125,7 @@ fn when_the_selected_path_is_lost_a_spare_one_is_checked_and_selected() {
         };
         (!lan || cable.get()).then(|| (address(from), ms(10)))
     });
-    world.introduce(
-        A,
-        FIRST,
-        Role::Inviter,
-        &[host("192.168.1.2:2000"), host("203.0.113.2:2000")],
-    );
+    world.introduce(A, FIRST, Role::Inviter, &[host("192.168.1.2:2000"), host("203.0.113.2:2000")]);
     world.introduce(B, FIRST, Role::Invitee, &[]);
     world.run_until(ms(20_000));
     assert_eq!(world.agents[A].path().unwrap().remote, address("192.168.1.2:2000"));
@@ -160,11 +143,7 @@ fn when_the_selected_path_is_lost_a_spare_one_is_checked_and_selected() {
 fn a_path_that_comes_back_within_ten_seconds_is_selected_again() {
     let mut world = World::connected(ms(20));
     world.route = Box::new(|by, _, at| {
-        let from = if by == A {
-            "203.0.113.1:1000"
-        } else {
-            "203.0.113.2:2000"
-        };
+        let from = if by == A { "203.0.113.1:1000" } else { "203.0.113.2:2000" };
         (at >= ms(4000)).then(|| (address(from), ms(20)))
     });
     let now = world.now;

@@ -29,10 +29,7 @@ fn a_check_with_another_key_or_introduction_gets_silence() {
     }
     assert!(agent.handle_request(address(SOURCE), &check::request(id, &FIRST.0, &FIRST.1), now));
     let answer = agent.poll_transmit().unwrap();
-    assert_eq!(
-        check::verify_response(&answer.payload, &FIRST.1),
-        Some((id, address(SOURCE)))
-    );
+    assert_eq!(check::verify_response(&answer.payload, &FIRST.1), Some((id, address(SOURCE))));
 }
 
 #[test]
@@ -47,10 +44,7 @@ fn a_response_from_another_address_is_ignored_and_the_right_one_still_counts() {
     assert!(agent.handle_response(address(SOURCE), &response, now + ms(10)));
     assert_eq!(agent.path().unwrap().rtt, ms(10));
     assert!(!agent.expects(&id));
-    assert!(
-        !agent.handle_response(address(SOURCE), &response, now + ms(11)),
-        "twice"
-    );
+    assert!(!agent.handle_response(address(SOURCE), &response, now + ms(11)), "twice");
 }
 
 #[test]
@@ -65,23 +59,10 @@ fn a_response_under_another_key_is_ignored() {
 #[test]
 fn candidates_where_nobody_can_be_are_not_checked() {
     let (mut agent, now) = (agent(1), epoch());
-    let remotes = [
-        "127.0.0.1:53",
-        "224.0.0.1:9",
-        "255.255.255.255:9",
-        "0.0.0.0:9",
-        "192.0.2.1:0",
-    ]
-    .map(host);
+    let remotes = ["127.0.0.1:53", "224.0.0.1:9", "255.255.255.255:9", "0.0.0.0:9", "192.0.2.1:0"].map(host);
     agent.introduce(FIRST.0, FIRST.1, Role::Inviter, &remotes, now);
     assert_eq!(agent.poll_transmit(), None);
-    let mut demo = Agent::new(
-        Config {
-            allow_loopback: true,
-            ..Config::default()
-        },
-        [1; 32],
-    );
+    let mut demo = Agent::new(Config { allow_loopback: true, ..Config::default() }, [1; 32]);
     demo.introduce(FIRST.0, FIRST.1, Role::Inviter, &remotes, now);
     assert_eq!(demo.poll_transmit().unwrap().to, address("127.0.0.1:53"));
 }
@@ -90,11 +71,12 @@ fn candidates_where_nobody_can_be_are_not_checked() {
 fn an_introduction_causes_at_most_sixteen_times_twenty_four_checks() {
     let mut world = World::new(|_, _, _| None);
     let remotes: Vec<_> = (1..100).map(|port| host(&format!("203.0.113.7:{port}"))).collect();
-    world.introduce(A, FIRST, Role::Inviter, &remotes[..50]);
-    world.introduce(A, FIRST, Role::Inviter, &remotes);
-    let now = world.now;
-    world.agents[A].add_candidates(FIRST.0, &remotes, now);
-    world.run_until(ms(60_000));
+    for second in 0..60 {
+        world.introduce(A, FIRST, Role::Inviter, &remotes[..50]);
+        let now = world.now;
+        world.agents[A].add_candidates(FIRST.0, &remotes, now);
+        world.run_until(ms(second * 1000));
+    }
     let mut each = BTreeMap::new();
     for sent in &world.sent {
         *each.entry(sent.transmit.to).or_insert(0_usize) += 1;
@@ -104,15 +86,57 @@ fn an_introduction_causes_at_most_sixteen_times_twenty_four_checks() {
 }
 
 #[test]
+fn naming_an_address_again_and_again_does_not_begin_again() {
+    let mut world = World::new(|_, _, _| None);
+    for second in 1..60 {
+        world.introduce(A, FIRST, Role::Inviter, &[host("203.0.113.7:53")]);
+        world.run_until(ms(second * 1000));
+    }
+    assert!(world.sent.len() <= 24, "{}", world.sent.len());
+}
+
+#[test]
+fn checks_from_an_address_that_never_answers_begin_few_series() {
+    let mut world = World::new(|_, _, _| None);
+    world.introduce(A, FIRST, Role::Inviter, &[host(SOURCE)]);
+    world.run_until(ms(20_000));
+    let before = world.checks(A, SOURCE).len();
+    for turn in 0..1200_u32 {
+        let id = TransactionId(std::array::from_fn(|i| (turn >> (8 * (i % 4))) as u8));
+        world.deliver(A, address(SOURCE), &check::request(id, &FIRST.0, &FIRST.1));
+        world.run_until(ms(20_000 + 500 * u64::from(turn)));
+    }
+    let checks = world.checks(A, SOURCE).len() - before;
+    assert!(checks <= 8 * (8 + 60 + 1), "{checks} in ten minutes");
+}
+
+#[test]
+fn the_selected_path_is_not_evicted_by_others_that_answer_too() {
+    let mut world = World::new(|by, transmit, _| {
+        let ip = if by == A { "203.0.113.1" } else { "198.51.100.7" };
+        Some((SocketAddr::new(ip.parse().unwrap(), transmit.to.port()), ms(20)))
+    });
+    for n in 1..=4_u8 {
+        let introduction = (IntroductionId([n; 12]), CheckKey([n; 20]));
+        let at = |ip: &str| -> Vec<_> {
+            (0..16).map(|port| host(&format!("{ip}:{}", 1000 + u16::from(n) * 16 + port))).collect()
+        };
+        world.introduce(B, introduction, Role::Invitee, &at("203.0.113.1"));
+        world.introduce(A, introduction, Role::Inviter, &at("198.51.100.7"));
+        world.run_until(ms(u64::from(n) * 2000));
+    }
+    assert!(!world.told(A, |event| matches!(event, Event::Forgotten { .. })).is_empty());
+    assert_eq!(world.selections(A).len(), 1);
+    assert_eq!(world.agents[A].path().unwrap().remote, address("198.51.100.7:1016"));
+}
+
+#[test]
 fn a_contact_that_forges_sources_makes_few_checks_and_no_more_answers_than_it_sent() {
     let mut world = World::new(|_, _, _| None);
     world.introduce(A, FIRST, Role::Inviter, &[]);
     let minutes = 10;
     for forged in 0..minutes * 60 * 10_u32 {
-        let source = SocketAddr::new(
-            std::net::Ipv4Addr::from(0xcb00_7100 + forged % 256).into(),
-            1000 + forged as u16,
-        );
+        let source = SocketAddr::new(std::net::Ipv4Addr::from(0xcb00_7100 + forged % 256).into(), 1000 + forged as u16);
         let id = TransactionId(std::array::from_fn(|i| (forged >> (8 * (i % 4))) as u8));
         world.deliver(A, source, &check::request(id, &FIRST.0, &FIRST.1));
         world.run_until(ms(u64::from(forged) * 100));
@@ -186,11 +210,7 @@ fn place(n: u8) -> Candidate {
         n / 4 + 1,
         1000 + u16::from(n)
     );
-    if n.is_multiple_of(3) {
-        host(&text)
-    } else {
-        reflexive(&text)
-    }
+    if n.is_multiple_of(3) { host(&text) } else { reflexive(&text) }
 }
 
 proptest! {

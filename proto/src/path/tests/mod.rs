@@ -29,10 +29,7 @@ fn address(text: &str) -> SocketAddr {
 }
 
 fn candidate(kind: CandidateKind, text: &str) -> Candidate {
-    Candidate {
-        address: address(text),
-        kind,
-    }
+    Candidate { address: address(text), kind }
 }
 
 fn host(text: &str) -> Candidate {
@@ -43,10 +40,7 @@ fn reflexive(text: &str) -> Candidate {
     candidate(CandidateKind::ServerReflexive, text)
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "an Instant cannot be made otherwise; only differences matter here"
-)]
+#[expect(clippy::disallowed_methods, reason = "an Instant cannot be made otherwise; only differences matter here")]
 fn epoch() -> Instant {
     Instant::now()
 }
@@ -86,25 +80,14 @@ impl World {
         let epoch = epoch();
         let agents = [agent(1), agent(2)];
         let route = Box::new(route);
-        Self {
-            epoch,
-            now: epoch,
-            agents,
-            route,
-            wire: BTreeMap::new(),
-            sent: Vec::new(),
-            events: Vec::new(),
-        }
+        Self { epoch, now: epoch, agents, route, wire: BTreeMap::new(), sent: Vec::new(), events: Vec::new() }
     }
 
     /// A world in which each side has addresses of its own and everything sent to them arrives from the side's first one.
     fn open(a: &'static [&'static str], b: &'static [&'static str], delay: Duration) -> Self {
         Self::new(move |by, transmit, _| {
             let (own, theirs) = if by == A { (a, b) } else { (b, a) };
-            theirs
-                .iter()
-                .any(|text| address(text) == transmit.to)
-                .then(|| (address(own[0]), delay))
+            theirs.iter().any(|text| address(text) == transmit.to).then(|| (address(own[0]), delay))
         })
     }
 
@@ -173,34 +156,21 @@ impl World {
 
     /// The events of one side that pass the filter.
     fn told(&self, side: usize, wanted: impl Fn(&Event) -> bool) -> Vec<(Duration, Event)> {
-        self.events
-            .iter()
-            .filter(|(_, by, event)| *by == side && wanted(event))
-            .map(|(at, _, e)| (*at, *e))
-            .collect()
+        self.events.iter().filter(|(_, by, event)| *by == side && wanted(event)).map(|(at, _, e)| (*at, *e)).collect()
     }
 
     /// The paths that one side selected, in order.
     fn selections(&self, side: usize) -> Vec<(Duration, Path)> {
         let selected = self.events.iter().filter(|(_, by, _)| *by == side);
         selected
-            .filter_map(|(at, _, event)| {
-                if let Event::Selected(path) = event {
-                    Some((*at, *path))
-                } else {
-                    None
-                }
-            })
+            .filter_map(|(at, _, event)| if let Event::Selected(path) = event { Some((*at, *path)) } else { None })
             .collect()
     }
 
     /// The checks of one side to an address, in order.
     fn checks(&self, side: usize, to: &str) -> Vec<&Sent> {
         let to = address(to);
-        self.sent
-            .iter()
-            .filter(|s| s.by == side && s.is_request() && s.transmit.to == to)
-            .collect()
+        self.sent.iter().filter(|s| s.by == side && s.is_request() && s.transmit.to == to).collect()
     }
 
     /// Gives both sides one open path and waits until it is in use.

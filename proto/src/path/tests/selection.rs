@@ -99,20 +99,11 @@ fn two_like_paths_with_noise_do_not_alternate() {
 fn a_living_path_is_used_on_while_a_new_introduction_looks_for_a_better_one() {
     let mut world = World::connected(ms(20));
     world.introduce(B, SECOND, Role::Invitee, &[host("203.0.113.77:1")]);
-    world.introduce(
-        A,
-        SECOND,
-        Role::Inviter,
-        &[host("203.0.113.88:1"), host("203.0.113.2:2000")],
-    );
+    world.introduce(A, SECOND, Role::Inviter, &[host("203.0.113.88:1"), host("203.0.113.2:2000")]);
     world.run_until(ms(15_000));
     for side in [A, B] {
         assert_eq!(world.selections(side).len(), 1);
-        assert!(
-            world
-                .told(side, |event| matches!(event, Event::Lost { .. } | Event::Failed))
-                .is_empty()
-        );
+        assert!(world.told(side, |event| matches!(event, Event::Lost { .. } | Event::Failed)).is_empty());
         assert!(world.agents[side].path().is_some());
     }
 }
@@ -125,12 +116,35 @@ fn a_side_that_restarted_is_found_again_at_its_old_address() {
     world.introduce(A, SECOND, Role::Inviter, &[host("203.0.113.2:2000")]);
     world.run_until(ms(1100));
     assert_eq!(world.selections(B).len(), 2);
+    let again = world.checks(A, "203.0.113.2:2000").into_iter().find(|sent| sent.at >= ms(1000)).unwrap();
+    assert_eq!(check::peek(&again.transmit.payload), Peek::Request(SECOND.0), "a key that B has now");
     assert_eq!(world.selections(A).len(), 1, "for A nothing has changed");
     world.run_until(ms(70_000));
-    assert!(
-        world.told(A, |event| matches!(event, Event::Lost { .. })).is_empty(),
-        "checks use a key that B knows"
-    );
+    assert!(world.told(A, |event| matches!(event, Event::Lost { .. })).is_empty(), "checks use a key that B knows");
+}
+
+#[test]
+fn an_introduction_that_reached_only_one_side_does_not_cost_the_path() {
+    let mut world = World::connected(ms(20));
+    for n in 10..20 {
+        world.introduce(A, (IntroductionId([n; 12]), CheckKey([n; 20])), Role::Inviter, &[host("203.0.113.2:2000")]);
+        let elapsed = world.elapsed();
+        world.run_until(elapsed + ms(20_000));
+    }
+    for side in [A, B] {
+        assert_eq!(world.selections(side).len(), 1);
+        assert!(world.agents[side].path().is_some());
+    }
+}
+
+#[test]
+fn doubt_is_settled_under_the_key_that_the_other_side_knows() {
+    let mut world = World::connected(ms(20));
+    world.introduce(A, SECOND, Role::Inviter, &[]);
+    let now = world.now;
+    world.agents[A].handle_silence(now);
+    world.run_until(ms(2000));
+    assert!(world.told(A, |event| matches!(event, Event::Lost { .. })).is_empty());
 }
 
 #[test]
@@ -146,8 +160,8 @@ fn a_side_that_moved_is_followed_within_a_round_trip_of_the_introduction() {
     let (at, path) = *world.selections(A).last().unwrap();
     assert_eq!(
         (at, path.remote),
-        (ms(1045), address("203.0.113.3:3000")),
-        "5 ms behind the old path's turn"
+        (ms(1050), address("203.0.113.3:3000")),
+        "10 ms after the old path should have answered"
     );
     assert_eq!(world.agents[B].path().unwrap().remote, address("203.0.113.1:1000"));
 }
@@ -166,6 +180,28 @@ fn a_rebinding_is_followed_at_the_first_check_from_the_new_address() {
     assert_eq!(path.remote, address("203.0.113.2:2999"));
     assert!(at <= ms(1070), "{at:?}: one way to be heard and a round trip");
     assert!(world.told(B, |event| matches!(event, Event::Lost { .. })).is_empty());
+}
+
+#[test]
+fn a_check_from_another_address_of_a_living_contact_does_not_move_the_path() {
+    let mut world = World::connected(ms(20));
+    let id = crate::stun::TransactionId([9; 12]);
+    // B's second interface: alive, answering, and no better.
+    world.route = Box::new(|by, transmit, _| {
+        let second = matches!(transmit.to.port(), 1001 | 2001);
+        let from = match (by, second) {
+            (A, false) => "203.0.113.1:1000",
+            (A, true) => "203.0.113.1:1001",
+            (_, false) => "203.0.113.2:2000",
+            (_, true) => "203.0.113.3:2001",
+        };
+        Some((address(from), ms(20)))
+    });
+    world.deliver(A, address("203.0.113.3:2001"), &check::request(id, &FIRST.0, &FIRST.1));
+    world.run_until(ms(5000));
+    let answered = world.agents[A].remote(address("203.0.113.3:2001")).unwrap().answered;
+    assert!(answered.is_some());
+    assert_eq!(world.selections(A).len(), 1);
 }
 
 #[test]

@@ -1,0 +1,251 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+use knothole_proto::contact_link::{ContactLink, RendezvousAddress};
+
+use crate::duration::duration;
+use crate::exit::Usage;
+use crate::typed;
+
+const AFTER_HELP: &str = "\
+First steps:
+  See it work, on this machine alone:
+      knothole demo
+
+  Make yourself known at a rendezvous (its first line of output is `ready <key>@<host>:<port>`), and get your link.
+  The address is remembered, and needed only this once:
+      knothole --rendezvous <key>@<host>:<port> id
+
+  Give your link to a friend, add theirs, and talk:
+      knothole add 'knothole:…?via=…' --name bob
+      knothole chat bob
+
+Environment:
+  KNOTHOLE_HOME        the home directory, where --home is not given
+  KNOTHOLE_RENDEZVOUS  rendezvous addresses separated by commas or spaces, where --rendezvous is not given;
+                       without either, `rendezvous` in the home's config.toml
+  KNOTHOLE_LOG         what is logged to standard error: error, warn (default), info, debug, trace
+  NO_COLOR             set it for text without colours
+
+Exit codes: 0 done; 1 it failed, and standard error says what to do next; 2 wrong usage; 3 not in time.";
+
+/// Talk straight to each other, from behind any NAT, end to end encrypted.
+#[derive(Debug, Parser)]
+#[command(name = "knothole", version, after_help = AFTER_HELP, disable_help_subcommand = true)]
+pub(crate) struct Arguments {
+    /// The directory that holds everything: identity, contacts, messages [default: knothole in the XDG data directory]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) home: Option<PathBuf>,
+
+    /// Register at this rendezvous, <key>@<host>:<port>; may be given more than once, the preferred first. Remembered in a
+    /// home that knows none yet
+    #[arg(long, global = true, value_name = "ADDRESS")]
+    pub(crate) rendezvous: Vec<RendezvousAddress>,
+
+    /// Print data as JSON, for scripts
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+
+    #[command(subcommand)]
+    pub(crate) verb: Option<Verb>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// See it work: a rendezvous and two peers on this machine, chatting
+    #[command(after_help = "Example:\n  knothole demo         you are alice; type a line\n  \
+        knothole demo | cat   a short transcript, then it ends")]
+    Demo,
+
+    /// Print your contact link, which others need to reach you; the first use makes your identity
+    #[command(after_help = "Example:\n  knothole id --qr\n  knothole --rendezvous <key>@<host>:<port> id   the first time")]
+    Id {
+        /// Draw the link as a QR code, too
+        #[arg(long)]
+        qr: bool,
+    },
+
+    /// Add a contact by the link that they gave you
+    #[command(after_help = "Example:\n  knothole add 'knothole:…?via=…' --name bob\n\n\
+        Quote the link: the shell has its own ideas about ? and &.")]
+    Add {
+        /// The contact link, `knothole:…?via=…`
+        link: String,
+        /// What to call them [default: the beginning of their id]
+        #[arg(long)]
+        name: Option<String>,
+    },
+
+    /// List contacts and contact requests
+    #[command(after_help = "Example:\n  knothole contacts\n  knothole contacts --json | jq '.[].name'")]
+    Contacts,
+
+    /// Accept the request of somebody who wants to be a contact
+    #[command(after_help = "Example:\n  knothole contacts      shows who asks\n  knothole accept carol")]
+    Accept {
+        /// A name or a peer id
+        name: String,
+    },
+
+    /// End all talk with somebody; their requests are dropped from then on
+    #[command(after_help = "Example:\n  knothole block mallory")]
+    Block {
+        /// A name or a peer id
+        name: String,
+    },
+
+    /// Delete a contact and the conversation with it
+    #[command(after_help = "Example:\n  knothole remove mallory")]
+    Remove {
+        /// A name or a peer id
+        name: String,
+    },
+
+    /// Talk, line by line: a line typed is a message, lines received are printed; works in a pipe
+    #[command(after_help = "Example:\n  knothole chat bob\n  (echo hello; sleep 60) | knothole chat bob\n\n\
+        Received lines go to standard output, all else to standard error. At the end of its input it waits up to 10 s for\n\
+        what was typed to be delivered. /quit or Ctrl-D ends it at a terminal.")]
+    Chat {
+        /// A name or a peer id
+        name: String,
+    },
+
+    /// Send one message and wait until it has arrived
+    #[command(after_help = "Example:\n  knothole send bob 'see you at eight'\n  \
+        make 2>&1 | tail -5 | knothole send bob - --timeout 2m\n  \
+        knothole send bob hello --wait read --json\n\n\
+        Exits 3 when the state was not reached in time. The message stays queued then: it goes out as soon as a Knothole\n\
+        runs for this home (`knothole daemon`, for one) while bob is online.")]
+    Send(Message),
+
+    /// Print what was said
+    #[command(after_help = "Example:\n  knothole history bob\n  knothole history bob --search eight --limit 5\n  \
+        knothole history bob --json | jq -r '.[].text'")]
+    History(Page),
+
+    /// Speak JSON-RPC 2.0 on standard input and output, one object a line
+    #[command(after_help = "Example:\n  echo '{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"status\"}' | knothole rpc\n\n\
+        Events come as notifications. It ends with its input.")]
+    Rpc,
+
+    /// Stay reachable without a face; other verbs, and scripts at the home's knothole.sock, go through it
+    #[command(after_help = "Example:\n  knothole daemon &\n  knothole send bob hello\n\n\
+        Prints `ready <socket>` once it serves. SIGTERM or SIGINT: it says goodbye and exits 0.")]
+    Daemon,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Message {
+    /// A name or a peer id
+    pub(crate) name: String,
+    /// What to say; `-`, or nothing where the input is no terminal, reads it from there
+    pub(crate) text: Option<String>,
+    /// How far it must have come
+    #[arg(long, value_enum, default_value_t = Wait::Delivered, value_name = "STATE")]
+    pub(crate) wait: Wait,
+    /// How long to wait: 500ms, 30s, 2m, 1h
+    #[arg(long, value_parser = duration, default_value = "30s", value_name = "DURATION")]
+    pub(crate) timeout: Duration,
+}
+
+/// What `send` may wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub(crate) enum Wait {
+    /// On its way
+    Sent,
+    /// In durable storage at the other side
+    Delivered,
+    /// Seen by the other person
+    Read,
+}
+
+impl Wait {
+    /// The word for it, as in JSON-RPC.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Sent => "sent",
+            Self::Delivered => "delivered",
+            Self::Read => "read",
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Page {
+    /// A name or a peer id
+    pub(crate) name: String,
+    /// Only messages that hold this text
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) search: Option<String>,
+    /// The newest so many
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) limit: u32,
+}
+
+impl Verb {
+    /// What can be told wrong before an engine is started for it.
+    pub(crate) fn checked(self) -> anyhow::Result<Self> {
+        match &self {
+            Self::Add { link, .. } => {
+                let read = link.parse::<ContactLink>().map(drop);
+                read.context("this is no contact link; ask for the whole line that `knothole id` prints there, and quote it")?;
+            }
+            Self::Send(message) if message.text.is_none() && typed::at_terminal() => {
+                let name = &message.name;
+                return Err(Usage(format!("what is to be said? Try: knothole send {name} \"hello\"")).into());
+            }
+            _ => {}
+        }
+        Ok(self)
+    }
+}
+
+/// What is said to somebody who names no verb.
+pub(crate) fn hint() -> anyhow::Result<()> {
+    let help = Arguments::command().render_help();
+    Err(Usage(format!("a verb is missing; begin with `knothole demo`\n\n{help}")).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(arguments: &[&str]) -> Result<Arguments, clap::Error> {
+        Arguments::try_parse_from(std::iter::once(&"knothole").chain(arguments))
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn global_arguments_stand_before_or_after_the_verb() {
+        for arguments in [["--home", "/h", "--json", "contacts"], ["contacts", "--home", "/h", "--json"]] {
+            let parsed = parsed(&arguments).unwrap();
+            assert_eq!((parsed.home, parsed.json), (Some("/h".into()), true));
+        }
+    }
+
+    #[test]
+    fn send_waits_half_a_minute_for_delivery_unless_told() {
+        let Some(Verb::Send(message)) = parsed(&["send", "bob", "-"]).unwrap().verb else {
+            panic!("send");
+        };
+        assert_eq!((message.wait, message.timeout), (Wait::Delivered, Duration::from_secs(30)));
+        assert!(parsed(&["send", "bob", "x", "--timeout", "soon"]).is_err());
+        assert!(parsed(&["history", "bob", "--limit", "0"]).is_err());
+    }
+
+    #[test]
+    fn every_verb_teaches_by_an_example() {
+        for verb in Arguments::command().get_subcommands() {
+            let examples = verb.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(examples.contains(&format!("knothole {}", verb.get_name())), "{}", verb.get_name());
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! How the program ends: its exit code, and one line that says why.
+
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+/// It failed. The line on standard error says what to do next.
+const FAILED: u8 = 1;
+/// The arguments are wrong; clap exits with the same.
+const USAGE: u8 = 2;
+/// What was waited for did not happen in time.
+const NOT_IN_TIME: u8 = 3;
+
+/// The arguments do not fit together.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Usage(pub(crate) String);
+
+/// What was waited for did not happen in time.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct NotInTime(pub(crate) String);
+
+/// The person, or the system, has asked it to end.
+#[derive(Debug, thiserror::Error)]
+#[error("interrupted; a message that was stored before stays queued")]
+pub(crate) struct Interrupted;
+
+/// Says what went wrong, if something did.
+pub(crate) fn code(outcome: anyhow::Result<()>) -> ExitCode {
+    let Err(error) = outcome else {
+        return ExitCode::SUCCESS;
+    };
+    if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
+        // Whoever read our output has seen enough of it.
+        return ExitCode::SUCCESS;
+    }
+    // Where standard error is closed there is nobody to tell.
+    let _ = writeln!(io::stderr(), "knothole: {error:#}");
+    ExitCode::from(if error.is::<Usage>() {
+        USAGE
+    } else if error.is::<NotInTime>() {
+        NOT_IN_TIME
+    } else {
+        FAILED
+    })
+}

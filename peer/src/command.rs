@@ -1,0 +1,178 @@
+//! What a face asks of the engine. Every request carries the way for its answer.
+
+use std::time::Duration;
+
+use knothole_proto::contact_link::{ContactLink, RendezvousAddress};
+use knothole_proto::frames::MessageId;
+use knothole_proto::identity::PeerId;
+use tokio::sync::oneshot;
+
+use crate::store::{ContactState, Message};
+
+/// Where the answer to a command goes.
+pub type Reply<T> = oneshot::Sender<Result<T, CommandError>>;
+
+/// One request.
+#[derive(Debug)]
+pub enum Command {
+    /// Who we are and which rendezvous know us.
+    Status(Reply<Status>),
+    /// Adds a contact by its link; an open request of that peer is thereby accepted.
+    AddContact {
+        /// The link.
+        link: ContactLink,
+        /// What to call it; the beginning of its id otherwise.
+        name: Option<String>,
+        /// The new contact.
+        reply: Reply<ContactView>,
+    },
+    /// All contacts, by name.
+    Contacts(Reply<Vec<ContactView>>),
+    /// Takes a stranger's request up.
+    Accept {
+        /// A name or a peer id.
+        who: String,
+        /// The contact.
+        reply: Reply<ContactView>,
+    },
+    /// Ends all talk with somebody, and lets no request of theirs through.
+    Block {
+        /// A name or a peer id.
+        who: String,
+        /// The contact.
+        reply: Reply<ContactView>,
+    },
+    /// Deletes a contact and its conversation.
+    Remove {
+        /// A name or a peer id.
+        who: String,
+        /// Done.
+        reply: Reply<()>,
+    },
+    /// Connects now, without a message.
+    Connect {
+        /// A name or a peer id.
+        who: String,
+        /// It is under way.
+        reply: Reply<()>,
+    },
+    /// Writes a message. The answer comes when it is in durable storage.
+    Send {
+        /// A name or a peer id.
+        to: String,
+        /// At most 64 KiB.
+        text: String,
+        /// The message's name.
+        reply: Reply<MessageId>,
+    },
+    /// The newest page of a conversation, oldest first.
+    History {
+        /// A name or a peer id.
+        with: String,
+        /// Only messages that hold this text.
+        search: Option<String>,
+        /// Only messages older than this.
+        before: Option<MessageId>,
+        /// How many at most.
+        limit: u32,
+        /// The page.
+        reply: Reply<Vec<Message>>,
+    },
+    /// A person has read a conversation up to this message.
+    Read {
+        /// A name or a peer id.
+        with: String,
+        /// The last message read.
+        upto: MessageId,
+        /// It is stored.
+        reply: Reply<()>,
+    },
+    /// Says goodbye to everybody, finishes what is under way and stops.
+    Stop(oneshot::Sender<()>),
+}
+
+/// Why a command was not carried out. The texts are for a person and say what to do next.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CommandError {
+    /// Nobody of this name or id.
+    #[error("no contact is called {0:?}; `knothole contacts` lists them, `knothole add LINK` adds one")]
+    UnknownContact(String),
+    /// The contact has not been accepted.
+    #[error("{0} asks to be a contact; accept that first: `knothole accept {0}`")]
+    NotAccepted(String),
+    /// The contact is blocked.
+    #[error("{0} is blocked; `knothole remove {0}` and add it anew to talk again")]
+    Blocked(String),
+    /// One's own link.
+    #[error("that is your own link; add the link of somebody else")]
+    OwnLink,
+    /// The store did not take it.
+    #[error("{0}")]
+    Store(String),
+    /// The engine is stopping.
+    #[error("Knothole is stopping; start it again and repeat that")]
+    Stopping,
+}
+
+/// Who we are.
+#[derive(Debug, Clone)]
+pub struct Status {
+    /// Our id.
+    pub peer: PeerId,
+    /// What to give to others.
+    pub link: ContactLink,
+    /// The rendezvous, in the order of preference, then those of contacts.
+    pub rendezvous: Vec<RendezvousStatus>,
+}
+
+/// How we stand with a rendezvous.
+#[derive(Debug, Clone)]
+pub struct RendezvousStatus {
+    /// Which one.
+    pub address: RendezvousAddress,
+    /// Whether it knows us.
+    pub state: RendezvousState,
+    /// Our address as it sees it.
+    pub observed: Option<std::net::SocketAddr>,
+    /// Round-trip time, measured at sign-in.
+    pub rtt: Option<Duration>,
+}
+
+/// Whether a rendezvous knows us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RendezvousState {
+    /// It does.
+    Registered,
+    /// Not yet.
+    Connecting,
+    /// Several tries failed; trying goes on.
+    Unreachable,
+}
+
+/// A contact as a face shows it.
+#[derive(Debug, Clone)]
+pub struct ContactView {
+    /// Its id.
+    pub peer: PeerId,
+    /// What we call it.
+    pub name: String,
+    /// Contact, request, blocked.
+    pub state: ContactState,
+    /// Whether there is a living connection.
+    pub online: bool,
+    /// How it is reached, while it is.
+    pub path: Option<PathView>,
+    /// Whether its key has been compared.
+    pub verified: bool,
+    /// Messages not read.
+    pub unread: u32,
+}
+
+/// How a contact is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PathView {
+    /// Its address.
+    pub remote: std::net::SocketAddr,
+    /// Round-trip time.
+    pub rtt: Duration,
+}

@@ -1,0 +1,235 @@
+//! What faces ask for.
+
+use std::time::Instant;
+
+use knothole_proto::contact_link::{ContactLink, RendezvousAddress};
+use knothole_proto::conversation::Outgoing;
+use knothole_proto::frames::MessageId;
+use knothole_proto::identity::PeerId;
+use knothole_proto::traversal::ContactId;
+
+use super::{Engine, answer, message_id, wall_clock};
+use crate::command::{Command, CommandError, ContactView, Reply, Status};
+use crate::event::EventKind;
+use crate::store::{self, ContactState, MessageState, Outcome, StoreError};
+
+impl From<StoreError> for CommandError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error.to_string())
+    }
+}
+
+impl Engine {
+    pub(super) fn handle_command(&mut self, command: Command, now: Instant) {
+        match command {
+            Command::Status(reply) => answer(reply, Ok(self.status())),
+            Command::Contacts(reply) => {
+                let mut views: Vec<_> = self.contacts.values().map(super::contact::Contact::view).collect();
+                views.sort_by(|a, b| a.name.cmp(&b.name));
+                answer(reply, Ok(views));
+            }
+            Command::AddContact { link, name, reply } if link.peer == self.me => {
+                drop((link, name));
+                answer(reply, Err(CommandError::OwnLink));
+            }
+            Command::AddContact { link: ContactLink { peer, via }, name, reply } => {
+                self.take_in(self.store.add(peer, name, via), reply);
+            }
+            Command::Accept { who, reply } => match self.named(&who) {
+                Ok((_, peer)) => self.take_in(self.store.accept(peer), reply),
+                Err(error) => answer(reply, Err(error)),
+            },
+            Command::Block { who, reply } => self.block(&who, reply),
+            Command::Remove { who, reply } => match self.named(&who) {
+                Ok((id, peer)) => self.after(self.store.remove(peer), move |engine, result| {
+                    if result.is_ok() {
+                        engine.forget_contact(id);
+                    }
+                    answer(reply, result.map_err(Into::into));
+                }),
+                Err(error) => answer(reply, Err(error)),
+            },
+            Command::Connect { who, reply } => {
+                let found = self.talking(&who);
+                if let Ok((id, _)) = found {
+                    self.traversal.connect(id, now);
+                }
+                answer(reply, found.map(|_| ()));
+            }
+            Command::Send { to, text, reply } => self.send(&to, text, reply, now),
+            Command::History { with, search, before, limit, reply } => match self.named(&with) {
+                Ok((_, peer)) => {
+                    let page = self.store.history(peer, search, before, limit);
+                    self.after(page, move |_, result| answer(reply, result.map_err(Into::into)));
+                }
+                Err(error) => answer(reply, Err(error)),
+            },
+            Command::Read { with, upto, reply } => self.read(&with, upto, reply),
+            Command::Stop(done) => self.stopping = Some(done),
+        }
+    }
+
+    fn status(&self) -> Status {
+        let own = self.rendezvous.iter().take(self.own_rendezvous);
+        let via = own.map(|rendezvous| rendezvous.address.clone()).collect();
+        Status { peer: self.me, link: ContactLink { peer: self.me, via }, rendezvous: self.rendezvous_status() }
+    }
+
+    fn named(&self, who: &str) -> Result<(ContactId, PeerId), CommandError> {
+        let id = self.find(who).ok_or_else(|| CommandError::UnknownContact(who.to_owned()))?;
+        let contact = self.contacts.get(&id).ok_or_else(|| CommandError::UnknownContact(who.to_owned()))?;
+        Ok((id, contact.peer))
+    }
+
+    fn talking(&self, who: &str) -> Result<(ContactId, PeerId), CommandError> {
+        let (id, peer) = self.named(who)?;
+        let contact = self.contacts.get(&id);
+        match contact.map(|contact| contact.state) {
+            Some(ContactState::Request) => Err(CommandError::NotAccepted(who.to_owned())),
+            Some(ContactState::Blocked) => Err(CommandError::Blocked(who.to_owned())),
+            _ => Ok((id, peer)),
+        }
+    }
+
+    /// Takes a contact in that the store has just made or changed.
+    fn take_in(&self, outcome: Outcome<store::Contact>, reply: Reply<ContactView>) {
+        self.after(outcome, move |engine, result| match result {
+            Ok(known) => {
+                let conversation = engine.store.conversation(known.peer);
+                engine.after(conversation, move |engine, result| {
+                    answer(reply, result.map(|at| engine.replace(known, at)).map_err(Into::into));
+                });
+            }
+            Err(error) => answer(reply, Err(error.into())),
+        });
+    }
+
+    /// Puts a contact in the place of what was known of it, unless nothing but its name differs.
+    fn replace(&mut self, known: store::Contact, conversation: store::Conversation) -> ContactView {
+        let now = Instant::now();
+        let before = self.find_peer(known.peer);
+        let unchanged = before.and_then(|id| self.contacts.get(&id)).is_some_and(|c| c.talks() && c.via == known.via);
+        let id = match before {
+            Some(id) if unchanged => id,
+            Some(id) => {
+                self.forget_contact(id);
+                self.insert_contact(known.clone(), Some(conversation), now)
+            }
+            None => self.insert_contact(known.clone(), Some(conversation), now),
+        };
+        self.traversal.connect(id, now);
+        let contact = self.contacts.get_mut(&id);
+        contact.map_or_else(
+            || unreachable_view(&known),
+            |contact| {
+                contact.name = known.name.clone();
+                contact.view()
+            },
+        )
+    }
+
+    fn block(&mut self, who: &str, reply: Reply<ContactView>) {
+        let (id, peer) = match self.named(who) {
+            Ok(found) => found,
+            Err(error) => return answer(reply, Err(error)),
+        };
+        self.after(self.store.block(peer), move |engine, result| {
+            let failed = match result {
+                Ok(failed) => failed,
+                Err(error) => return answer(reply, Err(error.into())),
+            };
+            for message in failed {
+                engine.emit(EventKind::State { message, state: MessageState::Failed });
+            }
+            let Some(contact) = engine.contacts.get(&id) else {
+                return answer(reply, Err(CommandError::UnknownContact(peer.to_string())));
+            };
+            let known = store::Contact {
+                peer,
+                name: contact.name.clone(),
+                state: ContactState::Blocked,
+                via: contact.via.clone(),
+                added_at: 0,
+                verified: contact.verified,
+                greeting: None,
+                unread: contact.unread,
+            };
+            engine.forget_contact(id);
+            let view = unreachable_view(&known);
+            engine.insert_contact(known, None, Instant::now());
+            answer(reply, Ok(view));
+        });
+    }
+
+    fn send(&mut self, to: &str, text: String, reply: Reply<MessageId>, now: Instant) {
+        let (id, peer) = match self.talking(to) {
+            Ok(found) => found,
+            Err(error) => return answer(reply, Err(error)),
+        };
+        self.traversal.connect(id, now);
+        let (message, at) = (message_id(), wall_clock());
+        self.after(self.store.compose(peer, message, text.clone(), at), move |engine, result| {
+            answer(reply, result.as_ref().map(|_| message).map_err(|error| CommandError::Store(error.to_string())));
+            if let Ok(position) = result {
+                engine.handle_written(id, Outgoing { number: position.number, message, at, text });
+            }
+        });
+    }
+
+    fn read(&mut self, with: &str, upto: MessageId, reply: Reply<()>) {
+        let (id, peer) = match self.named(with) {
+            Ok(found) => found,
+            Err(error) => return answer(reply, Err(error)),
+        };
+        self.after(self.store.mark_read(peer, upto), move |engine, result| {
+            if let (Ok(Some(position)), Some(contact)) = (&result, engine.contacts.get_mut(&id)) {
+                if let Some(conversation) = &mut contact.conversation {
+                    conversation.handle_read(position.log, position.number);
+                }
+                engine.pump(id);
+            }
+            answer(reply, result.map(|_| ()).map_err(Into::into));
+            engine.recount(peer);
+        });
+    }
+
+    /// Asks the store how many messages of a contact are unread.
+    fn recount(&self, peer: PeerId) {
+        self.after(self.store.contacts(), move |engine, result| {
+            let unread = result.ok().and_then(|known| known.into_iter().find(|contact| contact.peer == peer));
+            let id = engine.find_peer(peer);
+            if let (Some(known), Some(contact)) = (unread, id.and_then(|id| engine.contacts.get_mut(&id))) {
+                contact.unread = known.unread;
+            }
+        });
+    }
+
+    /// A stranger invites us.
+    pub(super) fn handle_request(&mut self, peer: PeerId, via: RendezvousAddress) {
+        if self.find_peer(peer).is_some() {
+            return;
+        }
+        self.after(self.store.request(peer, vec![via], None), move |engine, result| match result {
+            Ok(Some(known)) if engine.find_peer(peer).is_none() => {
+                let name = known.name.clone();
+                engine.insert_contact(known, None, Instant::now());
+                engine.emit(EventKind::ContactRequest { peer, name });
+            }
+            Ok(_) => {}
+            Err(error) => tracing::info!(%error, "a contact request was not taken"),
+        });
+    }
+}
+
+/// A contact with whom there is no talk.
+fn unreachable_view(known: &store::Contact) -> ContactView {
+    ContactView {
+        peer: known.peer,
+        name: known.name.clone(),
+        state: known.state,
+        online: false,
+        path: None,
+        verified: known.verified,
+        unread: known.unread.try_into().unwrap_or(u32::MAX),
+    }
+}

@@ -1,0 +1,131 @@
+//! A contact as the engine keeps it.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use knothole_proto::contact_link::RendezvousAddress;
+use knothole_proto::conversation::Conversation;
+use knothole_proto::identity::PeerId;
+use knothole_proto::traversal::ContactId;
+
+use super::{Engine, virtual_address};
+use crate::command::{ContactView, PathView};
+use crate::link::LinkId;
+use crate::store::{self, ContactState};
+
+/// One contact, whatever its state.
+pub(super) struct Contact {
+    pub(super) peer: PeerId,
+    pub(super) name: String,
+    pub(super) state: ContactState,
+    pub(super) via: Vec<RendezvousAddress>,
+    pub(super) verified: bool,
+    pub(super) unread: u64,
+    pub(super) path: Option<(SocketAddr, Duration)>,
+    /// Whether the faces were told that there is no path, since there was one.
+    pub(super) told_unreachable: bool,
+    pub(super) link: Option<Link>,
+    /// Only of one with whom we talk.
+    pub(super) conversation: Option<Conversation>,
+    /// A frame that the link had no room for.
+    pub(super) stalled: Option<Vec<u8>>,
+}
+
+/// The connection in use.
+pub(super) struct Link {
+    pub(super) id: LinkId,
+    pub(super) dialled: bool,
+    pub(super) since: Instant,
+    /// Whether the other side has let us in; until then it is only hoped for.
+    pub(super) up: bool,
+}
+
+impl Contact {
+    pub(super) fn view(&self) -> ContactView {
+        ContactView {
+            peer: self.peer,
+            name: self.name.clone(),
+            state: self.state,
+            online: self.is_online(),
+            path: self.path.map(|(remote, rtt)| PathView { remote, rtt }),
+            verified: self.verified,
+            unread: self.unread.try_into().unwrap_or(u32::MAX),
+        }
+    }
+
+    pub(super) fn is_online(&self) -> bool {
+        self.link.as_ref().is_some_and(|link| link.up)
+    }
+
+    /// Goes on with this connection.
+    pub(super) fn use_link(&mut self, link: Link) {
+        self.link = Some(link);
+        self.stalled = None;
+        if let Some(conversation) = &mut self.conversation {
+            conversation.handle_link_up();
+        }
+    }
+
+    pub(super) const fn talks(&self) -> bool {
+        matches!(self.state, ContactState::Contact | ContactState::Requested)
+    }
+}
+
+impl Engine {
+    /// Takes a contact in as the store has it, and sets out to reach it.
+    pub(super) fn insert_contact(
+        &mut self,
+        known: store::Contact,
+        conversation: Option<store::Conversation>,
+        now: Instant,
+    ) -> ContactId {
+        let id = ContactId(self.next_contact);
+        self.next_contact += 1;
+        let via = known.via.iter().map(|address| self.register(address.clone(), now)).collect();
+        let contact = Contact {
+            peer: known.peer,
+            name: known.name,
+            state: known.state,
+            via: known.via,
+            verified: known.verified,
+            unread: known.unread,
+            path: None,
+            told_unreachable: false,
+            link: None,
+            conversation: conversation.map(|at| {
+                let received = at.received.map(|position| (position.log, position.number));
+                Conversation::new(at.log, at.next.saturating_sub(1), at.acknowledged, received)
+            }),
+            stalled: None,
+        };
+        if contact.talks() {
+            self.links.expect(virtual_address(id), contact.peer);
+            self.traversal.add_contact(id, contact.peer, via);
+            self.traversal.connect(id, now);
+        }
+        self.contacts.insert(id, contact);
+        id
+    }
+
+    /// Forgets all that the engine holds of a contact; the store is not touched.
+    pub(super) fn forget_contact(&mut self, id: ContactId) {
+        if let Some(link) = self.contacts.remove(&id).and_then(|contact| contact.link) {
+            self.links.close(link.id);
+        }
+        self.traversal.remove_contact(id);
+        self.links.expect_nobody(virtual_address(id));
+        self.socket.routes().forget(virtual_address(id));
+        self.timers.forget(id);
+    }
+
+    /// Who is meant by a name or a peer id.
+    pub(super) fn find(&self, who: &str) -> Option<ContactId> {
+        let peer = who.parse::<PeerId>().ok();
+        let named = |contact: &Contact| Some(contact.peer) == peer || contact.name == who;
+        self.contacts.iter().find(|(_, contact)| named(contact)).map(|(id, _)| *id)
+    }
+
+    pub(super) fn find_peer(&self, peer: PeerId) -> Option<ContactId> {
+        self.contacts.iter().find(|(_, contact)| contact.peer == peer).map(|(id, _)| *id)
+    }
+}

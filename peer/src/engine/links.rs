@@ -1,0 +1,125 @@
+//! Connections with contacts: which one is used, and what follows when it ends.
+
+use std::time::{Duration, Instant};
+
+use knothole_proto::traversal::ContactId;
+
+use super::contact::Link;
+use super::timers::Timer;
+use super::{Engine, virtual_address};
+use crate::event::{EventKind, PathChange};
+use crate::link::{Down, LinkEvent, LinkId};
+
+/// Two connections that begin within this were dialled at once by both sides; one later replaces the one before it.
+const GLARE: Duration = Duration::from_secs(5);
+/// A contact that does not open the connection after this, though it should, is dialled.
+const DIAL_PATIENCE: Duration = Duration::from_secs(3);
+
+impl Engine {
+    pub(super) fn handle_link_event(&mut self, event: LinkEvent, now: Instant) {
+        match event {
+            LinkEvent::Up { link, virtual_address, dialled, .. } => {
+                self.handle_up(link, ContactId(virtual_address.index()), dialled, now);
+            }
+            LinkEvent::Body { link, body } => {
+                if let Some(id) = self.in_use(link) {
+                    self.handle_body(id, &body);
+                }
+            }
+            LinkEvent::Drained { link } => {
+                if let Some(id) = self.in_use(link) {
+                    self.pump(id);
+                }
+            }
+            LinkEvent::Down { link, why, .. } => {
+                let used = self.in_use(link);
+                self.link_contacts.remove(&link);
+                if let Some(id) = used {
+                    self.handle_down(id, &why, now);
+                }
+            }
+        }
+    }
+
+    /// The contact whose connection in use this is.
+    fn in_use(&self, link: LinkId) -> Option<ContactId> {
+        let id = self.link_contacts.get(&link)?;
+        let used = self.contacts.get(id)?.link.as_ref()?;
+        (used.id == link).then_some(*id)
+    }
+
+    fn handle_up(&mut self, link: LinkId, id: ContactId, dialled: bool, now: Instant) {
+        let Some(contact) = self.contacts.get_mut(&id).filter(|contact| contact.talks()) else {
+            self.links.close(link);
+            return;
+        };
+        self.link_contacts.insert(link, id);
+        let was_online = contact.is_online();
+        match &mut contact.link {
+            Some(used) if used.id == link => used.up = true,
+            Some(used) => {
+                // In glare both sides keep the connection that the smaller id dialled.
+                let glare = now.saturating_duration_since(used.since) < GLARE && used.dialled != dialled;
+                if glare && used.dialled == (self.me < contact.peer) {
+                    self.links.close(link);
+                    return;
+                }
+                self.links.close(used.id);
+                contact.use_link(Link { id: link, dialled, since: now, up: true });
+            }
+            None => contact.use_link(Link { id: link, dialled, since: now, up: true }),
+        }
+        if !was_online {
+            let (peer, name) = (contact.peer, contact.name.clone());
+            self.emit(EventKind::Presence { peer, name, online: true });
+        }
+        self.pump(id);
+    }
+
+    fn handle_down(&mut self, id: ContactId, why: &Down, now: Instant) {
+        let Some(contact) = self.contacts.get_mut(&id) else { return };
+        let was_online = contact.is_online();
+        contact.link = None;
+        contact.stalled = None;
+        if let Some(conversation) = &mut contact.conversation {
+            conversation.handle_link_down();
+        }
+        let (peer, name) = (contact.peer, contact.name.clone());
+        tracing::info!(contact = ?peer, ?why, "connection ended");
+        let had_path = contact.path.take().is_some();
+        if was_online {
+            self.emit(EventKind::Presence { peer, name: name.clone(), online: false });
+        }
+        if had_path {
+            let why = match why {
+                Down::Goodbye => "the contact has left".to_owned(),
+                Down::TimedOut => "the contact does not answer any more".to_owned(),
+                Down::Reset => "the contact has started anew".to_owned(),
+                Down::Refused => "the contact refused the connection".to_owned(),
+                Down::Failed(why) => why.clone(),
+            };
+            self.emit(EventKind::Path { peer, name, path: PathChange::None { why } });
+        }
+        self.traversal.release(id);
+        self.socket.routes().forget(virtual_address(id));
+        if self.contacts.get(&id).is_some_and(super::contact::Contact::talks) {
+            self.traversal.connect(id, now);
+        }
+    }
+
+    /// There is a path: whoever's turn it is opens the connection, unless there is one.
+    pub(super) fn dial(&mut self, id: ContactId, ours: bool, now: Instant) {
+        let Some(contact) = self.contacts.get_mut(&id).filter(|contact| contact.link.is_none()) else { return };
+        match contact.path {
+            Some((_, rtt)) if ours => {
+                let link = self.links.dial(virtual_address(id), contact.peer, rtt);
+                self.link_contacts.insert(link, id);
+                // What is to be said is queued now and leaves with the end of the handshake, to that key alone.
+                contact.use_link(Link { id: link, dialled: true, since: now, up: false });
+                self.pump(id);
+            }
+            Some(_) => self.timers.set(id, Timer::Dial, now + DIAL_PATIENCE),
+            None => {}
+        }
+    }
+}

@@ -1,0 +1,280 @@
+//! The engine: one loop that owns every machine of a peer.
+//!
+//! It takes one thing at a time (a command, a datagram, a link's event, an answer of the store, a deadline), lets the
+//! machines deal with it, drains them completely and sleeps. Nothing in it waits for disk or network: what takes time
+//! comes back as a continuation. Faces see commands and events alone.
+
+mod commands;
+mod contact;
+mod conversation;
+mod links;
+mod paths;
+mod rendezvous;
+mod timers;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use knothole_proto::frames::MessageId;
+use knothole_proto::identity::PeerId;
+use knothole_proto::path;
+use knothole_proto::traversal::{ContactId, Traversal};
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+use crate::command::{Command, CommandError, Reply};
+use crate::event::{Event, EventKind};
+use crate::handle::{Options, Peer};
+use crate::home::{Home, HomeError};
+use crate::link::{Heartbeat, LinkEvent, LinkId, Links};
+use crate::network;
+use crate::socket::{Arrival, Socket, VirtualAddress};
+use crate::store::{ContactState, OpenError, Outcome, Store, StoreError};
+use contact::Contact;
+use rendezvous::{Rendezvous, SignInStep};
+use timers::Timers;
+
+/// Commands that wait for the engine; a face that asks for more waits itself.
+const COMMANDS: usize = 64;
+/// Events that a slow face may be behind.
+const EVENTS: usize = 1024;
+/// The setting that remembers the UDP port: to come back on it finds old NAT mappings, and contacts, faster.
+const PORT: &str = "udp-port";
+/// How long a stopping engine waits for the rendezvous to hear that it leaves.
+const FAREWELL: Duration = Duration::from_millis(500);
+
+/// Why an engine cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The home cannot be used.
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    /// The database cannot be used.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The database cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// There is no UDP port to be had.
+    #[error("no UDP port can be opened: {0}; does this machine have a network?")]
+    Socket(#[source] std::io::Error),
+    /// QUIC cannot be set up.
+    #[error("QUIC cannot be set up: {0}")]
+    Link(String),
+}
+
+/// What is done with an answer that took its time.
+type Continuation = Box<dyn FnOnce(&mut Engine) + Send>;
+
+pub(crate) struct Engine {
+    me: PeerId,
+    allow_loopback: bool,
+    socket: Arc<Socket>,
+    links: Links,
+    store: Store,
+    traversal: Traversal,
+    rendezvous: Vec<Rendezvous>,
+    own_rendezvous: usize,
+    contacts: BTreeMap<ContactId, Contact>,
+    next_contact: u32,
+    /// Whose connections there are, in use or ending.
+    link_contacts: BTreeMap<LinkId, ContactId>,
+    timers: Timers,
+    pending: FuturesUnordered<BoxFuture<'static, Continuation>>,
+    sign_in_steps: mpsc::Sender<SignInStep>,
+    events: broadcast::Sender<Arc<Event>>,
+    stopping: Option<oneshot::Sender<()>>,
+}
+
+struct Inputs {
+    commands: mpsc::Receiver<Command>,
+    arrivals: mpsc::Receiver<Arrival>,
+    link_events: mpsc::Receiver<LinkEvent>,
+    sign_in_steps: mpsc::Receiver<SignInStep>,
+}
+
+/// Starts a peer in its home. The caller holds the home's engine lock.
+///
+/// # Errors
+/// [`StartError`]; its texts say what to do next.
+pub async fn start(options: Options) -> Result<Peer, StartError> {
+    let home = Home::open(Some(options.home.clone()))?;
+    let secret = home.identity()?;
+    let store = Store::open(home.path())?;
+    let port = store.setting(PORT).await?.and_then(|bytes| Some(u16::from_be_bytes(bytes.try_into().ok()?)));
+    let (socket, arrivals) = Socket::bind(port.unwrap_or(0)).map_err(StartError::Socket)?;
+    store.set_setting(PORT, socket.port().to_be_bytes().to_vec()).await?;
+    let (links, link_events) = Links::new(socket.clone(), &secret, Heartbeat::default()).map_err(|why| StartError::Link(why.to_string()))?;
+
+    let config = path::Config { allow_loopback: options.allow_loopback, ..path::Config::default() };
+    let (sign_in_steps, sign_in_inputs) = mpsc::channel(16);
+    let (events, _) = broadcast::channel(EVENTS);
+    let (commands, command_inputs) = mpsc::channel(COMMANDS);
+    let mut engine = Engine {
+        me: secret.public_key(),
+        traversal: Traversal::new(secret.public_key(), config, seed()),
+        allow_loopback: options.allow_loopback,
+        socket,
+        links,
+        store,
+        rendezvous: Vec::new(),
+        own_rendezvous: 0,
+        contacts: BTreeMap::new(),
+        next_contact: 0,
+        link_contacts: BTreeMap::new(),
+        timers: Timers::default(),
+        pending: FuturesUnordered::new(),
+        sign_in_steps,
+        events: events.clone(),
+        stopping: None,
+    };
+    let now = Instant::now();
+    engine.refresh_hosts();
+    for address in options.rendezvous {
+        engine.register(address, now);
+    }
+    engine.own_rendezvous = engine.rendezvous.len();
+    for known in engine.store.contacts().await? {
+        let conversation = match known.state {
+            ContactState::Contact | ContactState::Requested => Some(engine.store.conversation(known.peer).await?),
+            ContactState::Request | ContactState::Blocked => None,
+        };
+        engine.insert_contact(known, conversation, now);
+    }
+    let inputs =
+        Inputs { commands: command_inputs, arrivals, link_events, sign_in_steps: sign_in_inputs };
+    tokio::spawn(engine.run(inputs));
+    Ok(Peer::new(commands, events))
+}
+
+/// 32 bytes of chance from the system, the only place where the engine takes any.
+fn seed() -> [u8; 32] {
+    let mut seed = [0; 32];
+    #[expect(clippy::expect_used, reason = "without randomness there is no cryptography and nothing may go on")]
+    aws_lc_rs::rand::fill(&mut seed).expect("the system gives random bytes");
+    seed
+}
+
+/// A new message's name.
+fn message_id() -> MessageId {
+    let seed = seed();
+    MessageId(std::array::from_fn(|i| seed[i]))
+}
+
+/// Now, in milliseconds since 1970.
+fn wall_clock() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}
+
+impl Engine {
+    async fn run(mut self, mut inputs: Inputs) {
+        loop {
+            self.drain(Instant::now());
+            if self.stopping.is_some() {
+                break;
+            }
+            let deadline = [self.traversal.poll_timeout(), self.timers.poll_timeout()].into_iter().flatten().min();
+            let sleep = async {
+                match deadline {
+                    Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let socket = self.socket.clone();
+            tokio::select! {
+                Some(arrival) = inputs.arrivals.recv() => {
+                    let now = Instant::now();
+                    self.traversal.handle_datagram(arrival.from, &arrival.datagram, now);
+                }
+                Some(event) = inputs.link_events.recv() => self.handle_link_event(event, Instant::now()),
+                Some(continuation) = self.pending.next(), if !self.pending.is_empty() => continuation(&mut self),
+                command = inputs.commands.recv() => match command {
+                    Some(command) => self.handle_command(command, Instant::now()),
+                    // Every handle is gone: nobody can ask for anything any more.
+                    None => break,
+                },
+                Some(step) = inputs.sign_in_steps.recv() => self.handle_sign_in(step, Instant::now()),
+                address = socket.routes().next_silent() => self.handle_silence(address, Instant::now()),
+                () = sleep => {
+                    let now = Instant::now();
+                    self.report_traffic(now);
+                    self.traversal.handle_timeout(now);
+                    self.handle_timers(now);
+                }
+            }
+        }
+        self.stop(inputs).await;
+    }
+
+    /// Drains every machine: events first, for they may lead to datagrams.
+    fn drain(&mut self, now: Instant) {
+        while let Some(event) = self.traversal.poll_event() {
+            self.handle_traversal_event(event, now);
+        }
+        while let Some(transmit) = self.traversal.poll_transmit(now) {
+            self.socket.send(transmit.to, &transmit.payload, transmit.ttl);
+        }
+    }
+
+    async fn stop(mut self, mut inputs: Inputs) {
+        let now = Instant::now();
+        self.traversal.goodbye(now);
+        self.drain(now);
+        // What was written but not yet committed is finished; what it would lead to is not.
+        while let Some(continuation) = self.pending.next().await {
+            continuation(&mut self);
+        }
+        let farewell = async {
+            while !self.traversal.is_idle() {
+                let Some(arrival) = inputs.arrivals.recv().await else { break };
+                self.traversal.handle_datagram(arrival.from, &arrival.datagram, Instant::now());
+                while self.traversal.poll_event().is_some() {}
+            }
+        };
+        let _ = tokio::time::timeout(FAREWELL, farewell).await;
+        self.links.shutdown().await;
+        if let Err(error) = self.store.close().await {
+            tracing::error!(%error, "the store did not close");
+        }
+        if let Some(done) = self.stopping.take() {
+            let _ = done.send(());
+        }
+    }
+
+    /// Goes on with `continuation` when the store has answered.
+    fn after<T: Send + 'static>(
+        &self,
+        outcome: Outcome<T>,
+        continuation: impl FnOnce(&mut Self, Result<T, StoreError>) + Send + 'static,
+    ) {
+        self.pending.push(Box::pin(async move {
+            let result = outcome.await;
+            Box::new(move |engine: &mut Self| continuation(engine, result)) as Continuation
+        }));
+    }
+
+    fn emit(&self, kind: EventKind) {
+        // Nobody listening is no error.
+        let _ = self.events.send(Arc::new(Event { at: wall_clock(), kind }));
+    }
+
+    fn refresh_hosts(&mut self) {
+        let loopback = self.allow_loopback.then_some(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let addresses = network::host_addresses().into_iter().chain(loopback);
+        self.traversal.set_hosts(addresses.map(|ip| SocketAddr::new(ip, self.socket.port())).collect());
+    }
+}
+
+/// The virtual address of a contact's connections.
+const fn virtual_address(contact: ContactId) -> VirtualAddress {
+    VirtualAddress::new(contact.0)
+}
+
+/// Answers a command; nobody waiting any more is no error.
+fn answer<T>(reply: Reply<T>, result: Result<T, CommandError>) {
+    let _ = reply.send(result);
+}

@@ -1,0 +1,118 @@
+//! What the traversal found out, put into routes and told to the faces.
+
+use std::time::{Duration, Instant};
+
+use knothole_proto::traversal::{ContactId, Event, Unreachable};
+
+use super::timers::Timer;
+use super::{Engine, virtual_address};
+use crate::event::{EventKind, PathChange};
+use crate::socket::{SILENCE_MS, VirtualAddress};
+
+/// A silence of so many round trips is more than QUIC's patience; shorter ones happen on every lossy path.
+const SILENT_ROUND_TRIPS: u32 = 3;
+
+impl Engine {
+    pub(super) fn handle_traversal_event(&mut self, event: Event, now: Instant) {
+        match event {
+            Event::SignIn(id) => self.sign_in(id),
+            Event::Registered { rendezvous, observed } => {
+                if let Some(rendezvous) = self.rendezvous.get(rendezvous.0 as usize) {
+                    tracing::info!(rendezvous = %rendezvous.address, "registered");
+                    self.emit(EventKind::Registered { rendezvous: rendezvous.address.clone(), observed });
+                }
+            }
+            Event::Unregistered(id) => {
+                if let Some(rendezvous) = self.rendezvous.get(id.0 as usize) {
+                    tracing::info!(rendezvous = %rendezvous.address, "not registered any more");
+                    self.emit(EventKind::Unregistered { rendezvous: rendezvous.address.clone() });
+                }
+            }
+            Event::Request { peer, via } => {
+                if let Some(rendezvous) = self.rendezvous.get(via.0 as usize) {
+                    self.handle_request(peer, rendezvous.address.clone());
+                }
+            }
+            Event::Admit { contact, remote } => {
+                tracing::debug!(?contact, %remote, "heard");
+                self.socket.routes().admit(remote, virtual_address(contact));
+            }
+            Event::Revoke { remote, .. } => self.socket.routes().revoke(remote),
+            Event::Path { contact: id, remote, rtt, dials } => {
+                let Some(contact) = self.contacts.get_mut(&id) else { return };
+                contact.path = Some((remote, rtt));
+                contact.told_unreachable = false;
+                tracing::info!(contact = ?contact.peer, rtt_ms = rtt.as_millis(), "direct path");
+                let (peer, name) = (contact.peer, contact.name.clone());
+                // A source is admitted by its own checks; the answer to ours proves the address just as well.
+                self.socket.routes().admit(remote, virtual_address(id));
+                self.socket.routes().set_route(virtual_address(id), Some(remote));
+                self.emit(EventKind::Path { peer, name, path: PathChange::Direct { remote, rtt } });
+                self.dial(id, dials, now);
+            }
+            Event::PathLost(id) => {
+                self.socket.routes().set_route(virtual_address(id), None);
+                self.tell_no_path(id, "the direct path stopped answering; looking for another");
+            }
+            Event::Unreachable { contact, why } => {
+                let why = match why {
+                    Unreachable::NoRendezvous => "no rendezvous of this contact answers",
+                    Unreachable::Absent => "the contact is offline",
+                    Unreachable::Refused => "the rendezvous is busy",
+                    Unreachable::NoPath => "no direct path was found between the two networks",
+                };
+                self.tell_no_path(contact, why);
+            }
+        }
+    }
+
+    fn tell_no_path(&mut self, id: ContactId, why: &str) {
+        let Some(contact) = self.contacts.get_mut(&id) else { return };
+        let had_path = contact.path.take().is_some();
+        // Said once, not at every try.
+        if had_path || !std::mem::replace(&mut contact.told_unreachable, true) {
+            let (peer, name) = (contact.peer, contact.name.clone());
+            self.emit(EventKind::Path { peer, name, path: PathChange::None { why: why.to_owned() } });
+        }
+    }
+
+    /// QUIC has been sending to a contact for a while and nothing came back.
+    pub(super) fn handle_silence(&mut self, address: VirtualAddress, now: Instant) {
+        let id = ContactId(address.index());
+        let Some((_, rtt)) = self.contacts.get(&id).and_then(|contact| contact.path) else { return };
+        let routes = self.socket.routes();
+        let Some(since) = routes.activity(address).unanswered_since() else { return };
+        let silent = Duration::from_millis(routes.now().saturating_sub(since));
+        let patience = (rtt * SILENT_ROUND_TRIPS).max(Duration::from_millis(SILENCE_MS));
+        if silent >= patience {
+            tracing::debug!(?id, silent_ms = silent.as_millis(), "nothing comes back");
+            self.traversal.handle_silence(id, now);
+        } else {
+            self.timers.set(id, Timer::Silence, now + (patience - silent));
+        }
+    }
+
+    /// Before deadlines are looked at: traffic heard counts as consent.
+    pub(super) fn report_traffic(&mut self, now: Instant) {
+        let routes = self.socket.routes();
+        for (&id, contact) in &self.contacts {
+            let Some((remote, _)) = contact.path else { continue };
+            if let Some(at) = routes.activity(virtual_address(id)).last_received() {
+                let ago = Duration::from_millis(routes.now().saturating_sub(at));
+                if let Some(at) = now.checked_sub(ago) {
+                    self.traversal.handle_received(id, remote, at);
+                }
+            }
+        }
+    }
+
+    pub(super) fn handle_timers(&mut self, now: Instant) {
+        while let Some((id, timer)) = self.timers.take_due(now) {
+            match timer {
+                Timer::Dial => self.dial(id, true, now),
+                Timer::Silence => self.handle_silence(virtual_address(id), now),
+                Timer::Reconnect => self.traversal.connect(id, now),
+            }
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! The rendezvous where we are registered: our own, and those of our contacts.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use knothole_proto::contact_link::RendezvousAddress;
+use knothole_proto::registration::{SignInAnswer, from_bytes, to_bytes};
+use knothole_proto::seal::RegistrationSecret;
+use knothole_proto::traversal::RendezvousId;
+
+use tokio::net::lookup_host;
+
+use super::Engine;
+use crate::command::{RendezvousState, RendezvousStatus};
+use crate::hops::needed_ttl;
+use crate::sign_in::{SignInError, SignedIn, sign_in};
+use crate::socket::VirtualAddress;
+
+/// A name is looked up, and an address signed in at, within this: three round trips of 300 ms and some losses.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Sign-ins that fail before a rendezvous is called unreachable; trying goes on.
+const TRIES: u32 = 2;
+/// Virtual addresses of rendezvous, above those of contacts.
+const FIRST_ADDRESS: u32 = 1 << 31;
+
+/// A rendezvous as the engine keeps it; its registration is the traversal's.
+pub(super) struct Rendezvous {
+    pub(super) address: RendezvousAddress,
+    failures: u32,
+    rtt: Option<Duration>,
+}
+
+/// How far a sign-in has come.
+pub(super) struct SignInStep {
+    rendezvous: RendezvousId,
+    progress: Progress,
+}
+
+enum Progress {
+    /// These addresses are still to be tried; the last failure, if there was one.
+    Next(VecDeque<SocketAddr>, SignInError),
+    /// One answered.
+    Done(SocketAddr, SignedIn),
+    /// How far openers must go from this network.
+    OpenerTtl(u8),
+}
+
+impl Engine {
+    /// Registers at a rendezvous, or finds the registration that there is.
+    pub(super) fn register(&mut self, address: RendezvousAddress, now: Instant) -> RendezvousId {
+        let known = self.rendezvous.iter().position(|rendezvous| rendezvous.address == address);
+        let index = known.unwrap_or_else(|| {
+            self.rendezvous.push(Rendezvous { address, failures: 0, rtt: None });
+            self.rendezvous.len() - 1
+        });
+        let id = RendezvousId(u32::try_from(index).unwrap_or(u32::MAX));
+        self.traversal.add_rendezvous(id, now);
+        id
+    }
+
+    /// Begins to sign in: looks the name up, then tries its addresses in turn.
+    pub(super) fn sign_in(&mut self, id: RendezvousId) {
+        self.refresh_hosts();
+        let Some(rendezvous) = self.rendezvous.get(id.0 as usize) else { return };
+        let address = rendezvous.address.clone();
+        let socket = self.socket.clone();
+        self.step_after(id, async move {
+            let found = tokio::time::timeout(PATIENCE, lookup_host((address.host.as_str(), address.port))).await;
+            let reached = |found: SocketAddr| socket.reaches(found);
+            let found = found.ok().and_then(Result::ok).map(|found| found.filter(|found| reached(*found)).collect());
+            Progress::Next(found.unwrap_or_default(), SignInError::Unreachable)
+        });
+    }
+
+    fn step_after(&self, rendezvous: RendezvousId, progress: impl Future<Output = Progress> + Send + 'static) {
+        let steps = self.sign_in_steps.clone();
+        tokio::spawn(async move {
+            let progress = progress.await;
+            // An engine that is gone needs no result.
+            let _ = steps.send(SignInStep { rendezvous, progress }).await;
+        });
+    }
+
+    pub(super) fn handle_sign_in(&mut self, step: SignInStep, now: Instant) {
+        let SignInStep { rendezvous: id, progress } = step;
+        match progress {
+            Progress::Next(addresses, error) => self.try_next(id, addresses, &error, now),
+            Progress::Done(remote, signed_in) => self.handle_signed_in(id, remote, &signed_in, now),
+            Progress::OpenerTtl(ttl) => self.traversal.set_opener_ttl(ttl),
+        }
+    }
+
+    fn try_next(&mut self, id: RendezvousId, mut left: VecDeque<SocketAddr>, error: &SignInError, now: Instant) {
+        let request = self.traversal.sign_in_request(id);
+        let (Some(rendezvous), Some(request)) = (self.rendezvous.get_mut(id.0 as usize), request) else { return };
+        let Some(remote) = left.pop_front() else {
+            rendezvous.failures += 1;
+            tracing::info!(rendezvous = %rendezvous.address, %error, "sign-in failed");
+            self.traversal.handle_sign_in_failed(id, now);
+            return;
+        };
+        let virtual_address = VirtualAddress::new(FIRST_ADDRESS | id.0);
+        self.socket.routes().admit(remote, virtual_address);
+        self.socket.routes().set_route(virtual_address, Some(remote));
+        let asking = sign_in(&self.links, virtual_address, rendezvous.address.key, to_bytes(&request));
+        self.step_after(id, async move {
+            match tokio::time::timeout(PATIENCE, asking).await.unwrap_or(Err(SignInError::Unreachable)) {
+                Ok(signed_in) => Progress::Done(remote, signed_in),
+                Err(error) => Progress::Next(left, error),
+            }
+        });
+    }
+
+    fn handle_signed_in(&mut self, id: RendezvousId, remote: SocketAddr, signed_in: &SignedIn, now: Instant) {
+        let Some(rendezvous) = self.rendezvous.get_mut(id.0 as usize) else { return };
+        let Some(answer) = from_bytes::<SignInAnswer>(&signed_in.answer) else {
+            tracing::info!(rendezvous = %rendezvous.address, "it answers in a way that is not understood");
+            rendezvous.failures += 1;
+            return self.traversal.handle_sign_in_failed(id, now);
+        };
+        rendezvous.failures = 0;
+        rendezvous.rtt = Some(signed_in.rtt);
+        self.traversal.handle_signed_in(id, remote, &answer, &RegistrationSecret(signed_in.secret), now);
+        self.step_after(id, async move { Progress::OpenerTtl(needed_ttl(remote).await) });
+    }
+
+    pub(super) fn rendezvous_status(&self) -> Vec<RendezvousStatus> {
+        let status = |(index, rendezvous): (usize, &Rendezvous)| {
+            let observed = self.traversal.observed(RendezvousId(u32::try_from(index).unwrap_or(u32::MAX)));
+            let state = match observed {
+                Some(_) => RendezvousState::Registered,
+                None if rendezvous.failures >= TRIES => RendezvousState::Unreachable,
+                None => RendezvousState::Connecting,
+            };
+            RendezvousStatus { address: rendezvous.address.clone(), state, observed, rtt: rendezvous.rtt }
+        };
+        self.rendezvous.iter().enumerate().map(status).collect()
+    }
+}

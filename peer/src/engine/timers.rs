@@ -1,0 +1,47 @@
+//! The engine's own deadlines; the machines have theirs.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use knothole_proto::traversal::ContactId;
+
+/// What is due for a contact.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Timer {
+    /// When the contact should have opened the connection and has not: we do.
+    Dial,
+    /// When a path that fell silent has been silent for long.
+    Silence,
+    /// When a contact is to be invited anew.
+    Reconnect,
+}
+
+/// Deadlines, at most one of a kind for each contact.
+#[derive(Debug, Default)]
+pub(super) struct Timers {
+    due: BTreeMap<(ContactId, Timer), Instant>,
+}
+
+impl Timers {
+    /// Sets a deadline, in place of an earlier one of the same kind.
+    pub(super) fn set(&mut self, contact: ContactId, timer: Timer, at: Instant) {
+        self.due.insert((contact, timer), at);
+    }
+
+    /// Forgets a contact's deadlines.
+    pub(super) fn forget(&mut self, contact: ContactId) {
+        self.due.retain(|(of, _), _| *of != contact);
+    }
+
+    /// The next deadline.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.due.values().min().copied()
+    }
+
+    /// Takes one that is due.
+    pub(super) fn take_due(&mut self, now: Instant) -> Option<(ContactId, Timer)> {
+        let (&key, _) = self.due.iter().find(|(_, at)| **at <= now)?;
+        self.due.remove(&key);
+        Some(key)
+    }
+}

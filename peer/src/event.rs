@@ -1,0 +1,96 @@
+//! What the engine tells every face.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use knothole_proto::contact_link::RendezvousAddress;
+use knothole_proto::frames::MessageId;
+use knothole_proto::identity::PeerId;
+
+use crate::store::MessageState;
+
+/// Something happened.
+#[derive(Debug, Clone)]
+pub struct Event {
+    /// When, in milliseconds since 1970.
+    pub at: u64,
+    /// What.
+    pub kind: EventKind,
+}
+
+/// What happened.
+#[derive(Debug, Clone)]
+pub enum EventKind {
+    /// A rendezvous knows us, or sees us at a new address.
+    Registered {
+        /// Which one.
+        rendezvous: RendezvousAddress,
+        /// Our address as it sees it.
+        observed: SocketAddr,
+    },
+    /// A rendezvous knows us no more.
+    Unregistered {
+        /// Which one.
+        rendezvous: RendezvousAddress,
+    },
+    /// A stranger wants to be a contact.
+    ContactRequest {
+        /// Who.
+        peer: PeerId,
+        /// The name it is listed under.
+        name: String,
+    },
+    /// A contact came or went.
+    Presence {
+        /// Who.
+        peer: PeerId,
+        /// What we call it.
+        name: String,
+        /// Whether there is a living connection now.
+        online: bool,
+    },
+    /// The way to a contact changed.
+    Path {
+        /// Who.
+        peer: PeerId,
+        /// What we call it.
+        name: String,
+        /// The way now.
+        path: PathChange,
+    },
+    /// A message came, and is in durable storage.
+    Message {
+        /// Its author.
+        peer: PeerId,
+        /// What we call the author.
+        name: String,
+        /// Its name.
+        message: MessageId,
+        /// What was written.
+        text: String,
+    },
+    /// A message of ours went on its way.
+    State {
+        /// Which one.
+        message: MessageId,
+        /// Where it is now.
+        state: MessageState,
+    },
+}
+
+/// The way to a contact.
+#[derive(Debug, Clone)]
+pub enum PathChange {
+    /// Straight to this address.
+    Direct {
+        /// The contact's address.
+        remote: SocketAddr,
+        /// Round-trip time.
+        rtt: Duration,
+    },
+    /// No way at present.
+    None {
+        /// Why, in words for a person.
+        why: String,
+    },
+}

@@ -1,0 +1,147 @@
+//! Where to register: from the arguments, the environment or config.toml, the first of them that says anything.
+
+use std::path::PathBuf;
+use std::{env, fs, io};
+
+use knothole_proto::contact_link::RendezvousAddress;
+use serde::Deserialize;
+
+use super::{Home, HomeError, RENDEZVOUS_VARIABLE};
+
+/// What config.toml may hold. A key that is not known is an error: it is a mistyped one.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Configuration {
+    #[serde(default)]
+    rendezvous: Vec<String>,
+}
+
+impl Home {
+    /// The rendezvous to register at, the preferred first: those `given` as arguments, else those in
+    /// [`RENDEZVOUS_VARIABLE`], else those in config.toml; none if none is named anywhere.
+    ///
+    /// A home without a config.toml remembers those given, so that they need not be given again.
+    ///
+    /// # Errors
+    /// [`HomeError::Rendezvous`], [`HomeError::Configuration`] or [`HomeError::File`].
+    pub fn rendezvous(&self, given: &[RendezvousAddress]) -> Result<Vec<RendezvousAddress>, HomeError> {
+        if !given.is_empty() {
+            if !self.configuration_path().exists() {
+                self.put("config.toml", written(given).as_bytes())?;
+            }
+            return Ok(given.to_vec());
+        }
+        let named = env::var(RENDEZVOUS_VARIABLE).unwrap_or_default();
+        let named = read(words(&named), RENDEZVOUS_VARIABLE)?;
+        if named.is_empty() { self.configured() } else { Ok(named) }
+    }
+
+    fn configured(&self) -> Result<Vec<RendezvousAddress>, HomeError> {
+        let path = self.configuration_path();
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(source) => return Err(HomeError::File { path, source }),
+        };
+        let configuration: Configuration = toml::from_str(&text).map_err(|error| HomeError::Configuration {
+            path: path.clone(),
+            why: explained(&error, &text),
+        })?;
+        read(configuration.rendezvous.iter().map(String::as_str), &path.display().to_string())
+    }
+
+    fn configuration_path(&self) -> PathBuf {
+        self.path().join("config.toml")
+    }
+}
+
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| c == ',' || c.is_whitespace()).filter(|word| !word.is_empty())
+}
+
+fn read<'a>(texts: impl Iterator<Item = &'a str>, place: &str) -> Result<Vec<RendezvousAddress>, HomeError> {
+    let address = |text: &str| {
+        text.parse().map_err(|source| HomeError::Rendezvous {
+            text: text.to_owned(),
+            place: place.to_owned(),
+            source,
+        })
+    };
+    texts.map(address).collect()
+}
+
+/// The parser's message with its line; its own rendering draws over several lines.
+fn explained(error: &toml::de::Error, text: &str) -> String {
+    let line = |at: usize| text.bytes().take(at).filter(|byte| *byte == b'\n').count() + 1;
+    let message = error.message().replace('\n', ", ");
+    match error.span() {
+        Some(span) => format!("line {}: {message}", line(span.start)),
+        None => message,
+    }
+}
+
+/// The first config.toml. An address holds no character that TOML would want escaped.
+fn written(rendezvous: &[RendezvousAddress]) -> String {
+    let addresses: String = rendezvous.iter().map(|address| format!("    \"{address}\",\n")).collect();
+    format!(
+        "# Where Knothole registers, the preferred rendezvous first. They were given as --rendezvous on first use;\n\
+         # edit this to change them for good. An argument or {RENDEZVOUS_VARIABLE} takes precedence.\n\
+         rendezvous = [\n{addresses}]\n"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use knothole_proto::identity::PublicKey;
+
+    use super::super::tests::home;
+    use super::*;
+
+    fn address(host: &str) -> RendezvousAddress {
+        RendezvousAddress {
+            key: PublicKey::new([9; 32]),
+            host: host.into(),
+            port: 3478,
+        }
+    }
+
+    #[test]
+    fn what_is_given_first_is_remembered_and_never_overwritten() {
+        let (_directory, home) = home();
+        let first = [address("a.example"), address("2001:db8::1")];
+        assert_eq!(home.rendezvous(&first).unwrap(), first);
+        assert_eq!(home.configured().unwrap(), first);
+        assert_eq!(home.rendezvous(&[address("b.example")]).unwrap(), [address("b.example")]);
+        assert_eq!(home.configured().unwrap(), first);
+        let text = fs::read_to_string(home.configuration_path()).unwrap();
+        assert!(text.starts_with("# Where Knothole registers"), "{text}");
+    }
+
+    #[test]
+    fn a_home_without_configuration_names_none() {
+        let (_directory, home) = home();
+        assert_eq!(home.configured().unwrap(), []);
+    }
+
+    #[test]
+    fn several_in_the_environment_are_separated_by_commas_or_spaces() {
+        let texts: Vec<_> = words(" a,b c\n, d ").collect();
+        assert_eq!(texts, ["a", "b", "c", "d"]);
+    }
+
+    #[test]
+    fn a_configuration_that_is_not_understood_says_where_and_why_on_one_line() {
+        let (_directory, home) = home();
+        for (text, told) in [
+            ("rendezvous = [\n\"x\"", "line 2"),
+            ("\nrendesvous = []", "line 2: unknown field `rendesvous`"),
+            ("rendezvous = 7", "line 1"),
+            ("rendezvous = [\"x@y\"]", "\"x@y\" in "),
+        ] {
+            fs::write(home.configuration_path(), text).unwrap();
+            let error = home.configured().unwrap_err().to_string();
+            assert!(error.contains(told), "{error}");
+            assert!(!error.contains('\n'), "{error}");
+        }
+    }
+}

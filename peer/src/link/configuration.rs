@@ -1,0 +1,109 @@
+//! How QUIC is set up between contacts.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_lc_rs::hmac;
+use knothole_proto::certificate::{IdentitySecret, PEER_ALPN, client_config, server_config};
+use knothole_proto::identity::PublicKey;
+use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use quinn::{ClientConfig, EndpointConfig, IdleTimeout, ServerConfig, TokenStore, TransportConfig, VarInt};
+use quinn_proto::HashedConnectionIdGenerator;
+
+use super::congestion::PerPath;
+use crate::socket::Activity;
+
+/// What one connection may hold unacknowledged, in bytes: 100 Mbit/s over a round trip of 80 ms. A short message waits
+/// behind no more than this and the link's own queue.
+const SEND_WINDOW: u64 = 1 << 20;
+
+/// How many connection attempts may be undecided at a time. They come from admitted sources only, and are
+/// decided at once.
+const UNDECIDED: usize = 64;
+
+/// How a link finds out that the other side is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Heartbeat {
+    /// After how long a silence a sign of life is sent.
+    pub keep_alive: Duration,
+    /// After how long a silence of the other side the link is down. The smaller one of both sides holds.
+    pub idle_timeout: Duration,
+}
+
+impl Default for Heartbeat {
+    /// A sign of life every 10 s, down after 30 s: two may be lost, and a mapping in a NAT lives 30 s at the least
+    /// in practice.
+    fn default() -> Self {
+        Self { keep_alive: Duration::from_secs(10), idle_timeout: Duration::from_secs(30) }
+    }
+}
+
+/// Why QUIC could not be set up. No valid identity and heartbeat is known to lead here.
+#[derive(Debug, thiserror::Error)]
+#[error("QUIC cannot be set up: {0}")]
+pub struct SetupError(pub(crate) String);
+
+impl SetupError {
+    pub(super) fn because(why: impl ToString) -> Self {
+        Self(why.to_string())
+    }
+}
+
+/// The endpoint of an identity. Its keys follow from the identity, so that a peer which was restarted recognises the
+/// connections of its former life and ends them at once by a stateless reset (RFC 9000 section 10.3).
+pub(super) fn endpoint(secret: &IdentitySecret) -> EndpointConfig {
+    let reset = hmac::Key::new(hmac::HMAC_SHA256, &secret.derived_key("knothole quic stateless reset"));
+    let [a, b, c, d, e, f, g, h, ..] = secret.derived_key("knothole quic connection id");
+    let ids = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
+    let mut config = EndpointConfig::new(Arc::new(reset));
+    config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(ids)));
+    // The first byte must tell QUIC from the rest (RFC 9443).
+    config.grease_quic_bit(false);
+    config
+}
+
+/// What connections of contacts to us share; [`transport`] goes into a copy for each.
+pub(super) fn server(secret: &IdentitySecret) -> Result<ServerConfig, SetupError> {
+    let tls = server_config(secret, &[PEER_ALPN]).map_err(SetupError::because)?;
+    let crypto = QuicServerConfig::try_from(tls).map_err(SetupError::because)?;
+    let mut config = ServerConfig::with_crypto(Arc::new(crypto));
+    // Paths change beneath QUIC. An address that changes above would be someone else's.
+    config.migration(false).max_incoming(UNDECIDED);
+    Ok(config)
+}
+
+/// A connection of ours to whoever holds the key `expected`.
+pub(super) fn client(
+    secret: &IdentitySecret,
+    expected: PublicKey,
+    alpn: &[u8],
+    tokens: Arc<dyn TokenStore>,
+    transport: TransportConfig,
+) -> Result<ClientConfig, SetupError> {
+    let tls = client_config(secret, expected, alpn).map_err(SetupError::because)?;
+    let crypto = QuicClientConfig::try_from(tls).map_err(SetupError::because)?;
+    let mut config = ClientConfig::new(Arc::new(crypto));
+    config.token_store(tokens).transport_config(Arc::new(transport));
+    Ok(config)
+}
+
+/// One stream each way, opened by the dialler; a round trip of `rtt` until one is measured.
+pub(super) fn transport(
+    heartbeat: Heartbeat,
+    rtt: Option<Duration>,
+    activity: Arc<Activity>,
+) -> Result<TransportConfig, SetupError> {
+    let mut config = TransportConfig::default();
+    config
+        .max_concurrent_bidi_streams(VarInt::from_u32(1))
+        .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .datagram_receive_buffer_size(None)
+        .send_window(SEND_WINDOW)
+        .keep_alive_interval(Some(heartbeat.keep_alive))
+        .max_idle_timeout(Some(IdleTimeout::try_from(heartbeat.idle_timeout).map_err(SetupError::because)?))
+        .congestion_controller_factory(Arc::new(PerPath::new(activity)));
+    if let Some(rtt) = rtt {
+        config.initial_rtt(rtt);
+    }
+    Ok(config)
+}

@@ -1,0 +1,97 @@
+//! From a handshake to the conversation's stream, as dialler and as acceptor.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use knothole_proto::certificate::peer_key;
+use knothole_proto::identity::PeerId;
+use quinn::rustls::pki_types::CertificateDer;
+use quinn::{Connecting, Connection, Endpoint, Incoming, RecvStream, SendStream, ServerConfig};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use super::configuration::{SetupError, transport};
+use super::conversation::{Conversation, UNEXPECTED_PEER};
+use super::live::{Shared, locked};
+use super::{Down, LinkId};
+use crate::socket::VirtualAddress;
+
+/// How many handshakes from outside run at a time, at half a millisecond of work each.
+const HANDSHAKES: usize = 16;
+
+/// How long a handshake from outside may take, including the first word on the stream: several tries over a slow relay.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// The dialler's way to a stream.
+pub(super) async fn open(
+    connecting: Result<Connecting, SetupError>,
+    shared: &Shared,
+    link: LinkId,
+) -> Result<(Connection, SendStream, RecvStream), Down> {
+    let connecting = connecting.map_err(|why| Down::Failed(why.to_string()))?;
+    let connection = connecting.await?;
+    shared.note_connection(link, &connection);
+    let (send, recv) = connection.open_bi().await?;
+    Ok((connection, send, recv))
+}
+
+pub(super) async fn accept_all(shared: Arc<Shared>, endpoint: Endpoint, server: ServerConfig) {
+    let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
+    while let Some(incoming) = endpoint.accept().await {
+        let virtual_address = VirtualAddress::from_socket_addr(incoming.remote_address());
+        let caller = virtual_address.and_then(|at| Some((at, *locked(&shared.expected).get(&at)?)));
+        // The one who is not answered asks again.
+        let (Some((virtual_address, expected)), Ok(permit)) = (caller, handshakes.clone().try_acquire_owned()) else {
+            incoming.ignore();
+            continue;
+        };
+        let (shared_by_task, server) = (shared.clone(), server.clone());
+        shared.spawn(async move {
+            let shared = shared_by_task;
+            let accepted = timeout(HANDSHAKE, accept(incoming, &shared, server, virtual_address, expected)).await;
+            drop(permit);
+            let Ok(Some((connection, send, recv))) = accepted else { return };
+            let (link, pressure, queue) = shared.enlist(virtual_address);
+            shared.note_connection(link, &connection);
+            let conversation = Conversation {
+                link,
+                virtual_address,
+                peer: expected,
+                dialled: false,
+                queue,
+                pressure,
+                events: shared.events.clone(),
+            };
+            let why = conversation.hold(connection, send, recv).await;
+            shared.strike(link, virtual_address, why).await;
+        });
+    }
+}
+
+/// The acceptor's way to a stream. One who does not get there was never a link, and is not reported.
+async fn accept(
+    incoming: Incoming,
+    shared: &Shared,
+    mut server: ServerConfig,
+    virtual_address: VirtualAddress,
+    expected: PeerId,
+) -> Option<(Connection, SendStream, RecvStream)> {
+    let activity = shared.socket.routes().activity(virtual_address);
+    server.transport_config(Arc::new(transport(shared.heartbeat, None, activity).ok()?));
+    let connection = incoming.accept_with(Arc::new(server)).ok()?.await.ok()?;
+    let identity = connection.peer_identity()?.downcast::<Vec<CertificateDer<'static>>>().ok()?;
+    if peer_key(&identity) != Some(expected) {
+        tracing::debug!(%virtual_address, "an unexpected key was refused");
+        connection.close(UNEXPECTED_PEER, b"unexpected peer");
+        return None;
+    }
+    let (send, recv) = connection.accept_bi().await.ok()?;
+    Some((connection, send, recv))
+}
+
+/// 32 bytes from a connection's TLS exporter, with an empty context.
+pub(crate) fn exported(connection: &Connection, label: &[u8]) -> Option<[u8; 32]> {
+    let mut secret = [0; 32];
+    connection.export_keying_material(&mut secret, label, &[]).ok()?;
+    Some(secret)
+}

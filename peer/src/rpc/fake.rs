@@ -1,0 +1,194 @@
+//! An engine for tests: it knows bob and a stranger, notes what it is asked, and can be slow on purpose.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use knothole_proto::contact_link::{ContactLink, RendezvousAddress};
+use knothole_proto::frames::MessageId;
+use knothole_proto::identity::{PeerId, PublicKey};
+use tokio::sync::{broadcast, mpsc, watch};
+
+use crate::command::{Command, CommandError, ContactView, PathView, RendezvousState, RendezvousStatus, Status};
+use crate::event::{Event, EventKind};
+use crate::handle::Peer;
+use crate::store::{Author, ContactState, Message, MessageState};
+
+pub(super) struct Fake {
+    pub(super) peer: Peer,
+    pub(super) events: broadcast::Sender<Arc<Event>>,
+    log: Arc<Mutex<Vec<String>>>,
+    released: watch::Sender<bool>,
+}
+
+pub(super) fn bob() -> PeerId {
+    PublicKey::new([2; 32])
+}
+
+pub(super) fn message_id(number: u8) -> MessageId {
+    MessageId([number; 16])
+}
+
+impl Fake {
+    pub(super) fn start() -> Self {
+        let (commands, mut asked) = mpsc::channel(8);
+        let (events, _) = broadcast::channel(1024);
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let (released, _) = watch::channel(false);
+        let fake = Self {
+            peer: Peer::new(commands, events.clone()),
+            events: events.clone(),
+            log: Arc::clone(&log),
+            released: released.clone(),
+        };
+        tokio::spawn(async move {
+            while let Some(command) = asked.recv().await {
+                carry_out(command, &log, &events, &released);
+            }
+        });
+        fake
+    }
+
+    pub(super) fn me() -> PeerId {
+        PublicKey::new([1; 32])
+    }
+
+    pub(super) fn rendezvous() -> RendezvousAddress {
+        RendezvousAddress {
+            key: PublicKey::new([9; 32]),
+            host: "r.example".into(),
+            port: 3478,
+        }
+    }
+
+    /// What was asked, but for questions that every client may ask at any time.
+    pub(super) fn log(&self) -> Vec<String> {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// Lets go of what was slow.
+    pub(super) fn release(&self) {
+        self.released.send_replace(true);
+    }
+}
+
+fn carry_out(
+    command: Command,
+    log: &Mutex<Vec<String>>,
+    events: &broadcast::Sender<Arc<Event>>,
+    released: &watch::Sender<bool>,
+) {
+    let note = |text: String| log.lock().unwrap().push(text);
+    // A client that has gone needs no answer.
+    match command {
+        Command::Status(reply) => drop(reply.send(Ok(status()))),
+        Command::Contacts(reply) => drop(reply.send(Ok(vec![contact(), stranger()]))),
+        Command::AddContact { name, reply, .. } => {
+            note(format!("add {name:?}"));
+            drop(reply.send(Ok(contact())));
+        }
+        Command::Accept { who, reply } => {
+            note(format!("accept {who}"));
+            drop(reply.send(Ok(contact())));
+        }
+        Command::Block { who, reply } => {
+            note(format!("block {who}"));
+            drop(reply.send(Ok(contact())));
+        }
+        Command::Remove { who, reply } => {
+            note(format!("remove {who}"));
+            drop(reply.send(Ok(())));
+        }
+        Command::Connect { who, reply } => {
+            note(format!("connect {who}"));
+            if who != "slow" {
+                drop(reply.send(Ok(())));
+                return;
+            }
+            let mut released = released.subscribe();
+            tokio::spawn(async move {
+                released.wait_for(|released| *released).await.unwrap();
+                drop(reply.send(Ok(())));
+            });
+        }
+        Command::Send { to, text, reply } => {
+            if to == "nobody" {
+                drop(reply.send(Err(CommandError::UnknownContact(to))));
+                return;
+            }
+            note(format!("send {to} {text:?}"));
+            drop(reply.send(Ok(message_id(1))));
+            if text.ends_with("tell") {
+                let kind = EventKind::State { message: message_id(1), state: MessageState::Sent };
+                drop(events.send(Arc::new(Event { at: 7, kind })));
+            }
+        }
+        Command::History { with, search, before, limit, reply } => {
+            note(format!("history {with} {search:?} {before:?} {limit}"));
+            drop(reply.send(Ok(history())));
+        }
+        Command::Read { with, upto, reply } => {
+            note(format!("read {with} {upto}"));
+            drop(reply.send(Ok(())));
+        }
+        Command::Stop(done) => drop(done.send(())),
+    }
+}
+
+fn status() -> Status {
+    let entry = |state, observed: Option<&str>, rtt| RendezvousStatus {
+        address: Fake::rendezvous(),
+        state,
+        observed: observed.map(|text| text.parse().unwrap()),
+        rtt,
+    };
+    Status {
+        peer: Fake::me(),
+        link: ContactLink { peer: Fake::me(), via: vec![Fake::rendezvous()] },
+        rendezvous: vec![
+            entry(RendezvousState::Registered, Some("203.0.113.5:4711"), Some(Duration::from_micros(20_480))),
+            entry(RendezvousState::Unreachable, None, None),
+        ],
+    }
+}
+
+fn contact() -> ContactView {
+    ContactView {
+        peer: bob(),
+        name: "bob".into(),
+        state: ContactState::Contact,
+        online: true,
+        path: Some(PathView {
+            remote: "203.0.113.9:99".parse().unwrap(),
+            rtt: Duration::from_micros(1234),
+        }),
+        verified: true,
+        unread: 3,
+    }
+}
+
+fn stranger() -> ContactView {
+    ContactView {
+        peer: PublicKey::new([3; 32]),
+        name: "stranger".into(),
+        state: ContactState::Request,
+        online: false,
+        path: None,
+        verified: false,
+        unread: 0,
+    }
+}
+
+fn history() -> Vec<Message> {
+    let message = |number, author, text: &str, state| Message {
+        id: message_id(number),
+        author,
+        text: text.into(),
+        at: 4 + u64::from(number),
+        stored_at: 9,
+        state,
+    };
+    vec![
+        message(1, Author::Me, "hi", MessageState::Sent),
+        message(2, Author::Contact, "ho", MessageState::Delivered),
+    ]
+}

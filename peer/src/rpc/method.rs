@@ -1,0 +1,217 @@
+//! The methods: parameters to commands, answers to results. Their surface is docs/user-guide.md, "JSON-RPC".
+
+use std::time::Duration;
+
+use knothole_proto::contact_link::ContactLink;
+use knothole_proto::frames::MessageId;
+use knothole_proto::identity::PeerId;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use crate::command::{Command, CommandError, ContactView, PathView, RendezvousState, RendezvousStatus};
+use crate::handle::Peer;
+use crate::store::{Author, Message};
+
+use super::message::{Failure, Request};
+
+/// Messages in a page of history when the request does not say.
+const PAGE: u32 = 50;
+
+#[derive(Deserialize)]
+struct Add {
+    link: String,
+    #[serde(default)]
+    name: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Whom {
+    peer: String,
+}
+
+#[derive(Deserialize)]
+struct Send {
+    to: String,
+    text: String,
+}
+
+#[derive(Deserialize)]
+struct History {
+    with: String,
+    #[serde(default)]
+    search: Option<String>,
+    #[serde(default)]
+    before: Option<String>,
+    #[serde(default)]
+    limit: Option<u32>,
+}
+
+#[derive(Deserialize)]
+struct Read {
+    with: String,
+    upto: String,
+}
+
+/// Carries a request out. The first command is with the engine, or waits for its place there, after the first poll.
+pub(super) async fn call(peer: &Peer, request: Request) -> Result<Value, Failure> {
+    let given = request.parameters;
+    match request.method.as_str() {
+        "status" => status(peer).await,
+        "contact.add" => {
+            let Add { link, name } = parameters(given)?;
+            let link: ContactLink = link.parse().map_err(|error| refused("link", &error))?;
+            let contact = peer.request(|reply| Command::AddContact { link, name, reply }).await?;
+            Ok(peer_and_name(&contact))
+        }
+        "contact.list" => {
+            let contacts = peer.request(Command::Contacts).await?;
+            Ok(contacts.iter().map(contact).collect())
+        }
+        "contact.accept" => {
+            let Whom { peer: who } = parameters(given)?;
+            Ok(peer_and_name(&peer.request(|reply| Command::Accept { who, reply }).await?))
+        }
+        "contact.block" => {
+            let Whom { peer: who } = parameters(given)?;
+            Ok(peer_and_name(&peer.request(|reply| Command::Block { who, reply }).await?))
+        }
+        "contact.remove" => {
+            let Whom { peer: who } = parameters(given)?;
+            done(peer.request(|reply| Command::Remove { who, reply }).await)
+        }
+        "contact.connect" => {
+            let Whom { peer: who } = parameters(given)?;
+            done(peer.request(|reply| Command::Connect { who, reply }).await)
+        }
+        "message.send" => {
+            let Send { to, text } = parameters(given)?;
+            if text.is_empty() {
+                return Err(Failure::parameters("text is empty; a message says something"));
+            }
+            let message = peer.request(|reply| Command::Send { to, text, reply }).await?;
+            Ok(json!({"message": message.to_string()}))
+        }
+        "message.history" => history(peer, parameters(given)?).await,
+        "message.read" => {
+            let Read { with, upto } = parameters(given)?;
+            let upto = message_id("upto", &upto)?;
+            done(peer.request(|reply| Command::Read { with, upto, reply }).await)
+        }
+        unknown => Err(Failure::unknown_method(unknown)),
+    }
+}
+
+async fn status(peer: &Peer) -> Result<Value, Failure> {
+    let status = peer.request(Command::Status).await?;
+    Ok(json!({
+        "peer": status.peer.to_string(),
+        "link": status.link.to_string(),
+        "version": env!("CARGO_PKG_VERSION"),
+        "rendezvous": status.rendezvous.iter().map(rendezvous).collect::<Value>(),
+    }))
+}
+
+async fn history(peer: &Peer, asked: History) -> Result<Value, Failure> {
+    let History { with, search, before, limit } = asked;
+    let before = before.map(|text| message_id("before", &text)).transpose()?;
+    let limit = limit.unwrap_or(PAGE);
+    let whom = with.clone();
+    let page = peer.request(|reply| Command::History { with, search, before, limit, reply }).await?;
+    let me = peer.request(Command::Status).await?.peer;
+    let contact = whose(peer, whom).await?;
+    Ok(page.iter().map(|message| entry(message, me, contact)).collect())
+}
+
+/// Who is meant by an id or a name.
+async fn whose(peer: &Peer, who: String) -> Result<PeerId, Failure> {
+    if let Ok(id) = who.parse() {
+        return Ok(id);
+    }
+    let contacts = peer.request(Command::Contacts).await?;
+    let found = contacts.iter().find(|contact| contact.name == who);
+    found
+        .map(|contact| contact.peer)
+        .ok_or_else(|| CommandError::UnknownContact(who).into())
+}
+
+fn rendezvous(status: &RendezvousStatus) -> Value {
+    json!({
+        "address": status.address.to_string(),
+        "state": match status.state {
+            RendezvousState::Registered => "registered",
+            RendezvousState::Connecting => "connecting",
+            RendezvousState::Unreachable => "unreachable",
+        },
+        "observed": status.observed,
+        "rtt_ms": status.rtt.map(milliseconds),
+        "transport": "udp",
+    })
+}
+
+fn contact(contact: &ContactView) -> Value {
+    json!({
+        "peer": contact.peer.to_string(),
+        "name": contact.name,
+        "state": contact.state.as_str(),
+        "presence": presence(contact.online),
+        "path": contact.path.as_ref().map(path),
+        "verified": contact.verified,
+        "unread": contact.unread,
+    })
+}
+
+fn path(path: &PathView) -> Value {
+    json!({"kind": "direct", "remote": path.remote, "rtt_ms": milliseconds(path.rtt)})
+}
+
+fn entry(message: &Message, me: PeerId, contact: PeerId) -> Value {
+    let from = match message.author {
+        Author::Me => me,
+        Author::Contact => contact,
+    };
+    json!({
+        "message": message.id.to_string(),
+        "from": from.to_string(),
+        "text": message.text,
+        "at": message.at,
+        "state": message.state.as_str(),
+    })
+}
+
+fn peer_and_name(contact: &ContactView) -> Value {
+    json!({"peer": contact.peer.to_string(), "name": contact.name})
+}
+
+fn done(outcome: Result<(), CommandError>) -> Result<Value, Failure> {
+    outcome.map(|()| json!({})).map_err(Failure::from)
+}
+
+fn parameters<T: DeserializeOwned>(given: Value) -> Result<T, Failure> {
+    serde_json::from_value(given).map_err(|error| Failure::parameters(error.to_string()))
+}
+
+fn message_id(parameter: &str, text: &str) -> Result<MessageId, Failure> {
+    text.parse()
+        .map_err(|_| Failure::parameters(format!("{parameter} is no message id; message.history tells them")))
+}
+
+fn refused(parameter: &str, why: &dyn std::error::Error) -> Failure {
+    Failure::parameters(format!("{parameter}: {why}"))
+}
+
+/// The word for a living connection, or for none.
+pub(super) const fn presence(online: bool) -> &'static str {
+    if online { "online" } else { "offline" }
+}
+
+/// Milliseconds with one decimal: paths within a machine take less than one.
+pub(super) fn milliseconds(time: Duration) -> f64 {
+    (time.as_secs_f64() * 10_000.0).round() / 10.0
+}
+
+impl From<CommandError> for Failure {
+    fn from(error: CommandError) -> Self {
+        Self::command(error.to_string())
+    }
+}

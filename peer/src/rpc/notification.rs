@@ -1,0 +1,172 @@
+//! Events as notifications.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde_json::{Value, json};
+
+use crate::event::{Event, EventKind, PathChange};
+use crate::store::MessageState;
+
+use super::message;
+use super::method::{milliseconds, presence};
+
+/// The notification of an event; `None` if it is of no concern to a client.
+pub(super) fn event(event: &Event) -> Option<Value> {
+    let mut told = told(&event.kind)?;
+    told["at"] = event.at.into();
+    Some(message::notification("event", &told))
+}
+
+/// The notification that so many events were not told, because the client did not read them in time.
+pub(super) fn lagged(missed: u64) -> Value {
+    let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+    let at = u64::try_from(at).unwrap_or(u64::MAX);
+    message::notification("event", &json!({"type": "lagged", "at": at, "missed": missed}))
+}
+
+fn told(kind: &EventKind) -> Option<Value> {
+    Some(match kind {
+        EventKind::Registered { rendezvous, observed } => {
+            json!({"type": "registered", "rendezvous": rendezvous.to_string(), "observed": observed})
+        }
+        EventKind::Unregistered { rendezvous } => {
+            json!({"type": "unregistered", "rendezvous": rendezvous.to_string(), "observed": null})
+        }
+        EventKind::ContactRequest { peer, name } => {
+            json!({"type": "contact.request", "peer": peer.to_string(), "name": name, "text": ""})
+        }
+        EventKind::Presence { peer, name, online } => {
+            json!({"type": "presence", "peer": peer.to_string(), "name": name, "state": presence(*online)})
+        }
+        EventKind::Path { peer, name, path } => {
+            let mut told = way(path);
+            told["type"] = "path".into();
+            told["peer"] = peer.to_string().into();
+            told["name"] = name.as_str().into();
+            told
+        }
+        EventKind::Message { peer, name, message, text } => json!({
+            "type": "message",
+            "peer": peer.to_string(),
+            "name": name,
+            "message": message.to_string(),
+            "text": text,
+        }),
+        // A message that waits has not gone anywhere yet.
+        EventKind::State { state: MessageState::Queued, .. } => return None,
+        EventKind::State { message, state } => {
+            json!({"type": "state", "message": message.to_string(), "state": state.as_str()})
+        }
+    })
+}
+
+fn way(path: &PathChange) -> Value {
+    match path {
+        PathChange::Direct { remote, rtt } => json!({
+            "kind": "direct",
+            "transport": "udp",
+            "remote": remote,
+            "rtt_ms": milliseconds(*rtt),
+            "why": null,
+        }),
+        PathChange::None { why } => json!({
+            "kind": "none",
+            "transport": null,
+            "remote": null,
+            "rtt_ms": null,
+            "why": why,
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use knothole_proto::frames::MessageId;
+    use knothole_proto::identity::PublicKey;
+
+    use super::*;
+
+    const PEER: &str = "amaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaq";
+
+    fn params(kind: EventKind) -> Value {
+        let told = event(&Event { at: 1_700_000_000_123, kind }).unwrap();
+        assert_eq!(told["jsonrpc"], "2.0");
+        assert_eq!(told["method"], "event");
+        assert_eq!(told["id"], Value::Null);
+        told["params"].clone()
+    }
+
+    #[test]
+    fn every_event_has_the_fields_of_the_documentation() {
+        let peer = PEER.parse::<PublicKey>().unwrap();
+        let name = || "bob".to_owned();
+        let rendezvous = format!("{PEER}@r.example:3478");
+        let at = 1_700_000_000_123_u64;
+        let message = MessageId([0; 16]);
+        let id = "a".repeat(26);
+        let remote = "[2001:db8::1]:7".parse().unwrap();
+        for (kind, expected) in [
+            (
+                EventKind::Registered {
+                    rendezvous: rendezvous.parse().unwrap(),
+                    observed: "203.0.113.5:4711".parse().unwrap(),
+                },
+                json!({"type": "registered", "at": at, "rendezvous": rendezvous, "observed": "203.0.113.5:4711"}),
+            ),
+            (
+                EventKind::Unregistered { rendezvous: rendezvous.parse().unwrap() },
+                json!({"type": "unregistered", "at": at, "rendezvous": rendezvous, "observed": null}),
+            ),
+            (
+                EventKind::ContactRequest { peer, name: name() },
+                json!({"type": "contact.request", "at": at, "peer": PEER, "name": "bob", "text": ""}),
+            ),
+            (
+                EventKind::Presence { peer, name: name(), online: true },
+                json!({"type": "presence", "at": at, "peer": PEER, "name": "bob", "state": "online"}),
+            ),
+            (
+                EventKind::Presence { peer, name: name(), online: false },
+                json!({"type": "presence", "at": at, "peer": PEER, "name": "bob", "state": "offline"}),
+            ),
+            (
+                EventKind::Path {
+                    peer,
+                    name: name(),
+                    path: PathChange::Direct { remote, rtt: Duration::from_micros(23_456) },
+                },
+                json!({"type": "path", "at": at, "peer": PEER, "name": "bob", "kind": "direct", "transport": "udp",
+                       "remote": "[2001:db8::1]:7", "rtt_ms": 23.5, "why": null}),
+            ),
+            (
+                EventKind::Path { peer, name: name(), path: PathChange::None { why: "no answer".into() } },
+                json!({"type": "path", "at": at, "peer": PEER, "name": "bob", "kind": "none", "transport": null,
+                       "remote": null, "rtt_ms": null, "why": "no answer"}),
+            ),
+            (
+                EventKind::Message { peer, name: name(), message, text: "a\n\"b\"".into() },
+                json!({"type": "message", "at": at, "peer": PEER, "name": "bob", "message": id, "text": "a\n\"b\""}),
+            ),
+            (
+                EventKind::State { message, state: MessageState::Delivered },
+                json!({"type": "state", "at": at, "message": id, "state": "delivered"}),
+            ),
+        ] {
+            assert_eq!(params(kind), expected);
+        }
+    }
+
+    #[test]
+    fn a_message_that_only_waits_is_no_news() {
+        let kind = EventKind::State { message: MessageId([0; 16]), state: MessageState::Queued };
+        assert_eq!(event(&Event { at: 0, kind }), None);
+    }
+
+    #[test]
+    fn a_gap_in_the_events_says_how_many_are_missing() {
+        let told = lagged(7);
+        assert_eq!((&told["params"]["type"], &told["params"]["missed"]), (&json!("lagged"), &json!(7)));
+    }
+}

@@ -1,0 +1,39 @@
+//! What the socket dropped, and what failed.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// The count so far.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+
+    pub(super) fn increase(&self) {
+        self.0.fetch_add(1, Relaxed);
+    }
+}
+
+/// The datagrams that a socket did not pass on, by reason.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// QUIC datagrams from sources that nobody admitted.
+    pub dropped_unknown_source: Counter,
+    /// Datagrams whose first byte means nothing here, and empty ones.
+    pub dropped_unknown_kind: Counter,
+    /// STUN and Knothole datagrams that came faster than they were taken.
+    pub dropped_queue_full: Counter,
+    /// Transmissions of QUIC's to a virtual address that has no route, or one of an address family that is missing
+    /// here.
+    pub dropped_no_route: Counter,
+    /// Our own datagrams for which the kernel had no room.
+    pub dropped_no_room: Counter,
+    /// Transmissions that the system refused, for want of a network for instance.
+    pub send_errors: Counter,
+    /// Errors that the system reported instead of datagrams.
+    pub receive_errors: Counter,
+}

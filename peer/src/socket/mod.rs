@@ -1,0 +1,280 @@
+//! The peer's one UDP port: what it receives is told apart, what QUIC sends is sent where the contact is.
+//!
+//! QUIC is given constant made-up addresses ([`VirtualAddress`]) for contacts and rendezvous; [`Routes`] says where
+//! each of them really is. A change of path is one call there, which neither QUIC nor the conversation notices.
+//! [`Activity`] tells whether the present path still answers.
+//!
+//! What arrives is sorted by its first byte (RFC 7983, RFC 9443): QUIC from an admitted source goes to QUIC,
+//! STUN and Knothole's own datagrams go to the engine as [`Arrival`]s, everything else is dropped and counted.
+//!
+//! Not here: which path is best, whether a source may be admitted, what an arrival means. Nor is there a task: the
+//! socket moves when the QUIC endpoint over it polls, and without an endpoint nothing arrives.
+
+mod activity;
+mod counters;
+mod demultiplex;
+mod port;
+mod routes;
+#[cfg(test)]
+mod tests;
+mod virtual_address;
+
+use std::fmt;
+use std::future::Future;
+use std::io::{self, ErrorKind, IoSliceMut};
+use std::net::{Ipv6Addr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use knothole_proto::datagram::{Kind, classify};
+use quinn::udp::{RecvMeta, Transmit};
+use quinn::{AsyncUdpSocket, UdpPoller};
+use tokio::sync::mpsc;
+
+pub use activity::{Activity, SILENCE_MS};
+pub use counters::{Counter, Counters};
+use demultiplex::sift;
+use port::Port;
+pub use routes::Routes;
+use routes::normal;
+pub use virtual_address::VirtualAddress;
+
+/// How many arrivals wait for the engine. Checks of a full birthday search (256 sockets, bounded in rate) fit;
+/// a stranger's flood does not grow beyond it.
+const ARRIVALS: usize = 1024;
+
+/// How often a port that is free in one family is found taken in the other before we give up.
+const ATTEMPTS: usize = 16;
+
+/// How many batches without anything for QUIC are sorted before others get their turn.
+const BATCHES_AT_ONCE: usize = 32;
+
+/// A datagram that is not QUIC's: STUN or Knothole's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Arrival {
+    /// The real address that it came from. Nothing vouches for it.
+    pub from: SocketAddr,
+    /// The datagram, its first byte included; never empty.
+    pub datagram: Vec<u8>,
+}
+
+/// The UDP port of a peer, in both address families where the system has both.
+#[derive(Debug)]
+pub struct Socket {
+    /// One or two, IPv4 first.
+    ports: Vec<Port>,
+    routes: Routes,
+    counters: Counters,
+    arrivals: mpsc::Sender<Arrival>,
+    /// Counts the polls, so that the families take turns to be asked first.
+    turn: AtomicUsize,
+}
+
+impl Socket {
+    /// Binds the same port in both families, on every interface: `port`, or any if it is 0 or taken. A family that the
+    /// system does not have is gone without.
+    ///
+    /// # Errors
+    /// Neither family can be bound. Must be called within a Tokio runtime.
+    pub fn bind(port: u16) -> io::Result<(Arc<Self>, mpsc::Receiver<Arrival>)> {
+        let (sender, arrivals) = mpsc::channel(ARRIVALS);
+        let socket = Self {
+            ports: bind_families(port)?,
+            routes: Routes::new(Instant::now()),
+            counters: Counters::default(),
+            arrivals: sender,
+            turn: AtomicUsize::new(0),
+        };
+        Ok((Arc::new(socket), arrivals))
+    }
+
+    /// The port number, the same in both families.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.ports.first().map_or(0, Port::number)
+    }
+
+    /// Whether this system has the address family of `address`.
+    #[must_use]
+    pub fn reaches(&self, address: SocketAddr) -> bool {
+        self.port_for(address).is_some()
+    }
+
+    /// The map between virtual and real addresses.
+    #[must_use]
+    pub const fn routes(&self) -> &Routes {
+        &self.routes
+    }
+
+    /// What was dropped, and what failed.
+    #[must_use]
+    pub const fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Sends one of our own datagrams, now or never: what the kernel has no room for, or refuses, is counted and lost
+    /// like any datagram may be.
+    ///
+    /// With `ttl` it lives for so many hops (1–255), where the system can limit a single datagram (Linux);
+    /// elsewhere it goes with the system's ordinary limit.
+    pub fn send(&self, to: SocketAddr, datagram: &[u8], ttl: Option<u8>) {
+        let to = normal(to);
+        match self.port_for(to) {
+            Some(port) => port.send(to, datagram, ttl, &self.counters),
+            None => self.counters.dropped_no_route.increase(),
+        }
+    }
+
+    fn port_for(&self, address: SocketAddr) -> Option<&Port> {
+        self.ports.iter().find(|port| port.is_ipv6() == address.is_ipv6())
+    }
+
+    /// Leaves in a received buffer what is QUIC's, under the virtual address of who sent it.
+    fn sort(&self, buffer: &mut [u8], meta: &mut RecvMeta) {
+        let from = normal(meta.addr);
+        let mut heard = None;
+        let received = buffer.len().min(meta.len);
+        if received == 0 {
+            self.counters.dropped_unknown_kind.increase();
+        }
+        meta.len = sift(&mut buffer[..received], meta.stride, |datagram| {
+            let Some(&first) = datagram.first() else { return false };
+            match classify(first) {
+                Kind::Quic => {
+                    // One look-up serves all that the kernel coalesced: it comes from one source.
+                    let admitted = heard.get_or_insert_with(|| self.routes.heard(from)).is_some();
+                    if !admitted {
+                        self.counters.dropped_unknown_source.increase();
+                    }
+                    return admitted;
+                }
+                Kind::Stun | Kind::Knothole => {
+                    if self.arrivals.try_send(Arrival { from, datagram: datagram.to_vec() }).is_err() {
+                        self.counters.dropped_queue_full.increase();
+                    }
+                }
+                Kind::Unknown => self.counters.dropped_unknown_kind.increase(),
+            }
+            false
+        });
+        if let Some(Some(address)) = heard {
+            meta.addr = address.socket_addr();
+        }
+        // QUIC would send from the address that it was reached at; the route decides that.
+        meta.dst_ip = None;
+    }
+}
+
+impl AsyncUdpSocket for Socket {
+    fn create_io_poller(self: Arc<Self>) -> Pin<Box<dyn UdpPoller>> {
+        Box::pin(Poller { socket: self, room: None })
+    }
+
+    fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+        let route = VirtualAddress::from_socket_addr(transmit.destination)
+            .and_then(|address| self.routes.route_for_sending(address))
+            .and_then(|route| Some((route, self.port_for(route)?)));
+        let Some((destination, port)) = route else {
+            self.counters.dropped_no_route.increase();
+            return Ok(());
+        };
+        port.transmit(&Transmit { destination, src_ip: None, ..transmit.clone() }, &self.counters)
+    }
+
+    fn poll_recv(
+        &self,
+        cx: &mut Context<'_>,
+        buffers: &mut [IoSliceMut<'_>],
+        metas: &mut [RecvMeta],
+    ) -> Poll<io::Result<usize>> {
+        let turn = self.turn.fetch_add(1, Relaxed);
+        let mut batches = 0;
+        for n in 0..self.ports.len() {
+            let port = &self.ports[(turn + n) % self.ports.len()];
+            while let Poll::Ready(count) = port.poll_receive(cx, buffers, metas, &self.counters) {
+                let received = buffers.iter_mut().zip(metas.iter_mut()).take(count);
+                received.for_each(|(buffer, meta)| self.sort(buffer, meta));
+                if metas.iter().take(count).any(|meta| meta.len > 0) {
+                    // Buffers that were emptied among them are passed over by QUIC.
+                    return Poll::Ready(Ok(count));
+                }
+                batches += 1;
+                if batches == BATCHES_AT_ONCE {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+            }
+        }
+        Poll::Pending
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        // IPv6, or QUIC would refuse to dial virtual addresses.
+        Ok(SocketAddr::from((Ipv6Addr::UNSPECIFIED, self.port())))
+    }
+
+    fn max_transmit_segments(&self) -> usize {
+        self.ports.iter().map(|port| port.state().max_gso_segments()).min().unwrap_or(1)
+    }
+
+    fn max_receive_segments(&self) -> usize {
+        self.ports.iter().map(|port| port.state().gro_segments()).max().unwrap_or(1)
+    }
+
+    fn may_fragment(&self) -> bool {
+        self.ports.iter().any(|port| port.state().may_fragment())
+    }
+}
+
+fn bind_families(wished: u16) -> io::Result<Vec<Port>> {
+    let mut taken = None;
+    for port in std::iter::once(wished).chain(std::iter::repeat_n(0, ATTEMPTS)) {
+        let v4 = Port::bind(false, port);
+        let v6 = Port::bind(true, v4.as_ref().map_or(port, Port::number));
+        let in_use = |bound: &io::Result<Port>| matches!(bound, Err(why) if why.kind() == ErrorKind::AddrInUse);
+        match (v4, v6) {
+            (v4, v6) if in_use(&v4) || in_use(&v6) => taken = v4.err().or(v6.err()),
+            (Err(why), Err(_)) if port == 0 => return Err(why),
+            // A port below 1024 may be forbidden where any other is not.
+            (Err(why), Err(_)) => taken = Some(why),
+            (v4, v6) => return Ok(v4.into_iter().chain(v6).collect()),
+        }
+    }
+    Err(taken.unwrap_or_else(|| ErrorKind::AddrInUse.into()))
+}
+
+/// Waits for one connection until the kernel has room again.
+struct Poller {
+    socket: Arc<Socket>,
+    room: Option<Pin<Box<dyn Future<Output = ()> + Send + Sync>>>,
+}
+
+impl UdpPoller for Poller {
+    fn poll_writable(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        let socket = &this.socket;
+        let room = this.room.get_or_insert_with(|| {
+            let socket = socket.clone();
+            // Which family was full is not known here; one that is not does not keep us waiting.
+            Box::pin(async move {
+                for port in &socket.ports {
+                    port.writable().await;
+                }
+            })
+        });
+        let ready = room.as_mut().poll(cx);
+        if ready.is_ready() {
+            this.room = None;
+        }
+        ready.map(Ok)
+    }
+}
+
+impl fmt::Debug for Poller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Poller").finish_non_exhaustive()
+    }
+}

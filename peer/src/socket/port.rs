@@ -1,0 +1,165 @@
+//! The UDP socket of one address family.
+
+use std::io::{self, ErrorKind, IoSliceMut};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::task::{Context, Poll};
+
+use quinn::udp::{RecvMeta, Transmit, UdpSocketState};
+use socket2::{Domain, Protocol, SockRef, Socket as RawSocket, Type};
+use tokio::io::Interest;
+use tokio::net::UdpSocket;
+
+use super::counters::Counters;
+
+/// What the kernel is asked to hold for us either way, in bytes: some 30 ms of a gigabit a second, during which a busy
+/// thread may be away. The kernel gives as much of it as its own limit allows (`net.core.rmem_max`).
+const KERNEL_BUFFER: usize = 4 << 20;
+
+/// How many errors in a row are passed over before the kernel is left alone until it has news. Each is one that the
+/// kernel reports once, an ICMP message for instance.
+const ERRORS_IN_A_ROW: usize = 8;
+
+#[derive(Debug)]
+pub(super) struct Port {
+    io: UdpSocket,
+    state: UdpSocketState,
+    ipv6: bool,
+    number: u16,
+}
+
+impl Port {
+    /// Binds to a port of every interface, 0 meaning any; IPv6 only if so asked, else IPv4 only.
+    pub(super) fn bind(ipv6: bool, port: u16) -> io::Result<Self> {
+        let (domain, any) = if ipv6 {
+            (Domain::IPV6, SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)))
+        } else {
+            (Domain::IPV4, SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)))
+        };
+        let raw = RawSocket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
+        if ipv6 {
+            raw.set_only_v6(true)?;
+        }
+        raw.bind(&any.into())?;
+        let state = UdpSocketState::new((&raw).into())?;
+        // A smaller buffer costs speed and nothing else.
+        let _ = state.set_recv_buffer_size((&raw).into(), KERNEL_BUFFER);
+        let _ = state.set_send_buffer_size((&raw).into(), KERNEL_BUFFER);
+        let io = UdpSocket::from_std(raw.into())?;
+        let number = io.local_addr()?.port();
+        Ok(Self { io, state, ipv6, number })
+    }
+
+    pub(super) fn number(&self) -> u16 {
+        self.number
+    }
+
+    pub(super) fn is_ipv6(&self) -> bool {
+        self.ipv6
+    }
+
+    pub(super) fn state(&self) -> &UdpSocketState {
+        &self.state
+    }
+
+    /// Receives a batch. Never an error: what the system reports is counted, and the next datagram awaited.
+    pub(super) fn poll_receive(
+        &self,
+        cx: &mut Context<'_>,
+        buffers: &mut [IoSliceMut<'_>],
+        metas: &mut [RecvMeta],
+        counters: &Counters,
+    ) -> Poll<usize> {
+        for _ in 0..ERRORS_IN_A_ROW {
+            match self.io.poll_recv_ready(cx) {
+                Poll::Ready(Ok(())) => {}
+                // The runtime is shutting down, and there is nobody left to wake.
+                Poll::Ready(Err(_)) | Poll::Pending => return Poll::Pending,
+            }
+            match self.io.try_io(Interest::READABLE, || self.state.recv((&self.io).into(), buffers, metas)) {
+                Ok(count) => return Poll::Ready(count),
+                Err(why) if why.kind() == ErrorKind::WouldBlock => {}
+                Err(why) => {
+                    tracing::debug!(%why, "receiving failed");
+                    counters.receive_errors.increase();
+                }
+            }
+        }
+        // Says to the runtime that there is nothing to read, so that only news from the kernel wakes us.
+        let _ = self.io.try_io(Interest::READABLE, || Err::<(), _>(ErrorKind::WouldBlock.into()));
+        self.io.poll_recv_ready(cx).map(|_| 0)
+    }
+
+    /// Sends what QUIC made, segmented by the kernel where it can. The only error is `WouldBlock`.
+    pub(super) fn transmit(&self, transmit: &Transmit<'_>, counters: &Counters) -> io::Result<()> {
+        match self.io.try_io(Interest::WRITABLE, || self.state.try_send((&self.io).into(), transmit)) {
+            Ok(()) => Ok(()),
+            Err(why) if why.kind() == ErrorKind::WouldBlock => Err(why),
+            Err(why) => {
+                // A probe for a larger MTU is meant to fail so on a smaller path.
+                if why.raw_os_error() != Some(nix::libc::EMSGSIZE) {
+                    tracing::debug!(%why, to = %transmit.destination, "sending failed");
+                    counters.send_errors.increase();
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Sends one of our own datagrams if there is room for it, living for `ttl` hops if given.
+    pub(super) fn send(&self, to: SocketAddr, datagram: &[u8], ttl: Option<u8>, counters: &Counters) {
+        // Straight to the kernel: what the runtime believes about its room is older than the kernel's own answer.
+        let sent = match ttl {
+            None => SockRef::from(&self.io).send_to(datagram, &to.into()),
+            Some(ttl) => hops::send(&self.io, to, datagram, ttl),
+        };
+        match sent {
+            Ok(_) => {}
+            Err(why) if why.kind() == ErrorKind::WouldBlock => counters.dropped_no_room.increase(),
+            Err(why) => {
+                tracing::debug!(%why, %to, "sending failed");
+                counters.send_errors.increase();
+            }
+        }
+    }
+
+    /// Waits until the kernel may have room.
+    pub(super) async fn writable(&self) {
+        // An error here is the runtime's end.
+        let _ = self.io.writable().await;
+    }
+}
+
+/// A hop limit for a single datagram, given with it, so that nothing sent at the same time is touched.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod hops {
+    use std::io::{self, IoSlice};
+    use std::net::SocketAddr;
+    use std::os::fd::AsRawFd;
+
+    use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrStorage, sendmsg};
+    use tokio::net::UdpSocket;
+
+    pub(super) fn send(io: &UdpSocket, to: SocketAddr, datagram: &[u8], ttl: u8) -> io::Result<usize> {
+        let hops = i32::from(ttl);
+        let control = match to {
+            SocketAddr::V4(_) => ControlMessage::Ipv4Ttl(&hops),
+            SocketAddr::V6(_) => ControlMessage::Ipv6HopLimit(&hops),
+        };
+        let to = SockaddrStorage::from(to);
+        Ok(sendmsg(io.as_raw_fd(), &[IoSlice::new(datagram)], &[control], MsgFlags::empty(), Some(&to))?)
+    }
+}
+
+/// Elsewhere the datagram lives as long as any other.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+mod hops {
+    use std::io;
+    use std::net::SocketAddr;
+
+    use socket2::SockRef;
+    use tokio::net::UdpSocket;
+
+    pub(super) fn send(io: &UdpSocket, to: SocketAddr, datagram: &[u8], _ttl: u8) -> io::Result<usize> {
+        SockRef::from(io).send_to(datagram, &to.into())
+    }
+}

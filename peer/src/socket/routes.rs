@@ -1,0 +1,274 @@
+//! Where each virtual address really is at the moment, and from where it is heard.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Instant;
+
+use tokio::sync::Notify;
+
+use super::activity::Activity;
+use super::virtual_address::VirtualAddress;
+
+/// How many sources one virtual address is heard from. A path that is left stays heard while its last datagrams are on
+/// the way; a contact on a moving network leaves a handful behind, and the oldest are let go.
+const SOURCES: usize = 16;
+
+/// The map between virtual addresses and real ones.
+///
+/// Sending and hearing are apart: there is one route out, and any number of admitted sources in, so that a change of
+/// path loses nothing that is under way on the old one. Whoever admits a source has checked that the contact is behind
+/// it.
+///
+/// Read for every batch of datagrams under a lock that is held for a look-up, written when a path changes.
+#[derive(Debug)]
+pub struct Routes {
+    table: RwLock<Table>,
+    silent: Mutex<BTreeSet<VirtualAddress>>,
+    announced: Notify,
+    bound: Instant,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    entries: HashMap<VirtualAddress, Entry>,
+    sources: HashMap<SocketAddr, VirtualAddress>,
+}
+
+#[derive(Debug, Default)]
+struct Entry {
+    route: Option<SocketAddr>,
+    /// The oldest first.
+    sources: VecDeque<SocketAddr>,
+    activity: Arc<Activity>,
+}
+
+impl Routes {
+    pub(crate) fn new(bound: Instant) -> Self {
+        Self { table: RwLock::default(), silent: Mutex::default(), announced: Notify::new(), bound }
+    }
+
+    /// Milliseconds since the socket was bound, from 1 on: the clock of every [`Activity`].
+    #[must_use]
+    pub fn now(&self) -> u64 {
+        u64::try_from(self.bound.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1)
+    }
+
+    /// Sends what QUIC has for `address` to `route` from now on. With `None` it is dropped and counted: QUIC repeats
+    /// it. The route is not admitted as a source by this.
+    pub fn set_route(&self, address: VirtualAddress, route: Option<SocketAddr>) {
+        let route = route.map(normal);
+        let mut table = self.write();
+        let entry = table.entries.entry(address).or_default();
+        if entry.route != route {
+            entry.route = route;
+            entry.activity.note_switch();
+        }
+    }
+
+    /// The present route of a virtual address.
+    #[must_use]
+    pub fn route(&self, address: VirtualAddress) -> Option<SocketAddr> {
+        self.read().entries.get(&address)?.route
+    }
+
+    /// Takes QUIC datagrams from `remote` as coming from `address`; from no other, if it was another's before.
+    pub fn admit(&self, remote: SocketAddr, address: VirtualAddress) {
+        let remote = normal(remote);
+        let table = &mut *self.write();
+        match table.sources.insert(remote, address) {
+            Some(before) if before == address => return,
+            Some(before) => table.lose_source(before, remote),
+            None => {}
+        }
+        let entry = table.entries.entry(address).or_default();
+        entry.sources.push_back(remote);
+        if entry.sources.len() > SOURCES {
+            let oldest = usize::from(entry.sources.front().copied() == entry.route);
+            if let Some(dropped) = entry.sources.remove(oldest) {
+                table.sources.remove(&dropped);
+            }
+        }
+    }
+
+    /// Takes no more QUIC datagrams from `remote`.
+    pub fn revoke(&self, remote: SocketAddr) {
+        let remote = normal(remote);
+        let table = &mut *self.write();
+        if let Some(address) = table.sources.remove(&remote) {
+            table.lose_source(address, remote);
+        }
+    }
+
+    /// Forgets a virtual address, its route and its sources.
+    pub fn forget(&self, address: VirtualAddress) {
+        let table = &mut *self.write();
+        for remote in table.entries.remove(&address).unwrap_or_default().sources {
+            table.sources.remove(&remote);
+        }
+    }
+
+    /// What passes between this peer and a virtual address; it stays the same until the address is forgotten.
+    #[must_use]
+    pub fn activity(&self, address: VirtualAddress) -> Arc<Activity> {
+        if let Some(entry) = self.read().entries.get(&address) {
+            return entry.activity.clone();
+        }
+        self.write().entries.entry(address).or_default().activity.clone()
+    }
+
+    /// The next virtual address whose route has fallen silent: QUIC has been sending for
+    /// [`SILENCE_MS`](super::SILENCE_MS) or longer and nothing came back. Each silence is announced once, at a moment
+    /// of sending: an idle path is never announced and costs no timer. Cancelling loses nothing; one reader is meant.
+    pub async fn next_silent(&self) -> VirtualAddress {
+        loop {
+            let next = self.silent.lock().unwrap_or_else(PoisonError::into_inner).pop_first();
+            match next {
+                Some(address) => return address,
+                None => self.announced.notified().await,
+            }
+        }
+    }
+
+    /// The route to send on now, with note taken of the sending.
+    pub(super) fn route_for_sending(&self, address: VirtualAddress) -> Option<SocketAddr> {
+        let (route, silent) = {
+            let table = self.read();
+            let entry = table.entries.get(&address)?;
+            (entry.route?, entry.activity.note_sent(self.now()))
+        };
+        if silent {
+            self.silent.lock().unwrap_or_else(PoisonError::into_inner).insert(address);
+            self.announced.notify_one();
+        }
+        Some(route)
+    }
+
+    /// Whose source this is, with note taken of the hearing.
+    pub(super) fn heard(&self, remote: SocketAddr) -> Option<VirtualAddress> {
+        let remote = normal(remote);
+        let table = self.read();
+        let address = *table.sources.get(&remote)?;
+        if let Some(entry) = table.entries.get(&address).filter(|entry| entry.route == Some(remote)) {
+            entry.activity.note_received(self.now());
+        }
+        Some(address)
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Table> {
+        self.table.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Table> {
+        self.table.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    fn lose_source(&mut self, address: VirtualAddress, remote: SocketAddr) {
+        if let Some(entry) = self.entries.get_mut(&address) {
+            entry.sources.retain(|source| *source != remote);
+        }
+    }
+}
+
+/// One form for each address: IPv4 as such and not mapped into IPv6, no flow label, a scope only where it means
+/// something.
+pub(super) fn normal(address: SocketAddr) -> SocketAddr {
+    let SocketAddr::V6(v6) = address else { return address };
+    match v6.ip().to_ipv4_mapped() {
+        Some(v4) => SocketAddr::new(IpAddr::V4(v4), v6.port()),
+        None => {
+            let scope = if v6.ip().is_unicast_link_local() { v6.scope_id() } else { 0 };
+            SocketAddrV6::new(*v6.ip(), v6.port(), 0, scope).into()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONTACT: VirtualAddress = VirtualAddress::new(1);
+    const OTHER: VirtualAddress = VirtualAddress::new(2);
+
+    fn routes() -> Routes {
+        Routes::new(Instant::now())
+    }
+
+    fn at(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn several_sources_are_heard_as_one_contact_until_revoked_or_forgotten() {
+        let routes = routes();
+        routes.admit(at("192.0.2.1:5"), CONTACT);
+        routes.admit(at("[2001:db8::1]:5"), CONTACT);
+        assert_eq!(routes.heard(at("192.0.2.1:5")), Some(CONTACT));
+        assert_eq!(routes.heard(at("[2001:db8::1]:5")), Some(CONTACT));
+        assert_eq!(routes.heard(at("192.0.2.1:6")), None);
+        routes.revoke(at("192.0.2.1:5"));
+        assert_eq!(routes.heard(at("192.0.2.1:5")), None);
+        routes.forget(CONTACT);
+        assert_eq!(routes.heard(at("[2001:db8::1]:5")), None);
+    }
+
+    #[test]
+    fn a_mapped_address_is_the_ipv4_address() {
+        let routes = routes();
+        routes.admit(at("[::ffff:192.0.2.1]:5"), CONTACT);
+        assert_eq!(routes.heard(at("192.0.2.1:5")), Some(CONTACT));
+        routes.set_route(CONTACT, Some(at("[::ffff:192.0.2.1]:5")));
+        assert_eq!(routes.route(CONTACT), Some(at("192.0.2.1:5")));
+    }
+
+    #[test]
+    fn a_source_belongs_to_the_contact_that_it_was_last_admitted_for() {
+        let routes = routes();
+        routes.admit(at("192.0.2.1:5"), CONTACT);
+        routes.admit(at("192.0.2.1:5"), OTHER);
+        assert_eq!(routes.heard(at("192.0.2.1:5")), Some(OTHER));
+        routes.forget(CONTACT);
+        assert_eq!(routes.heard(at("192.0.2.1:5")), Some(OTHER));
+    }
+
+    #[test]
+    fn the_oldest_sources_make_room_but_never_the_present_route() {
+        let routes = routes();
+        let source = |n: usize| SocketAddr::new(IpAddr::from([192, 0, 2, 1]), u16::try_from(n).unwrap());
+        routes.set_route(CONTACT, Some(source(1)));
+        (1..=SOURCES + 2).for_each(|n| routes.admit(source(n), CONTACT));
+        assert_eq!(routes.heard(source(1)), Some(CONTACT));
+        assert_eq!((routes.heard(source(2)), routes.heard(source(3))), (None, None));
+        (4..=SOURCES + 2).for_each(|n| assert_eq!(routes.heard(source(n)), Some(CONTACT), "{n}"));
+    }
+
+    #[test]
+    fn only_what_comes_from_the_present_route_is_an_answer() {
+        let routes = routes();
+        let activity = routes.activity(CONTACT);
+        assert_eq!(routes.route_for_sending(CONTACT), None, "there is no route yet");
+        routes.set_route(CONTACT, Some(at("192.0.2.1:5")));
+        routes.admit(at("192.0.2.1:5"), CONTACT);
+        routes.admit(at("192.0.2.9:5"), CONTACT);
+        assert_eq!(routes.route_for_sending(CONTACT), Some(at("192.0.2.1:5")));
+        assert!(activity.unanswered_since().is_some());
+        routes.heard(at("192.0.2.9:5"));
+        assert!(activity.unanswered_since().is_some());
+        routes.heard(at("192.0.2.1:5"));
+        assert_eq!(activity.unanswered_since(), None);
+    }
+
+    #[test]
+    fn the_epoch_moves_with_the_route_alone() {
+        let routes = routes();
+        let activity = routes.activity(CONTACT);
+        routes.set_route(CONTACT, Some(at("192.0.2.1:5")));
+        routes.set_route(CONTACT, Some(at("192.0.2.1:5")));
+        routes.admit(at("192.0.2.2:5"), CONTACT);
+        assert_eq!(activity.epoch(), 1);
+        routes.set_route(CONTACT, Some(at("192.0.2.2:5")));
+        assert_eq!(activity.epoch(), 2);
+    }
+}

@@ -1,0 +1,150 @@
+//! A contact as it is kept.
+
+use knothole_proto::contact_link::RendezvousAddress;
+use knothole_proto::identity::{PeerId, PublicKey};
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
+use rusqlite::{Connection, OptionalExtension, Row};
+
+use super::StoreError;
+
+/// One who can be written to, or who asks for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Contact {
+    /// Who it is.
+    pub peer: PeerId,
+    /// What the person calls them: 1 to [`MAX_NAME`](super::MAX_NAME) characters, unlike any other contact's.
+    pub name: String,
+    /// How the two stand.
+    pub state: ContactState,
+    /// Where they keep alive, the preferred first.
+    pub via: Vec<RendezvousAddress>,
+    /// When they came into the list, in milliseconds since 1970.
+    pub added_at: u64,
+    /// The person has compared the keys.
+    pub verified: bool,
+    /// What a stranger said with the request, at most [`MAX_GREETING`](super::MAX_GREETING) bytes; only while it is a request.
+    pub greeting: Option<String>,
+    /// Their messages that the person has not read.
+    pub unread: u64,
+}
+
+/// How the person and a contact stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ContactState {
+    /// The person has added them, and they have not accepted. Nothing sets this yet: [`Store::add`](super::Store::add) makes a contact at once.
+    Requested,
+    /// The two may talk.
+    Contact,
+    /// They ask to be a contact, and the person has not answered.
+    Request,
+    /// Nothing of theirs is taken.
+    Blocked,
+}
+
+impl ContactState {
+    /// The word for it, in the database as on JSON-RPC.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Requested => "requested",
+            Self::Contact => "contact",
+            Self::Request => "request",
+            Self::Blocked => "blocked",
+        }
+    }
+}
+
+impl ToSql for ContactState {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(self.as_str().into())
+    }
+}
+
+impl FromSql for ContactState {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        let word = value.as_str()?;
+        [Self::Requested, Self::Contact, Self::Request, Self::Blocked]
+            .into_iter()
+            .find(|state| state.as_str() == word)
+            .ok_or(FromSqlError::InvalidType)
+    }
+}
+
+/// What the other operations need of a contact.
+pub(super) struct Known {
+    /// Its row.
+    pub(super) contact: i64,
+    /// How the two stand.
+    pub(super) state: ContactState,
+}
+
+/// The contact that has this id, whatever its state.
+pub(super) fn known(database: &Connection, peer: PeerId) -> Result<Known, StoreError> {
+    let mut statement = database.prepare_cached("SELECT contact, state FROM contacts WHERE peer = ?1")?;
+    let found = statement
+        .query_row([peer.as_bytes()], |row| {
+            Ok(Known {
+                contact: row.get(0)?,
+                state: row.get(1)?,
+            })
+        })
+        .optional()?;
+    found.ok_or(StoreError::UnknownContact)
+}
+
+/// The row of a contact to whom one may write, and who may write.
+pub(super) fn talking(database: &Connection, peer: PeerId) -> Result<i64, StoreError> {
+    let known = known(database, peer)?;
+    match known.state {
+        ContactState::Contact | ContactState::Requested => Ok(known.contact),
+        ContactState::Request => Err(StoreError::NotAccepted),
+        ContactState::Blocked => Err(StoreError::Blocked),
+    }
+}
+
+/// The contact that has this id, whole.
+pub(super) fn one(database: &Connection, peer: PeerId) -> Result<Contact, StoreError> {
+    read(database, Some(peer))?.pop().ok_or(StoreError::UnknownContact)
+}
+
+/// All contacts by name, or only the one that has this id.
+pub(super) fn read(database: &Connection, peer: Option<PeerId>) -> Result<Vec<Contact>, StoreError> {
+    let mut contacts = database.prepare_cached(
+        "SELECT contact, peer, name, state, added_at, verified, greeting,
+                (SELECT count(*) FROM messages INDEXED BY messages_unread
+                    WHERE messages.contact = contacts.contact AND mine = 0 AND messages.state = 'delivered')
+            FROM contacts WHERE ?1 IS NULL OR peer = ?1 ORDER BY name",
+    )?;
+    let mut via =
+        database.prepare_cached("SELECT key, host, port FROM contact_via WHERE contact = ?1 ORDER BY position")?;
+    let mut rows = contacts.query([peer.as_ref().map(PublicKey::as_bytes)])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let via = via
+            .query_map([row.get::<_, i64>(0)?], address)?
+            .collect::<rusqlite::Result<_>>()?;
+        found.push(contact(row, via)?);
+    }
+    Ok(found)
+}
+
+fn contact(row: &Row<'_>, via: Vec<RendezvousAddress>) -> rusqlite::Result<Contact> {
+    Ok(Contact {
+        peer: PeerId::new(row.get(1)?),
+        name: row.get(2)?,
+        state: row.get(3)?,
+        via,
+        added_at: row.get::<_, i64>(4)?.unsigned_abs(),
+        verified: row.get(5)?,
+        greeting: row.get(6)?,
+        unread: row.get::<_, i64>(7)?.unsigned_abs(),
+    })
+}
+
+fn address(row: &Row<'_>) -> rusqlite::Result<RendezvousAddress> {
+    Ok(RendezvousAddress {
+        key: PublicKey::new(row.get(0)?),
+        host: row.get(1)?,
+        port: row.get(2)?,
+    })
+}

@@ -1,0 +1,286 @@
+//! What was said, page by page, and finding it again.
+
+use std::ops::RangeInclusive;
+
+use knothole_proto::frames::MessageId;
+use knothole_proto::identity::PeerId;
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ValueRef};
+use rusqlite::{Connection, Row};
+
+use super::contact::known;
+use super::incoming::sequence;
+use super::{MAX_PAGE, Outcome, Store, StoreError};
+
+/// Characters of a search that the index answers. It knows no fewer than three; and a longer one than this costs more there,
+/// a list for each of its characters, than reading the conversation.
+const INDEXED: RangeInclusive<usize> = 3..=256;
+
+/// A message as a conversation shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// Its name.
+    pub id: MessageId,
+    /// Who wrote it.
+    pub author: Author,
+    /// What was written.
+    pub text: String,
+    /// When it was written, by the author's clock, in milliseconds since 1970.
+    pub at: u64,
+    /// When it was stored here, by this machine's clock, in milliseconds since 1970.
+    pub stored_at: u64,
+    /// How far it has come.
+    pub state: MessageState,
+}
+
+/// Which of the two wrote a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Author {
+    /// The person here.
+    Me,
+    /// The contact.
+    Contact,
+}
+
+/// How far a message has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MessageState {
+    /// Mine, waiting here.
+    Queued,
+    /// Mine, on its way.
+    Sent,
+    /// In durable storage at the other side; or the contact's, here and unread.
+    Delivered,
+    /// The person whom it was written to has seen it.
+    Read,
+    /// Mine, and it will not be sent any more.
+    Failed,
+}
+
+impl MessageState {
+    /// The word for it, in the database as on JSON-RPC.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Sent => "sent",
+            Self::Delivered => "delivered",
+            Self::Read => "read",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+impl FromSql for MessageState {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        let word = value.as_str()?;
+        [Self::Queued, Self::Sent, Self::Delivered, Self::Read, Self::Failed]
+            .into_iter()
+            .find(|state| state.as_str() == word)
+            .ok_or(FromSqlError::InvalidType)
+    }
+}
+
+impl Store {
+    /// The newest messages of a conversation, or the newest `before` a given one, oldest first: at most `limit`, and at
+    /// most [`MAX_PAGE`]. With a `search`, only those whose text contains it, whatever the case of its letters.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownContact`], [`StoreError::UnknownMessage`], or those of the disk.
+    pub fn history(
+        &self,
+        peer: PeerId,
+        search: Option<String>,
+        before: Option<MessageId>,
+        limit: u32,
+    ) -> Outcome<Vec<Message>> {
+        self.submit(move |database| {
+            let contact = known(database, peer)?.contact;
+            let before = before.map_or(Ok(i64::MAX), |id| sequence(database, contact, id))?;
+            let limit = limit.min(MAX_PAGE);
+            let mut page = match search.as_deref().unwrap_or_default() {
+                "" => newest(database, contact, before, limit)?,
+                // SQLite reads an expression up to a NUL.
+                search if INDEXED.contains(&search.chars().count()) && !search.contains('\0') => {
+                    indexed(database, contact, before, limit, search)?
+                }
+                search => scanned(database, contact, before, limit, search)?,
+            };
+            page.reverse();
+            Ok(page)
+        })
+    }
+}
+
+fn newest(database: &Connection, contact: i64, before: i64, limit: u32) -> Result<Vec<Message>, StoreError> {
+    let mut statement = database.prepare_cached(
+        "SELECT id, mine, text, at, stored_at, state FROM messages
+            WHERE contact = ?1 AND sequence < ?2 ORDER BY sequence DESC LIMIT ?3",
+    )?;
+    let found = statement.query_map((contact, before, limit), message)?;
+    Ok(found.collect::<rusqlite::Result<_>>()?)
+}
+
+fn indexed(
+    database: &Connection,
+    contact: i64,
+    before: i64,
+    limit: u32,
+    search: &str,
+) -> Result<Vec<Message>, StoreError> {
+    // The cross join walks the index, newest first, and stops when the page is full.
+    let mut statement = database.prepare_cached(
+        "SELECT id, mine, messages.text, at, stored_at, state
+            FROM messages_search CROSS JOIN messages ON messages.sequence = messages_search.rowid
+            WHERE messages_search MATCH ?4 AND messages_search.rowid < ?2 AND contact = ?1
+            ORDER BY messages_search.rowid DESC LIMIT ?3",
+    )?;
+    let phrase = format!("\"{}\"", search.replace('"', "\"\""));
+    let found = statement.query_map((contact, before, limit, phrase), message)?;
+    Ok(found.collect::<rusqlite::Result<_>>()?)
+}
+
+fn scanned(
+    database: &Connection,
+    contact: i64,
+    before: i64,
+    limit: u32,
+    search: &str,
+) -> Result<Vec<Message>, StoreError> {
+    let search = search.to_lowercase();
+    let mut statement = database.prepare_cached(
+        "SELECT id, mine, text, at, stored_at, state FROM messages
+            WHERE contact = ?1 AND sequence < ?2 ORDER BY sequence DESC",
+    )?;
+    let found = statement
+        .query_map((contact, before), message)?
+        .filter(|found| {
+            found
+                .as_ref()
+                .map_or(true, |message| message.text.to_lowercase().contains(&search))
+        })
+        .take(limit as usize);
+    Ok(found.collect::<rusqlite::Result<_>>()?)
+}
+
+fn message(row: &Row<'_>) -> rusqlite::Result<Message> {
+    Ok(Message {
+        id: MessageId(row.get(0)?),
+        author: if row.get(1)? { Author::Me } else { Author::Contact },
+        text: row.get(2)?,
+        at: row.get::<_, i64>(3)?.unsigned_abs(),
+        stored_at: row.get::<_, i64>(4)?.unsigned_abs(),
+        state: row.get(5)?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::fixture::{Home, home_with_bob, id, peer};
+
+    async fn found(home: &Home, search: &str) -> Vec<String> {
+        let page = home.store.history(peer(2), Some(search.into()), None, 9).await.unwrap();
+        page.into_iter().map(|message| message.text).collect()
+    }
+
+    async fn home_with(texts: &[&str]) -> Home {
+        let home = home_with_bob().await;
+        home.store.add(peer(3), None, vec![]).await.unwrap();
+        for (n, text) in (1..).zip(texts) {
+            home.store.compose(peer(2), id(n), (*text).into(), 0).await.unwrap();
+            home.store
+                .compose(peer(3), id(n), format!("to another: {text}"), 0)
+                .await
+                .unwrap();
+        }
+        home
+    }
+
+    #[tokio::test]
+    async fn pages_go_from_the_newest_back_each_oldest_first() {
+        let home = home_with(&["a", "b", "c", "d", "e"]).await;
+        let page = async |before| {
+            let page = home.store.history(peer(2), None, before, 2).await.unwrap();
+            page.iter().map(|message| message.id).collect::<Vec<_>>()
+        };
+        assert_eq!(page(None).await, [id(4), id(5)]);
+        assert_eq!(page(Some(id(4))).await, [id(2), id(3)]);
+        assert_eq!(page(Some(id(2))).await, [id(1)]);
+        assert_eq!(page(Some(id(1))).await, []);
+        let unknown = home.store.history(peer(2), None, Some(id(77)), 2).await;
+        assert_eq!(unknown, Err(StoreError::UnknownMessage));
+    }
+
+    #[tokio::test]
+    async fn a_page_tells_who_wrote_when_and_how_far_it_came() {
+        let home = home_with(&["mine"]).await;
+        home.receive(7, 40).await.unwrap();
+        let page = home.store.history(peer(2), None, None, 9).await.unwrap();
+        assert_eq!((page[0].author, page[0].state), (Author::Me, MessageState::Queued));
+        assert_eq!(
+            (page[1].author, page[1].state, page[1].at),
+            (Author::Contact, MessageState::Delivered, 40)
+        );
+        // This program was written after 2020.
+        assert!(page[1].stored_at > 1_577_836_800_000);
+    }
+
+    #[tokio::test]
+    async fn search_finds_any_run_of_characters_whatever_their_case_and_script() {
+        let home = home_with(&[
+            "今日は東京に行きます",
+            "東京タワー",
+            "Grüße aus KÖLN",
+            "100% \"sure\" _x_",
+        ])
+        .await;
+        for (search, expected) in [
+            ("東京に", vec!["今日は東京に行きます"]),
+            ("東京", vec!["今日は東京に行きます", "東京タワー"]),
+            ("ー", vec!["東京タワー"]),
+            ("köln", vec!["Grüße aus KÖLN"]),
+            ("Öl", vec!["Grüße aus KÖLN"]),
+            ("\"sure\"", vec!["100% \"sure\" _x_"]),
+            ("0%", vec!["100% \"sure\" _x_"]),
+            ("0% OR Gr", vec![]),
+            ("_", vec!["100% \"sure\" _x_"]),
+            ("another", vec![]),
+            ("kö\0n", vec![]),
+            (&"x".repeat(300), vec![]),
+        ] {
+            assert_eq!(found(&home, search).await, expected, "{search}");
+        }
+        assert_eq!(found(&home, "").await.len(), 4);
+    }
+
+    #[tokio::test]
+    async fn search_pages_like_history_does() {
+        let home = home_with(&["one knot", "two knots", "a hole", "three knots"]).await;
+        for search in ["knot", "no"] {
+            let page = home
+                .store
+                .history(peer(2), Some(search.into()), Some(id(4)), 1)
+                .await
+                .unwrap();
+            assert_eq!(
+                page.iter().map(|message| message.id).collect::<Vec<_>>(),
+                [id(2)],
+                "{search}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn the_index_agrees_with_the_messages_after_edits_and_removals() {
+        let home = home_with(&["one knot", "two knots"]).await;
+        home.execute("UPDATE messages SET text = 'a hole' WHERE number = 1")
+            .await
+            .unwrap();
+        home.store.remove(peer(3)).await.unwrap();
+        assert_eq!(found(&home, "knot").await, ["two knots"]);
+        assert_eq!(found(&home, "hole").await, ["a hole"]);
+        home.execute("INSERT INTO messages_search (messages_search, rank) VALUES ('integrity-check', 1)")
+            .await
+            .unwrap();
+    }
+}

@@ -1,0 +1,280 @@
+//! The database file: whose it is, which version, and how it comes to the newest.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+
+use super::error::{OpenError, StoreError};
+use super::saturating;
+
+/// The file's name in the home.
+pub(super) const FILE: &str = "knothole.db";
+
+/// "Knot": marks the file as ours (SQLite's `application_id`).
+const APPLICATION: i32 = 0x4B6E_6F74;
+
+/// The n-th entry leads from version n to n + 1 (SQLite's `user_version`).
+const MIGRATIONS: &[&str] = &[include_str!("schema_1.sql")];
+
+/// A backup program may hold the file for a moment; a person waits no longer than this for an honest error.
+const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+
+/// All of the store's statements, some forty, stay prepared.
+const PREPARED_STATEMENTS: usize = 64;
+
+/// Only its owner may read what a person has written.
+const PRIVATE: u32 = 0o600;
+
+/// Opens the database in `home`, makes it where there is none, and brings it to the newest version.
+pub(super) fn open(home: &Path) -> Result<Connection, OpenError> {
+    let path = home.join(FILE);
+    make_private(&path).map_err(|source| OpenError::File {
+        path: path.clone(),
+        source,
+    })?;
+    let refuse = |error: rusqlite::Error| match error.into() {
+        StoreError::Damaged => OpenError::Damaged(path.clone()),
+        source => OpenError::Unusable {
+            path: path.clone(),
+            source,
+        },
+    };
+
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut database = Connection::open_with_flags(&path, flags).map_err(refuse)?;
+    database.busy_timeout(LOCK_PATIENCE).map_err(refuse)?;
+    match origin(&database).map_err(refuse)? {
+        Origin::Ours(version) if version > MIGRATIONS.len() => {
+            return Err(OpenError::Newer {
+                path,
+                found: version,
+                known: MIGRATIONS.len(),
+            });
+        }
+        Origin::Ours(_) | Origin::Empty => {}
+        Origin::Foreign => return Err(OpenError::Foreign(path)),
+    }
+    configure(&database).map_err(refuse)?;
+    migrate(&mut database).map_err(refuse)?;
+    Ok(database)
+}
+
+enum Origin {
+    Empty,
+    Ours(usize),
+    Foreign,
+}
+
+/// SQLite's companions of the file (`-wal`, `-shm`) take over its mode. The file is never opened here: closing it would
+/// drop the locks that a connection of this process may have on it.
+fn make_private(path: &Path) -> io::Result<()> {
+    match fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(PRIVATE)
+        .open(path)
+    {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            fs::set_permissions(path, fs::Permissions::from_mode(PRIVATE))
+        }
+        made => made.map(drop),
+    }
+}
+
+fn origin(database: &Connection) -> rusqlite::Result<Origin> {
+    let application: i32 = database.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    let version: i32 = database.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let tables: i64 = database.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    Ok(match usize::try_from(version) {
+        Ok(version) if application == APPLICATION => Origin::Ours(version),
+        Ok(0) if application == 0 && tables == 0 => Origin::Empty,
+        _ => Origin::Foreign,
+    })
+}
+
+fn configure(database: &Connection) -> rusqlite::Result<()> {
+    database.set_prepared_statement_cache_capacity(PREPARED_STATEMENTS);
+    // The answer is the mode that is now in force; "delete", on a file system without shared memory, serves as well.
+    database.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
+    // A commit returns when the bytes are on the disk: "delivered" is said only then.
+    database.pragma_update(None, "synchronous", "full")?;
+    database.pragma_update(None, "fullfsync", "on")?;
+    database.pragma_update(None, "foreign_keys", "on")?;
+    // What a person deletes is overwritten, not just unlinked.
+    database.pragma_update_and_check(None, "secure_delete", "on", |_| Ok(()))
+}
+
+/// All or nothing: a migration that fails leaves the old version whole.
+fn migrate(database: &mut Connection) -> rusqlite::Result<()> {
+    let transaction = Transaction::new(database, TransactionBehavior::Immediate)?;
+    let version: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let missing = usize::try_from(version)
+        .ok()
+        .and_then(|version| MIGRATIONS.get(version..))
+        .unwrap_or_default();
+    if !missing.is_empty() {
+        for migration in missing {
+            transaction.execute_batch(migration)?;
+        }
+        transaction.pragma_update(None, "application_id", APPLICATION)?;
+        transaction.pragma_update(None, "user_version", saturating(MIGRATIONS.len()))?;
+    }
+    transaction.commit()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Seek, SeekFrom, Write};
+
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::store::Store;
+    use crate::store::fixture::{id, peer};
+
+    fn home_with(sql: &str) -> TempDir {
+        let home = tempfile::tempdir().unwrap();
+        Connection::open(home.path().join(FILE))
+            .unwrap()
+            .execute_batch(sql)
+            .unwrap();
+        home
+    }
+
+    fn version_1() -> String {
+        format!(
+            "{} PRAGMA application_id = {APPLICATION}; PRAGMA user_version = 1;",
+            MIGRATIONS[0]
+        )
+    }
+
+    #[test]
+    fn an_absent_an_empty_and_a_version_0_file_become_the_newest_version() {
+        let absent = tempfile::tempdir().unwrap();
+        let empty = tempfile::tempdir().unwrap();
+        fs::write(empty.path().join(FILE), "").unwrap();
+        // VACUUM gives the file its header and first page.
+        for home in [absent, empty, home_with("VACUUM")] {
+            let database = open(home.path()).unwrap();
+            assert!(matches!(origin(&database), Ok(Origin::Ours(version)) if version == MIGRATIONS.len()));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_version_1_file_keeps_what_it_holds() {
+        let home = home_with(&format!(
+            "{} INSERT INTO contacts (peer, name, state, added_at, log, next)
+                    VALUES (x'{}', 'Bob', 'contact', 5, -1, 2);
+                INSERT INTO messages (contact, id, mine, log, number, text, at, stored_at, state)
+                    VALUES (1, x'{}', 1, -1, 1, 'from version 1', 6, 7, 'queued');",
+            version_1(),
+            "02".repeat(32),
+            "09".repeat(16),
+        ));
+        let store = Store::open(home.path()).unwrap();
+        assert_eq!(store.contacts().await.unwrap()[0].name, "Bob");
+        assert_eq!(
+            store.history(peer(2), Some("version".into()), None, 9).await.unwrap()[0].text,
+            "from version 1"
+        );
+        let position = store.compose(peer(2), id(1), "next".into(), 8).await.unwrap();
+        assert_eq!((position.log, position.number), (u64::MAX, 2));
+    }
+
+    #[test]
+    fn a_file_of_another_program_is_left_as_it_is() {
+        for sql in [
+            "CREATE TABLE theirs (x)",
+            "PRAGMA application_id = 77",
+            "PRAGMA user_version = 3",
+            "CREATE TABLE theirs (x); PRAGMA application_id = 77; PRAGMA user_version = 1",
+        ] {
+            let home = home_with(sql);
+            let before = fs::read(home.path().join(FILE)).unwrap();
+            let error = open(home.path()).unwrap_err();
+            assert!(matches!(error, OpenError::Foreign(_)), "{sql}: {error}");
+            assert!(error.to_string().contains("another program; move it away"));
+            assert_eq!(fs::read(home.path().join(FILE)).unwrap(), before, "{sql}");
+        }
+    }
+
+    #[test]
+    fn a_newer_version_asks_for_a_newer_program() {
+        let home = home_with(&format!("{} PRAGMA user_version = 9", version_1()));
+        let error = open(home.path()).unwrap_err();
+        assert!(matches!(error, OpenError::Newer { found: 9, .. }), "{error}");
+        assert!(error.to_string().contains("install the newer version"));
+    }
+
+    #[test]
+    fn a_damaged_a_truncated_and_a_text_file_say_restore_or_move_away() {
+        let damaged = home_with(&version_1());
+        let mut file = fs::OpenOptions::new()
+            .write(true)
+            .open(damaged.path().join(FILE))
+            .unwrap();
+        file.write_all(&[0xA5; 64]).unwrap();
+        let truncated = home_with(&version_1());
+        let file = fs::OpenOptions::new()
+            .write(true)
+            .open(truncated.path().join(FILE))
+            .unwrap();
+        file.set_len(file.metadata().unwrap().len() / 2).unwrap();
+        let text = tempfile::tempdir().unwrap();
+        fs::write(
+            text.path().join(FILE),
+            "a letter, not a database; long enough to be read as a header ".repeat(20),
+        )
+        .unwrap();
+        for home in [damaged, truncated, text] {
+            let error = open(home.path()).unwrap_err();
+            assert!(matches!(error, OpenError::Damaged(_)), "{error}");
+            assert!(error.to_string().contains("restore it from a backup, or move it away"));
+        }
+    }
+
+    #[tokio::test]
+    async fn damage_beyond_the_header_is_told_by_whoever_meets_it() {
+        let home = home_with(&version_1());
+        let mut file = fs::OpenOptions::new().write(true).open(home.path().join(FILE)).unwrap();
+        let length = file.metadata().unwrap().len();
+        // The second page on: the tables. The first holds the header, and a schema that fits into it.
+        file.seek(SeekFrom::Start(8192)).unwrap();
+        file.write_all(&vec![0xA5; usize::try_from(length).unwrap() - 8192])
+            .unwrap();
+        match Store::open(home.path()) {
+            Ok(store) => assert_eq!(store.contacts().await, Err(StoreError::Damaged)),
+            Err(error) => assert!(matches!(error, OpenError::Damaged(_)), "{error}"),
+        }
+    }
+
+    #[test]
+    fn only_the_owner_reads_the_file_and_its_companions() {
+        let home = home_with("VACUUM");
+        fs::set_permissions(home.path().join(FILE), fs::Permissions::from_mode(0o644)).unwrap();
+        let _database = open(home.path()).unwrap();
+        for entry in fs::read_dir(home.path()).unwrap() {
+            let entry = entry.unwrap();
+            assert_eq!(
+                entry.metadata().unwrap().permissions().mode() & 0o777,
+                PRIVATE,
+                "{entry:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_home_that_is_not_there_is_named() {
+        let error = open(Path::new("/nonexistent/home")).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .starts_with("cannot make /nonexistent/home/knothole.db: "),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,189 @@
+//! Two engines and a rendezvous in one process, on loopback: what a person may rely on.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use knothole::command::{Command, ContactView, Status};
+use knothole::engine;
+use knothole::event::{Event, EventKind, PathChange};
+use knothole::handle::{Options, Peer};
+use knothole::store::{ContactState, Message, MessageState};
+use knothole_proto::certificate::IdentitySecret;
+use knothole_proto::contact_link::RendezvousAddress;
+use knothole_proto::frames::MessageId;
+use knothole_rendezvous::Policy;
+use knothole_rendezvous::serve::{Config, Serving};
+use tokio::sync::broadcast::Receiver;
+
+/// Loopback answers in microseconds; a test that waits so long has failed.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+async fn rendezvous() -> Serving {
+    let config = Config {
+        identity: IdentitySecret::new([42; 32]),
+        listen: vec!["127.0.0.1:0".parse().unwrap()],
+        alternate: None,
+        public: None,
+        policy: Policy::default(),
+    };
+    Serving::start(config).await.unwrap()
+}
+
+async fn peer(home: &Path, rendezvous: &RendezvousAddress) -> Peer {
+    let options =
+        Options { home: home.to_owned(), rendezvous: vec![rendezvous.clone()], allow_loopback: true };
+    engine::start(options).await.unwrap()
+}
+
+async fn status(peer: &Peer) -> Status {
+    peer.request(Command::Status).await.unwrap()
+}
+
+async fn add(peer: &Peer, other: &Peer, name: &str) -> ContactView {
+    let link = status(other).await.link;
+    peer.request(|reply| Command::AddContact { link, name: Some(name.into()), reply }).await.unwrap()
+}
+
+async fn send(peer: &Peer, to: &str, text: &str) -> MessageId {
+    peer.request(|reply| Command::Send { to: to.into(), text: text.into(), reply }).await.unwrap()
+}
+
+async fn history(peer: &Peer, with: &str) -> Vec<Message> {
+    let all = |reply| Command::History { with: with.into(), search: None, before: None, limit: 1000, reply };
+    peer.request(all).await.unwrap()
+}
+
+/// Waits for the first event of which this is true.
+async fn event<T>(events: &mut Receiver<Arc<Event>>, mut wanted: impl FnMut(&EventKind) -> Option<T>) -> T {
+    let waiting = async {
+        loop {
+            if let Some(found) = wanted(&events.recv().await.unwrap().kind) {
+                return found;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, waiting).await.expect("the event comes in time")
+}
+
+async fn arrives(events: &mut Receiver<Arc<Event>>, wanted: &str) {
+    event(events, |kind| matches!(kind, EventKind::Message { text, .. } if text == wanted).then_some(())).await;
+}
+
+async fn reaches(events: &mut Receiver<Arc<Event>>, id: MessageId, wanted: MessageState) {
+    let is = |kind: &EventKind| matches!(kind, EventKind::State { message, state } if *message == id && *state == wanted);
+    event(events, |kind| is(kind).then_some(())).await;
+}
+
+async fn presence(events: &mut Receiver<Arc<Event>>, wanted: bool) {
+    event(events, |kind| matches!(kind, EventKind::Presence { online, .. } if *online == wanted).then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_goes_straight_to_the_contact_and_is_delivered_and_read() {
+    let serving = rendezvous().await;
+    let homes = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let alice = peer(homes[0].path(), serving.address()).await;
+    let bob = peer(homes[1].path(), serving.address()).await;
+    let (mut at_alice, mut at_bob) = (alice.events(), bob.events());
+    add(&alice, &bob, "bob").await;
+    add(&bob, &alice, "alice").await;
+
+    let id = send(&alice, "bob", "hello").await;
+    let direct = |kind: &EventKind| matches!(kind, EventKind::Path { path: PathChange::Direct { .. }, .. });
+    event(&mut at_bob, |kind| direct(kind).then_some(())).await;
+    arrives(&mut at_bob, "hello").await;
+    reaches(&mut at_alice, id, MessageState::Delivered).await;
+    bob.request(|reply| Command::Read { with: "alice".into(), upto: id, reply }).await.unwrap();
+    reaches(&mut at_alice, id, MessageState::Read).await;
+    let contacts = bob.request(Command::Contacts).await.unwrap();
+    assert_eq!((contacts[0].unread, contacts[0].online), (0, true));
+    assert!(contacts[0].path.is_some());
+    assert_eq!(history(&bob, "alice").await[0].text, "hello");
+    alice.stop().await;
+    bob.stop().await;
+    serving.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_written_while_the_contact_is_away_arrives_when_it_comes_back() {
+    let serving = rendezvous().await;
+    let homes = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let alice = peer(homes[0].path(), serving.address()).await;
+    let bob = peer(homes[1].path(), serving.address()).await;
+    let mut at_alice = alice.events();
+    add(&alice, &bob, "bob").await;
+    add(&bob, &alice, "alice").await;
+    presence(&mut at_alice, true).await;
+    bob.stop().await;
+    presence(&mut at_alice, false).await;
+
+    let mut ids = Vec::new();
+    for n in 0..20 {
+        ids.push(send(&alice, "bob", &format!("while you were away {n}")).await);
+    }
+    // Alice's process ends too: what is queued is on her disk.
+    alice.stop().await;
+    let alice = peer(homes[0].path(), serving.address()).await;
+    let mut at_alice = alice.events();
+    let bob = peer(homes[1].path(), serving.address()).await;
+    reaches(&mut at_alice, ids[19], MessageState::Delivered).await;
+    let got: Vec<_> = history(&bob, "alice").await.into_iter().map(|message| message.text).collect();
+    let expected: Vec<_> = (0..20).map(|n| format!("while you were away {n}")).collect();
+    assert_eq!(got, expected);
+    alice.stop().await;
+    bob.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stranger_is_a_request_learns_nothing_and_talks_once_accepted() {
+    let serving = rendezvous().await;
+    let homes = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let alice = peer(homes[0].path(), serving.address()).await;
+    let bob = peer(homes[1].path(), serving.address()).await;
+    let (mut at_alice, mut at_bob) = (alice.events(), bob.events());
+    add(&alice, &bob, "bob").await;
+    let id = send(&alice, "bob", "do you know me?").await;
+
+    let name = event(&mut at_bob, |kind| match kind {
+        EventKind::ContactRequest { name, .. } => Some(name.clone()),
+        _ => None,
+    })
+    .await;
+    let views = bob.request(Command::Contacts).await.unwrap();
+    assert_eq!(views[0].state, ContactState::Request);
+    assert!(alice.request(Command::Contacts).await.unwrap()[0].path.is_none());
+    assert!(history(&bob, &name).await.is_empty());
+
+    bob.request(|reply| Command::Accept { who: name.clone(), reply }).await.unwrap();
+    arrives(&mut at_bob, "do you know me?").await;
+    reaches(&mut at_alice, id, MessageState::Delivered).await;
+    alice.stop().await;
+    bob.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_sides_writing_at_once_lose_nothing_and_double_nothing() {
+    let serving = rendezvous().await;
+    let homes = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let alice = peer(homes[0].path(), serving.address()).await;
+    let bob = peer(homes[1].path(), serving.address()).await;
+    let (mut at_alice, mut at_bob) = (alice.events(), bob.events());
+    add(&alice, &bob, "bob").await;
+    add(&bob, &alice, "alice").await;
+    for n in 0..400 {
+        let (from_alice, from_bob) = (format!("a{n}"), format!("b{n}"));
+        tokio::join!(send(&alice, "bob", &from_alice), send(&bob, "alice", &from_bob));
+    }
+    tokio::join!(arrives(&mut at_alice, "b399"), arrives(&mut at_bob, "a399"));
+    for (peer, with) in [(&alice, "bob"), (&bob, "alice")] {
+        let all = history(peer, with).await;
+        for side in ["a", "b"] {
+            let texts: Vec<_> = all.iter().map(|m| m.text.clone()).filter(|text| text.starts_with(side)).collect();
+            let expected: Vec<_> = (0..400).map(|n| format!("{side}{n}")).collect();
+            assert_eq!(texts, expected, "{side} with {with}");
+        }
+    }
+    alice.stop().await;
+    bob.stop().await;
+}

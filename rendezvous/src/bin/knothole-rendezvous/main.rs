@@ -1,0 +1,57 @@
+//! The rendezvous as a program: it reads its arguments and its key, serves, and stops when told.
+
+mod arguments;
+mod identity;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Parser as _;
+use knothole_rendezvous::Policy;
+use knothole_rendezvous::serve::{Config, Serving};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use crate::arguments::Arguments;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    match run(arguments).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // A log that nobody can write to is no reason to fail in another way.
+            let _ = writeln!(std::io::stderr(), "knothole-rendezvous: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    // From the first moment on: who reads "ready" may send a signal at once.
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+
+    let state = arguments.state_directory()?;
+    let serving = Serving::start(Config {
+        identity: identity::load_or_create(&state)?,
+        listen: arguments.listen,
+        alternate: arguments.alternate,
+        public: arguments.public,
+        policy: Policy::default(),
+    })
+    .await?;
+
+    let mut stdout = std::io::stdout();
+    writeln!(stdout, "ready {}", serving.address()).and_then(|()| stdout.flush()).context("cannot write to standard output")?;
+
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    serving.shutdown().await;
+    Ok(())
+}

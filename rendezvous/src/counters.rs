@@ -1,0 +1,44 @@
+//! What happened, in numbers.
+
+/// Counts since the start. Whatever is dropped is counted under its reason.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Sign-ins that made or renewed a registration.
+    pub signed_in: u64,
+    /// Sign-ins refused: the table is full, or the rendezvous closes.
+    pub sign_in_refused: u64,
+    /// Registrations that ended because no keepalive came.
+    pub expired: u64,
+    /// Registrations that ended because the peer said goodbye.
+    pub goodbyes: u64,
+    /// Authentic keepalives, whether answered or not.
+    pub keepalives: u64,
+    /// Challenges sent to addresses from which a known peer seemed to speak.
+    pub challenged: u64,
+    /// Registrations that moved to another address.
+    pub moved: u64,
+    /// Errors "no such slot" sent.
+    pub unknown_slot: u64,
+    /// Authentic control datagrams, repetitions included.
+    pub control: u64,
+    /// Invitations relayed.
+    pub invited: u64,
+    /// Invitations to peers that keep no registration here.
+    pub absent: u64,
+    /// Invitations refused: too many from this inviter, too many unacknowledged at the invitee, or closing.
+    pub refused: u64,
+    /// Acceptances and "opened" relayed.
+    pub relayed: u64,
+    /// STUN requests answered.
+    pub stun: u64,
+    /// Dropped: neither STUN nor Knothole, or no sound datagram of its kind.
+    pub dropped_malformed: u64,
+    /// Dropped: a tag or seal that does not verify.
+    pub dropped_unauthentic: u64,
+    /// Dropped: seen before.
+    pub dropped_repeated: u64,
+    /// Dropped: the sender's network had its share of answers.
+    pub dropped_unadmitted: u64,
+    /// Dropped: an acceptance or an "opened" for a peer that is not here or does not keep up, or beyond the rate.
+    pub dropped_relay: u64,
+}

@@ -1,0 +1,100 @@
+//! What is on its way out: datagrams that go at once, and control channels that have something to say now or later.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use knothole_proto::control::RendezvousChannel;
+use knothole_proto::datagram::Transmit;
+use knothole_proto::seal::RegistrationSecret;
+
+use crate::policy::LocalSocket;
+
+/// A registration's control channel, and what the outbox must know of it.
+pub(crate) struct Line {
+    pub(crate) channel: RendezvousChannel,
+    /// When the channel wants to repeat something; this is in `due` too.
+    armed: Option<Instant>,
+    /// Whether the slot stands in `ready`.
+    ready: bool,
+    /// Whether the peer was told that the rendezvous closes.
+    pub(crate) told: bool,
+}
+
+impl Line {
+    pub(crate) fn new(secret: &RegistrationSecret, slot: u32) -> Self {
+        Self { channel: RendezvousChannel::of_rendezvous(secret, slot), armed: None, ready: false, told: false }
+    }
+}
+
+/// What goes out, and when.
+#[derive(Default)]
+pub(crate) struct Outbox {
+    datagrams: VecDeque<(LocalSocket, Transmit)>,
+    /// Slots whose channel may have something to send now. A slot whose registration ended meanwhile does no harm.
+    ready: VecDeque<u32>,
+    due: BTreeSet<(Instant, u32)>,
+}
+
+impl Outbox {
+    /// A datagram that goes at once.
+    pub(crate) fn push(&mut self, local: LocalSocket, to: SocketAddr, payload: Vec<u8>) {
+        self.datagrams.push_back((local, Transmit { to, ttl: None, payload }));
+    }
+
+    /// The next datagram that goes at once.
+    pub(crate) fn pop(&mut self) -> Option<(LocalSocket, Transmit)> {
+        self.datagrams.pop_front()
+    }
+
+    /// This slot's channel may have something to send.
+    pub(crate) fn wake(&mut self, slot: u32, line: &mut Line) {
+        if !std::mem::replace(&mut line.ready, true) {
+            self.ready.push_back(slot);
+        }
+    }
+
+    /// The slot whose channel to ask next.
+    pub(crate) fn first_ready(&self) -> Option<u32> {
+        self.ready.front().copied()
+    }
+
+    /// The first ready slot has nothing more to send now; `line` is its channel if it still has one.
+    pub(crate) fn rest(&mut self, line: Option<&mut Line>) {
+        let Some(slot) = self.ready.pop_front() else { return };
+        let Some(line) = line else { return };
+        line.ready = false;
+        let wanted = line.channel.poll_timeout();
+        if wanted != line.armed {
+            self.disarm(slot, line);
+            self.due.extend(wanted.map(|when| (when, slot)));
+            line.armed = wanted;
+        }
+    }
+
+    /// This channel is no more.
+    pub(crate) fn disarm(&mut self, slot: u32, line: &mut Line) {
+        if let Some(when) = line.armed.take() {
+            self.due.remove(&(when, slot));
+        }
+    }
+
+    /// When a channel wants to repeat something at the earliest.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.due.first().map(|(when, _)| *when)
+    }
+
+    /// A slot whose channel wants to repeat something now.
+    pub(crate) fn pop_due(&mut self, now: Instant) -> Option<u32> {
+        self.due.first().filter(|(when, _)| *when <= now)?;
+        self.due.pop_first().map(|(_, slot)| slot)
+    }
+}
+
+impl Line {
+    /// The outbox has taken this channel's deadline out, because it has come.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        self.armed = None;
+        self.channel.handle_timeout(now);
+    }
+}

@@ -1,0 +1,40 @@
+//! What the rendezvous allows, and the names of its ways in.
+
+use crate::admission::Rate;
+use crate::discovery::FourSockets;
+
+/// A way in: one of the driver's sockets, and on a machine with several addresses the one that was spoken to. The
+/// driver gives the numbers their meaning; the machine answers by the way in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LocalSocket(pub u16);
+
+/// What the rendezvous allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Policy {
+    /// Registrations at once. Default: 1,000,000, some 200 MB.
+    pub registrations: u32,
+    /// Answers to a network that proved nothing: STUN, and errors about unknown slots. Default: 4,000 at once, 1,000 a
+    /// second, so that a carrier's NAT with thousands of peers behind it is back seconds after a restart; whoever
+    /// forges addresses gets half a megabit a second thrown at one network, for as much of his own.
+    pub unauthenticated: Rate,
+    /// Invitations by one peer. Default: 64 at once, 2 a second: after a restart a peer with hundreds of contacts has
+    /// invited them all within minutes, and nobody can go through a list of strangers.
+    pub invitations: Rate,
+    /// Acceptances and "opened" by one peer. Default: 256 at once, 8 a second: one for each invitation of its own, and
+    /// for each by as many contacts as may invite it at the same time.
+    pub relays: Rate,
+    /// The four sockets of RFC 5780, if there are four.
+    pub discovery: Option<FourSockets>,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            registrations: 1_000_000,
+            unauthenticated: Rate { burst: 4_000, per_second: 1_000 },
+            invitations: Rate { burst: 64, per_second: 2 },
+            relays: Rate { burst: 256, per_second: 8 },
+            discovery: None,
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! Serving: the pure [`Server`] with real sockets, a real clock, and QUIC for sign-ins.
+//!
+//! ```text
+//! ports ──datagram──► STUN, Knothole ──► loop: owns Server, one task ──► ports
+//!       └───────────► QUIC ──handoff──► quinn endpoint ──sign-in──► loop
+//! ```
+//! The loop reads the sockets itself, so that a keepalive goes from the system call into the machine without a queue, a
+//! wake-up or a copy. What is QUIC is handed on to quinn, which believes to have the socket for itself.
+//!
+//! TCP on the same port belongs to networks that let no UDP through; it is not served yet.
+
+mod address;
+mod driver;
+mod handoff;
+mod port;
+mod sign_in;
+mod tokens;
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use knothole_proto::certificate::IdentitySecret;
+use knothole_proto::contact_link::RendezvousAddress;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use self::driver::{Command, Driver};
+use self::port::Port;
+use crate::{Counters, FourSockets, LocalSocket, Policy, Server};
+
+/// How long peers may take to acknowledge that the rendezvous closes: longer than most round trips, short enough that
+/// a service manager does not lose its patience.
+const CLOSING_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Sign-ins waiting for the loop; each waits for a wake-up at most, and there are no more handshakes than this.
+const MAX_COMMANDS: usize = sign_in::MAX_HANDSHAKES;
+
+/// What to serve.
+#[derive(Debug)]
+pub struct Config {
+    /// The rendezvous' own key.
+    pub identity: IdentitySecret,
+    /// The UDP addresses to serve at, one at least. Port 0 lets the system choose.
+    pub listen: Vec<SocketAddr>,
+    /// A second address for telling NAT behaviour (RFC 5780). It differs from the first of `listen` in IP address and
+    /// port, and neither of the two is a wildcard: two more sockets are bound at the crosswise combinations.
+    pub alternate: Option<SocketAddr>,
+    /// The host name or address, and the port, by which peers reach this rendezvous: `host:port`, IPv6 in brackets.
+    /// Without it the first of `listen` is told, and for a wildcard the address that this machine would send from.
+    pub public: Option<String>,
+    /// What is allowed. Its `discovery` is filled in here.
+    pub policy: Policy,
+}
+
+/// Why serving could not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// No address to serve at.
+    #[error("there is no address to listen at: give at least one")]
+    NoAddress,
+    /// An address cannot be had.
+    #[error("cannot listen at UDP {address}: {source} (is it this machine's address, and is no other program there?)")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The alternate address does not fit.
+    #[error("the alternate address must differ from the first listen address in IP and port, be of the same family, and neither may be a wildcard")]
+    Alternate,
+    /// The public address cannot be read.
+    #[error("the public address is written <host>:<port>, an IPv6 address in brackets")]
+    Public,
+    /// TLS or QUIC refuses its configuration; no key is known for which it does.
+    #[error("QUIC cannot be set up: {0}")]
+    Quic(String),
+    /// The system has no randomness or no sockets to give.
+    #[error("the system refuses: {0}")]
+    System(#[from] io::Error),
+}
+
+/// A rendezvous at work. Dropping it stops it without a word; [`shutdown`](Self::shutdown) says goodbye first.
+#[derive(Debug)]
+pub struct Serving {
+    address: RendezvousAddress,
+    bound: Vec<SocketAddr>,
+    commands: mpsc::Sender<Command>,
+    endpoints: Vec<quinn::Endpoint>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Serving {
+    /// Binds the sockets and serves, on the tokio runtime that polls this.
+    ///
+    /// # Errors
+    /// See [`StartError`]; nothing is served then.
+    #[expect(clippy::unused_async, reason = "sockets can be bound only in a runtime; an async function is always in one")]
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        let mut ports = Vec::new();
+        for address in &config.listen {
+            ports.push(Port::bind(*address)?);
+        }
+        let first = ports.first().ok_or(StartError::NoAddress)?.address();
+        let address = address::rendezvous_address(config.identity.public_key(), first, config.public.as_deref())?;
+        let bound = ports.iter().map(Port::address).collect();
+
+        let listening = ports.len();
+        let mut policy = config.policy;
+        if let Some(alternate) = config.alternate {
+            let (others, four) = alternate_ports(first, alternate, listening)?;
+            ports.extend(others);
+            policy.discovery = Some(four);
+        }
+
+        let (commands, inbox) = mpsc::channel(MAX_COMMANDS);
+        let mut endpoints = Vec::new();
+        let mut tasks = Vec::new();
+        let quic = sign_in::server_config(&config.identity).map_err(StartError::Quic)?;
+        for (number, port) in ports.iter_mut().enumerate().take(listening) {
+            let endpoint = sign_in::endpoint(port.hand_off(), quic.clone())?;
+            endpoints.push(endpoint.clone());
+            tasks.push(tokio::spawn(sign_in::accept(endpoint, number, commands.clone(), random()?)));
+        }
+        let server = Server::new(policy, random()?, Instant::now());
+        tasks.push(tokio::spawn(Driver::new(server, ports, inbox).run()));
+        tracing::info!(%address, ?bound, "serving");
+        Ok(Self { address, bound, commands, endpoints, tasks })
+    }
+
+    /// What to give to peers.
+    #[must_use]
+    pub const fn address(&self) -> &RendezvousAddress {
+        &self.address
+    }
+
+    /// The addresses of the sockets, in the order of [`Config::listen`], with their real ports.
+    #[must_use]
+    pub fn bound(&self) -> &[SocketAddr] {
+        &self.bound
+    }
+
+    /// What happened so far.
+    pub async fn counters(&self) -> Counters {
+        let (reply, counters) = oneshot::channel();
+        let asked = self.commands.send(Command::Counters { reply }).await;
+        if asked.is_ok() { counters.await.unwrap_or_default() } else { Counters::default() }
+    }
+
+    /// Takes no more work, tells every peer, waits up to a second until they have acknowledged, and stops.
+    pub async fn shutdown(self) {
+        let (done, closed) = oneshot::channel();
+        if self.commands.send(Command::Close { done }).await.is_ok()
+            && tokio::time::timeout(CLOSING_PATIENCE, closed).await.is_err()
+        {
+            tracing::info!("not every peer has acknowledged that this rendezvous closes");
+        }
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        for endpoint in &self.endpoints {
+            endpoint.close(0_u32.into(), b"closing");
+        }
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+/// The three sockets that RFC 5780 needs besides the first, and their order.
+fn alternate_ports(
+    first: SocketAddr,
+    alternate: SocketAddr,
+    listening: usize,
+) -> Result<(Vec<Port>, FourSockets), StartError> {
+    let wildcard = first.ip().is_unspecified() || alternate.ip().is_unspecified();
+    if wildcard || first.ip() == alternate.ip() || first.is_ipv4() != alternate.is_ipv4() {
+        return Err(StartError::Alternate);
+    }
+    // With port 0 the system chooses, once: the second port is the same at both IP addresses.
+    let second = Port::bind(SocketAddr::new(first.ip(), alternate.port()))?;
+    let port = second.address().port();
+    if port == first.port() {
+        return Err(StartError::Alternate);
+    }
+    let third = Port::bind(SocketAddr::new(alternate.ip(), first.port()))?;
+    let fourth = Port::bind(SocketAddr::new(alternate.ip(), port))?;
+    let number = |offset: usize| LocalSocket(u16::try_from(listening + offset).unwrap_or(u16::MAX));
+    let four = FourSockets([
+        (LocalSocket(0), first),
+        (number(0), second.address()),
+        (number(1), third.address()),
+        (number(2), fourth.address()),
+    ]);
+    Ok((vec![second, third, fourth], four))
+}
+
+fn random<const N: usize>() -> io::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| io::Error::other("no randomness"))?;
+    Ok(bytes)
+}

@@ -1,0 +1,196 @@
+//! The loop: one task that owns the machine, its clock and its sockets.
+
+use std::future::poll_fn;
+use std::net::{IpAddr, SocketAddr};
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use knothole_proto::identity::PeerId;
+use knothole_proto::registration::{SignInAnswer, SignInRequest};
+use knothole_proto::seal::RegistrationSecret;
+use tokio::sync::{mpsc, oneshot};
+
+use super::port::{Buffers, Port};
+use crate::{Counters, LocalSocket, Server};
+
+/// When datagrams come so densely that each wake-up would find one, they are left to gather for this long: a wake-up
+/// costs more than a datagram (measured: 4.2 µs against 1.3 µs a keepalive). No sooner than this would the timer fire.
+const GATHER: Duration = Duration::from_millis(1);
+/// Wake-ups in a row, each within `GATHER` of the one before, that make it dense: more than the flights of a few
+/// handshakes, so that on a quiet rendezvous nobody waits.
+const DENSE: u32 = 16;
+/// A gathering that brought fewer datagrams than this was not worth it, and the next ones are not left to gather.
+const WORTH_GATHERING: usize = 4;
+/// Datagrams taken from one port before the others, the timers and the sign-ins have their turn: a few milliseconds' work.
+const MAX_TURN: usize = 2048;
+/// Ways in that are told apart: ports, and the machine's addresses at which a wildcard port was spoken to.
+const MAX_WAYS: usize = 256;
+
+/// What other tasks ask of the loop.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// A peer has proved its key.
+    SignIn { arrival: Arrival, request: SignInRequest, secret: RegistrationSecret, reply: oneshot::Sender<SignInAnswer> },
+    /// What happened so far?
+    Counters { reply: oneshot::Sender<Counters> },
+    /// Tell every peer that we close; `done` when all have acknowledged.
+    Close { done: oneshot::Sender<()> },
+}
+
+/// Who signs in, whence, and at which of our addresses.
+#[derive(Debug)]
+pub(super) struct Arrival {
+    pub(super) peer: PeerId,
+    pub(super) remote: SocketAddr,
+    pub(super) port: usize,
+    pub(super) local_ip: Option<IpAddr>,
+}
+
+/// What the numbers of [`LocalSocket`] mean: first each port as such, then addresses at wildcard ports as they show up.
+struct Ways(Vec<(usize, Option<IpAddr>)>);
+
+impl Ways {
+    fn number(&mut self, port: usize, wildcard: bool, ip: Option<IpAddr>) -> LocalSocket {
+        let way = (port, ip.filter(|_| wildcard));
+        let known = self.0.iter().position(|known| *known == way);
+        let index = known.unwrap_or_else(|| {
+            if self.0.len() >= MAX_WAYS {
+                return port;
+            }
+            self.0.push(way);
+            self.0.len() - 1
+        });
+        // There are at most MAX_WAYS, or as many as ports.
+        LocalSocket(u16::try_from(index).unwrap_or(u16::MAX))
+    }
+}
+
+pub(super) struct Driver {
+    server: Server,
+    ports: Vec<Port>,
+    ways: Ways,
+    buffers: Buffers,
+    commands: mpsc::Receiver<Command>,
+    closed: Option<oneshot::Sender<()>>,
+    /// When something arrived last.
+    last_arrival: Option<Instant>,
+    /// Wake-ups in a row that came densely.
+    dense: u32,
+}
+
+impl Driver {
+    pub(super) fn new(server: Server, ports: Vec<Port>, commands: mpsc::Receiver<Command>) -> Self {
+        let ways = Ways((0..ports.len()).map(|port| (port, None)).collect());
+        Self { server, ports, ways, buffers: Buffers::new(), commands, closed: None, last_arrival: None, dense: 0 }
+    }
+
+    /// Runs until nobody can command any more.
+    pub(super) async fn run(mut self) {
+        let timer = tokio::time::sleep(Duration::ZERO);
+        tokio::pin!(timer);
+        loop {
+            self.transmit();
+            let deadline = self.server.poll_timeout();
+            if let Some(deadline) = deadline.filter(|deadline| *deadline != timer.deadline().into_std()) {
+                timer.as_mut().reset(deadline.into());
+            }
+            tokio::select! {
+                () = readable(&self.ports) => {
+                    if self.is_dense(Instant::now()) {
+                        tokio::time::sleep(GATHER).await;
+                        if self.receive() < WORTH_GATHERING {
+                            self.dense = 0;
+                        }
+                    } else {
+                        self.receive();
+                    }
+                }
+                command = self.commands.recv() => match command {
+                    Some(command) => self.obey(command),
+                    None => return,
+                },
+                () = &mut timer, if deadline.is_some() => self.server.handle_timeout(Instant::now()),
+            }
+        }
+    }
+
+    /// Whether to let datagrams gather, as one wakes us now.
+    fn is_dense(&mut self, now: Instant) -> bool {
+        let soon = self.last_arrival.is_some_and(|last| now.duration_since(last) < GATHER);
+        self.dense = if soon { self.dense.saturating_add(1) } else { 0 };
+        self.dense >= DENSE
+    }
+
+    /// Takes what has arrived at every port; returns how many datagrams that were.
+    fn receive(&mut self) -> usize {
+        let mut now = Instant::now();
+        let mut datagrams = 0;
+        let Self { server, ports, ways, buffers, .. } = self;
+        for (number, port) in ports.iter().enumerate() {
+            let wildcard = port.address().ip().is_unspecified();
+            let mut taken = 0;
+            while taken < MAX_TURN {
+                let received = port.receive(buffers, |from, ip, datagram| {
+                    server.handle_datagram(now, from, ways.number(number, wildcard, ip), datagram);
+                });
+                if received == 0 {
+                    break;
+                }
+                taken += received;
+                now = Instant::now();
+                send_all(server, ports, ways, now);
+            }
+            datagrams += taken;
+        }
+        self.last_arrival = Some(now);
+        datagrams
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::SignIn { arrival, request, secret, reply } => {
+                let wildcard = self.ports.get(arrival.port).is_some_and(|port| port.address().ip().is_unspecified());
+                let local = self.ways.number(arrival.port, wildcard, arrival.local_ip);
+                let Arrival { peer, remote, .. } = arrival;
+                let answer = self.server.sign_in(Instant::now(), local, peer, remote, &request, &secret);
+                // Whose sign-in has gone away meanwhile has a registration that will expire.
+                let _ = reply.send(answer);
+            }
+            Command::Counters { reply } => {
+                let _ = reply.send(self.server.counters());
+            }
+            Command::Close { done } => {
+                tracing::info!(registrations = self.server.registrations(), counters = ?self.server.counters(), "closing");
+                self.server.closing();
+                self.closed = Some(done);
+            }
+        }
+    }
+
+    fn transmit(&mut self) {
+        send_all(&mut self.server, &self.ports, &self.ways, Instant::now());
+        if self.server.is_closed()
+            && let Some(done) = self.closed.take()
+        {
+            let _ = done.send(());
+        }
+    }
+}
+
+fn send_all(server: &mut Server, ports: &[Port], ways: &Ways, now: Instant) {
+    while let Some((local, transmit)) = server.poll_transmit(now) {
+        let way = ways.0.get(usize::from(local.0)).and_then(|(port, ip)| Some((ports.get(*port)?, *ip)));
+        if let Some((port, ip)) = way {
+            port.send(transmit.to, ip, &transmit.payload);
+        }
+    }
+}
+
+/// Waits until one of the ports has something to receive.
+async fn readable(ports: &[Port]) {
+    poll_fn(|context| {
+        let ready = ports.iter().filter(|port| port.poll_readable(context).is_ready()).count();
+        if ready > 0 { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+}

@@ -1,0 +1,142 @@
+//! One UDP socket: many datagrams a system call in, each told by its first byte.
+
+use std::io::{self, IoSliceMut};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use knothole_proto::datagram::{Kind, classify};
+use quinn::udp::{BATCH_SIZE, RecvMeta, Transmit as Outgoing, UdpSocketState};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::io::Interest;
+use tokio::net::UdpSocket;
+
+use super::StartError;
+use super::handoff::{Handoff, Packet, handoff};
+
+/// What the kernel is asked to hold for us, each way: a tenth of a second of a million peers' keepalives (50,000 a second,
+/// some 800 bytes each as the kernel counts). It gives at most `net.core.rmem_max`.
+const SOCKET_BUFFER: usize = 4 << 20;
+/// What one receive buffer holds: the longest train of datagrams that the kernel joins.
+const BUFFER: usize = 1 << 16;
+
+/// A socket and what it shares with quinn.
+#[derive(Debug)]
+pub(super) struct SharedSocket {
+    pub(super) io: UdpSocket,
+    pub(super) state: UdpSocketState,
+}
+
+/// A bound socket.
+#[derive(Debug)]
+pub(super) struct Port {
+    socket: Arc<SharedSocket>,
+    address: SocketAddr,
+    /// Where QUIC goes; nowhere at the alternate sockets.
+    quic: Option<Handoff>,
+}
+
+/// Where received datagrams are put; one for all ports, as they are read in turn.
+pub(super) struct Buffers {
+    bytes: Vec<u8>,
+    metas: [RecvMeta; BATCH_SIZE],
+}
+
+impl Buffers {
+    pub(super) fn new() -> Self {
+        Self { bytes: vec![0; BUFFER * BATCH_SIZE], metas: [RecvMeta::default(); BATCH_SIZE] }
+    }
+}
+
+impl Port {
+    /// Binds a socket. Where IPv6 is switched off, IPv4's wildcard stands in for IPv6's.
+    pub(super) fn bind(address: SocketAddr) -> Result<Self, StartError> {
+        let bound = match bind(address) {
+            Err(_) if address.is_ipv6() && address.ip().is_unspecified() && !has_ipv6() => {
+                tracing::info!("this machine has no IPv6: listening at IPv4 only");
+                bind(SocketAddr::from(([0, 0, 0, 0], address.port())))
+            }
+            bound => bound,
+        };
+        bound.map_err(|source| StartError::Bind { address, source })
+    }
+
+    /// The address it is bound to, with the real port.
+    pub(super) const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// From now on QUIC datagrams go to the socket that is returned.
+    pub(super) fn hand_off(&mut self) -> Arc<dyn quinn::AsyncUdpSocket> {
+        let (quic, socket) = handoff(Arc::clone(&self.socket));
+        self.quic = Some(quic);
+        socket
+    }
+
+    /// Whether there is something to receive; else the task is woken when there is.
+    pub(super) fn poll_readable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.socket.io.poll_recv_ready(context)
+    }
+
+    /// Receives one batch. QUIC datagrams are handed off; each other one is given to `take` with where it came from, in
+    /// canonical form, and our own address that it was sent to. Returns how many datagrams there were; 0 when there is
+    /// nothing to receive.
+    pub(super) fn receive(&self, buffers: &mut Buffers, mut take: impl FnMut(SocketAddr, Option<IpAddr>, &[u8])) -> usize {
+        let mut slices: Vec<_> = buffers.bytes.chunks_mut(BUFFER).map(IoSliceMut::new).collect();
+        let SharedSocket { io, state } = &*self.socket;
+        let received = io.try_io(Interest::READABLE, || state.recv(io.into(), &mut slices, &mut buffers.metas));
+        // Errors of a UDP socket are news about datagrams sent before (ICMP), not about the socket.
+        let received = received.unwrap_or(0);
+        let mut datagrams = 0;
+        for (meta, train) in buffers.metas.iter().zip(buffers.bytes.chunks(BUFFER)).take(received) {
+            let from = SocketAddr::new(meta.addr.ip().to_canonical(), meta.addr.port());
+            let train = train.get(..meta.len).unwrap_or(train);
+            for datagram in train.chunks(meta.stride.max(1)) {
+                datagrams += 1;
+                match (datagram.first().map(|first| classify(*first)), &self.quic) {
+                    (Some(Kind::Quic), Some(quic)) => quic.pass(Packet::new(meta, datagram)),
+                    _ => take(from, meta.dst_ip, datagram),
+                }
+            }
+        }
+        datagrams.max(received)
+    }
+
+    /// Sends a datagram, from this address of ours if one is given. What the kernel has no room for is lost, as any
+    /// datagram may be.
+    pub(super) fn send(&self, to: SocketAddr, from: Option<IpAddr>, payload: &[u8]) {
+        let destination = match (to, self.address) {
+            (SocketAddr::V4(v4), SocketAddr::V6(_)) => SocketAddr::new(v4.ip().to_ipv6_mapped().into(), v4.port()),
+            _ => to,
+        };
+        let outgoing = Outgoing { destination, ecn: None, contents: payload, segment_size: None, src_ip: from };
+        let SharedSocket { io, state } = &*self.socket;
+        if let Err(error) = io.try_io(Interest::WRITABLE, || state.try_send(io.into(), &outgoing)) {
+            tracing::trace!(%error, %to, "not sent");
+        }
+    }
+}
+
+fn bind(address: SocketAddr) -> io::Result<Port> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    if address.is_ipv6() {
+        // Whatever the system's default: the IPv6 wildcard serves both families.
+        socket.set_only_v6(false)?;
+    }
+    socket.set_nonblocking(true)?;
+    for refused in [socket.set_recv_buffer_size(SOCKET_BUFFER), socket.set_send_buffer_size(SOCKET_BUFFER)] {
+        if let Err(error) = refused {
+            tracing::debug!(%error, "the socket keeps its small buffers");
+        }
+    }
+    socket.bind(&address.into())?;
+    let io = UdpSocket::from_std(socket.into())?;
+    let address = io.local_addr()?;
+    let state = UdpSocketState::new((&io).into())?;
+    Ok(Port { socket: Arc::new(SharedSocket { io, state }), address, quic: None })
+}
+
+fn has_ipv6() -> bool {
+    Socket::new(Domain::IPV6, Type::DGRAM, Some(Protocol::UDP))
+        .is_ok_and(|socket| socket.bind(&SocketAddr::from(([0_u16; 8], 0)).into()).is_ok())
+}

@@ -1,0 +1,287 @@
+//! The pure machine: what it is given, what it answers.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use aws_lc_rs::hmac;
+use knothole_proto::control::Opened;
+use knothole_proto::datagram::{CONTROL, Header, KEEPALIVE, Kind, MOVE, Transmit, classify};
+use knothole_proto::identity::PeerId;
+use knothole_proto::keepalive;
+use knothole_proto::registration::server::{Challenger, Outcome, Registration};
+use knothole_proto::registration::{INTERVAL_RANGE_S, LIFETIME_INTERVALS, SignInAnswer, SignInRequest};
+use knothole_proto::seal::RegistrationSecret;
+use knothole_proto::stun::server::{Place, answer};
+
+use crate::admission::Admission;
+use crate::closing::Closing;
+use crate::counters::Counters;
+use crate::introduction::{Allowance, Introductions};
+use crate::outbox::{Line, Outbox};
+use crate::policy::{LocalSocket, Policy};
+use crate::registry::{Entry, Registry};
+
+/// A refused peer comes back after this many seconds: a full table empties with the registrations' lifetime, 40 s for
+/// most.
+const RETRY_AFTER_S: u16 = 30;
+
+/// Where STUN requests arrive as long as there is no alternate: then no answer names it.
+const ANYWHERE: Place = Place { local: SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0), other: None };
+
+/// The rendezvous as a pure machine. Change one thing with a `handle_*` or [`sign_in`](Self::sign_in), drain
+/// [`poll_transmit`](Self::poll_transmit), sleep until [`poll_timeout`](Self::poll_timeout).
+pub struct Server {
+    pub(crate) policy: Policy,
+    pub(crate) start: Instant,
+    pub(crate) registry: Registry,
+    pub(crate) introductions: Introductions,
+    pub(crate) outbox: Outbox,
+    pub(crate) counters: Counters,
+    pub(crate) closing: Option<Closing>,
+    challenger: Challenger,
+    admission: Admission,
+}
+
+impl Server {
+    /// A rendezvous that knows nobody. Everything secret in it comes from the seed: 32 bytes that nobody can guess.
+    #[must_use]
+    pub fn new(policy: Policy, seed: [u8; 32], now: Instant) -> Self {
+        let seed = hmac::Key::new(hmac::HMAC_SHA256, &seed);
+        Self {
+            policy,
+            start: now,
+            registry: Registry::new(policy.registrations, derived(&seed, b"peer table"), now),
+            introductions: Introductions::new(&derived(&seed, b"introductions")),
+            outbox: Outbox::default(),
+            counters: Counters::default(),
+            closing: None,
+            challenger: Challenger::new(derived(&seed, b"challenges"), now),
+            admission: Admission::new(policy.unauthenticated, derived(&seed, b"admission"), now),
+        }
+    }
+
+    /// Takes a STUN or Knothole datagram of any content that came from `from` by the way `local`.
+    pub fn handle_datagram(&mut self, now: Instant, from: SocketAddr, local: LocalSocket, datagram: &[u8]) {
+        match datagram.first().map(|first| classify(*first)) {
+            Some(Kind::Stun) => self.handle_stun(now, from, local, datagram),
+            Some(Kind::Knothole) => match Header::parse(datagram) {
+                Some(header) if matches!(header.kind, KEEPALIVE | MOVE) => {
+                    self.handle_keepalive(now, from, local, header, datagram);
+                }
+                Some(header) if header.kind == CONTROL => self.handle_control(now, from, local, header, datagram),
+                _ => self.counters.dropped_malformed += 1,
+            },
+            _ => self.counters.dropped_malformed += 1,
+        }
+    }
+
+    /// Registers the peer that has just proved by TLS that it holds this key, at the address that QUIC has proved.
+    /// A former registration of the same peer ends. An interval out of [`INTERVAL_RANGE_S`] counts as the nearest in it.
+    pub fn sign_in(
+        &mut self,
+        now: Instant,
+        local: LocalSocket,
+        peer: PeerId,
+        observed: SocketAddr,
+        request: &SignInRequest,
+        secret: &RegistrationSecret,
+    ) -> SignInAnswer {
+        let observed = SocketAddr::new(observed.ip().to_canonical(), observed.port());
+        let interval_s = request.interval_s.clamp(*INTERVAL_RANGE_S.start(), *INTERVAL_RANGE_S.end());
+        let lifetime = Duration::from_secs(interval_s.into()) * LIFETIME_INTERVALS;
+        let registration = Registration::new(peer, secret, observed, lifetime, now);
+        let allowance = Allowance::default();
+        let entry = Entry { registration, secret: secret.clone(), line: None, allowance, local };
+        let inserted = if self.closing.is_some() { None } else { self.registry.insert(entry).ok() };
+        let Some((slot, old)) = inserted else {
+            self.counters.sign_in_refused += 1;
+            return SignInAnswer::Refused { retry_after_s: RETRY_AFTER_S };
+        };
+        if let Some(old) = old {
+            self.ended(slot, old);
+        }
+        self.counters.signed_in += 1;
+        tracing::debug!(?peer, slot, %observed, ?lifetime, "signed in");
+        // Twice the longest interval is 1,200 s.
+        let lifetime_s = u16::try_from(lifetime.as_secs()).unwrap_or(u16::MAX);
+        SignInAnswer::Registered { slot, lifetime_s, observed }
+    }
+
+    /// Does what is due: ends registrations whose keepalives stayed away, repeats control messages.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some((slot, entry)) = self.registry.poll_expired(now) {
+            self.counters.expired += 1;
+            tracing::debug!(peer = ?entry.registration.peer(), slot, "expired");
+            self.ended(slot, entry);
+        }
+        while let Some(slot) = self.outbox.pop_due(now) {
+            if let Some(line) = self.registry.at(slot, now).and_then(|entry| entry.line.as_mut()) {
+                line.handle_timeout(now);
+                self.outbox.wake(slot, line);
+            }
+        }
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) wants to be called.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        [self.registry.poll_timeout(), self.outbox.poll_timeout()].into_iter().flatten().min()
+    }
+
+    /// The next datagram to send, and by which way.
+    pub fn poll_transmit(&mut self, now: Instant) -> Option<(LocalSocket, Transmit)> {
+        loop {
+            if let Some(next) = self.outbox.pop() {
+                return Some(next);
+            }
+            let Some(slot) = self.outbox.first_ready() else {
+                if self.tell_next(now) {
+                    continue;
+                }
+                return None;
+            };
+            let Some(entry) = self.registry.at(slot, now) else {
+                self.outbox.rest(None);
+                continue;
+            };
+            if let Some(payload) = entry.line.as_mut().and_then(|line| line.channel.poll_transmit(now)) {
+                return Some((entry.local, Transmit { to: entry.registration.address(), ttl: None, payload }));
+            }
+            let closed = entry.line.as_ref().is_some_and(|line| line.told && line.channel.is_idle());
+            self.outbox.rest(entry.line.as_deref_mut());
+            if closed && let Some(entry) = self.registry.remove(slot) {
+                self.ended(slot, entry);
+            }
+        }
+    }
+
+    /// How many peers are registered; one that expired counts for a second more.
+    #[must_use]
+    pub fn registrations(&self) -> usize {
+        self.registry.len()
+    }
+
+    /// What happened since the start.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    fn handle_stun(&mut self, now: Instant, from: SocketAddr, local: LocalSocket, datagram: &[u8]) {
+        let four = self.policy.discovery.as_ref();
+        let four = four.and_then(|four| four.position(local).map(|index| (four, index)));
+        let place = four.map_or(ANYWHERE, |(four, index)| four.place(index));
+        let Some(answer) = answer(datagram, from, &place) else {
+            self.counters.dropped_malformed += 1;
+            return;
+        };
+        if !self.admission.admits(from, now) {
+            self.counters.dropped_unadmitted += 1;
+            return;
+        }
+        let local = four.map_or(local, |(four, index)| four.source(index, answer.change_ip, answer.change_port));
+        self.counters.stun += 1;
+        self.outbox.push(local, from, answer.payload);
+    }
+
+    fn handle_keepalive(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        local: LocalSocket,
+        header: Header,
+        datagram: &[u8],
+    ) {
+        let Some(entry) = self.registry.at(header.slot, now) else {
+            return self.answer_unknown_slot(now, from, local, header, datagram);
+        };
+        let outcome = entry.registration.handle(header, datagram, from, now, &self.challenger);
+        let authentic = !matches!(outcome, Outcome::Unauthentic | Outcome::Ignored);
+        self.counters.keepalives += u64::from(authentic);
+        match outcome {
+            Outcome::Alive => {}
+            Outcome::Answer(payload) => self.outbox.push(local, from, payload),
+            Outcome::Challenge(payload) => {
+                self.counters.challenged += 1;
+                self.outbox.push(local, from, payload);
+            }
+            Outcome::Moved(payload) => {
+                entry.local = local;
+                self.counters.moved += 1;
+                tracing::debug!(peer = ?entry.registration.peer(), slot = header.slot, %from, "moved");
+                self.outbox.push(local, from, payload);
+            }
+            Outcome::Ignored => self.counters.dropped_repeated += 1,
+            Outcome::Unauthentic => {
+                self.counters.dropped_unauthentic += 1;
+                self.answer_unknown_slot(now, from, local, header, datagram);
+            }
+        }
+    }
+
+    fn handle_control(&mut self, now: Instant, from: SocketAddr, local: LocalSocket, header: Header, datagram: &[u8]) {
+        let slot = header.slot;
+        let Some(entry) = self.registry.at(slot, now) else {
+            return self.answer_unknown_slot(now, from, local, header, datagram);
+        };
+        // To make a channel takes microseconds: a stranger who guesses slots gets that only at his network's rate.
+        if entry.line.is_none() && from != entry.registration.address() && !self.admission.admits(from, now) {
+            self.counters.dropped_unadmitted += 1;
+            return;
+        }
+        let existed = entry.line.is_some();
+        let mut line = entry.line.take().unwrap_or_else(|| Box::new(Line::new(&entry.secret, slot)));
+        let opened = line.channel.handle(header, datagram);
+        if opened == Opened::Invalid {
+            // A channel made for nothing is dropped again, or guessing slots would fill the memory.
+            entry.line = existed.then_some(line);
+            self.counters.dropped_unauthentic += 1;
+            return;
+        }
+        self.counters.control += 1;
+        self.outbox.wake(slot, entry.line.insert(line));
+        match opened {
+            Opened::Fresh(Some(message)) => self.handle_message(now, slot, message),
+            Opened::Fresh(None) => {}
+            Opened::Repeated | Opened::Invalid => self.counters.dropped_repeated += 1,
+        }
+    }
+
+    /// Tells the sender that its slot is not its own (any more), in fewer bytes than it sent.
+    fn answer_unknown_slot(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        local: LocalSocket,
+        header: Header,
+        datagram: &[u8],
+    ) {
+        let Some(error) = keepalive::unknown_slot(header.slot, datagram) else {
+            self.counters.dropped_malformed += 1;
+            return;
+        };
+        if self.admission.admits(from, now) {
+            self.counters.unknown_slot += 1;
+            self.outbox.push(local, from, error);
+        } else {
+            self.counters.dropped_unadmitted += 1;
+        }
+    }
+
+    /// Lets go of what hung on a registration.
+    pub(crate) fn ended(&mut self, slot: u32, mut entry: Entry) {
+        let Some(line) = entry.line.as_mut() else { return };
+        self.outbox.disarm(slot, line);
+        if let Some(closing) = self.closing.as_mut().filter(|_| line.told) {
+            closing.unacknowledged -= 1;
+        }
+    }
+}
+
+/// A secret for one purpose, of up to 32 bytes.
+fn derived<const N: usize>(seed: &hmac::Key, purpose: &[u8]) -> [u8; N] {
+    let tag = hmac::sign(seed, purpose);
+    let mut secret = [0; N];
+    secret.iter_mut().zip(tag.as_ref()).for_each(|(to, from)| *to = *from);
+    secret
+}

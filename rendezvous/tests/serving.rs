@@ -1,0 +1,194 @@
+//! The rendezvous with real sockets, on loopback: sign-in over QUIC (docs/protocol.md, "Sign-in"), keepalives and STUN on
+//! the same port.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "an I/O test: it has sockets and a clock, and fails by panicking"
+)]
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use knothole_proto::certificate::{IdentitySecret, RENDEZVOUS_ALPN, client_config};
+use knothole_proto::control::{Opened, PeerChannel, ToPeer};
+use knothole_proto::datagram::{CONTROL, Header};
+use knothole_proto::keepalive::{self, FromRendezvous};
+use knothole_proto::registration::{SignInAnswer, SignInRequest, from_bytes, to_bytes};
+use knothole_proto::seal::{RegistrationSecret, TagKey};
+use knothole_proto::stun::{TransactionId, discovery};
+use knothole_rendezvous::Policy;
+use knothole_rendezvous::serve::{Config, Serving, StartError};
+use quinn::crypto::rustls::QuicClientConfig;
+use quinn::{ClientConfig, Endpoint, EndpointConfig, TokioRuntime};
+use tokio::net::UdpSocket;
+
+fn config(listen: &[&str]) -> Config {
+    Config {
+        identity: IdentitySecret::new([1; 32]),
+        listen: listen.iter().map(|text| text.parse().unwrap()).collect(),
+        alternate: None,
+        public: None,
+        policy: Policy::default(),
+    }
+}
+
+struct Client {
+    socket: UdpSocket,
+    endpoint: Endpoint,
+    quic: ClientConfig,
+}
+
+impl Client {
+    /// A peer whose QUIC and whose own datagrams leave from the same port, as a peer's do. The two sockets are one to
+    /// the kernel; what arrives is read by one of them at a time.
+    async fn new(serving: &Serving, n: u8) -> Self {
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let endpoint =
+            Endpoint::new(EndpointConfig::default(), None, socket.try_clone().unwrap(), Arc::new(TokioRuntime)).unwrap();
+        let tls = client_config(&IdentitySecret::new([n; 32]), serving.address().key, RENDEZVOUS_ALPN).unwrap();
+        let quic = ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()));
+        socket.set_nonblocking(true).unwrap();
+        Self { socket: UdpSocket::from_std(socket).unwrap(), endpoint, quic }
+    }
+
+    async fn sign_in(&self, to: SocketAddr) -> (SignInAnswer, RegistrationSecret) {
+        let connection = self.endpoint.connect_with(self.quic.clone(), to, "rendezvous").unwrap().await.unwrap();
+        let (mut send, mut receive) = connection.open_bi().await.unwrap();
+        send.write_all(&to_bytes(&SignInRequest { interval_s: 20 })).await.unwrap();
+        send.finish().unwrap();
+        let answer = from_bytes(&receive.read_to_end(1024).await.unwrap()).unwrap();
+        let mut secret = [0; 32];
+        connection.export_keying_material(&mut secret, b"EXPORTER-knothole-registration", b"").unwrap();
+        connection.close(0_u32.into(), b"");
+        (answer, RegistrationSecret(secret))
+    }
+
+    /// Stops QUIC, so that it takes no more datagrams from the socket.
+    async fn stop_quic(self) -> UdpSocket {
+        self.endpoint.wait_idle().await;
+        drop(self.endpoint);
+        self.socket
+    }
+}
+
+async fn receive(socket: &UdpSocket) -> Vec<u8> {
+    let mut buffer = vec![0; 2048];
+    let received = tokio::time::timeout(Duration::from_secs(5), socket.recv_from(&mut buffer)).await;
+    let (length, _) = received.unwrap_or_else(|_| panic!("no answer within 5 s")).unwrap();
+    buffer.truncate(length);
+    buffer
+}
+
+#[tokio::test]
+async fn a_peer_signs_in_keeps_alive_and_is_told_when_the_rendezvous_closes() {
+    let serving = Serving::start(config(&["127.0.0.1:0"])).await.unwrap();
+    let at = serving.bound()[0];
+    let client = Client::new(&serving, 2).await;
+    let here = client.socket.local_addr().unwrap();
+    let (answer, secret) = client.sign_in(at).await;
+    let SignInAnswer::Registered { slot, lifetime_s, observed } = answer else { panic!("{answer:?}") };
+    assert_eq!((lifetime_s, observed), (40, here));
+
+    let socket = client.stop_quic().await;
+    let key = TagKey::new(&secret);
+    socket.send_to(&keepalive::keepalive(&key, slot, 1, true), at).await.unwrap();
+    let datagram = receive(&socket).await;
+    let header = Header::parse(&datagram).unwrap();
+    let expected = FromRendezvous::Observed { counter: 1, address: here };
+    assert_eq!(keepalive::parse_from_rendezvous(&key, header, &datagram), Some(expected));
+    assert_eq!(serving.counters().await.keepalives, 1);
+
+    let closing = tokio::spawn(serving.shutdown());
+    let datagram = receive(&socket).await;
+    let header = Header::parse(&datagram).unwrap();
+    assert_eq!(header.kind, CONTROL);
+    let mut channel = PeerChannel::of_peer(&secret, slot);
+    assert_eq!(channel.handle(header, &datagram), Opened::Fresh(Some(ToPeer::Closing)));
+    let acknowledgement = channel.poll_transmit(std::time::Instant::now()).unwrap();
+    socket.send_to(&acknowledgement, at).await.unwrap();
+    closing.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_returning_peer_s_token_spares_it_the_retry_and_serves_once() {
+    let serving = Serving::start(config(&["127.0.0.1:0"])).await.unwrap();
+    let client = Client::new(&serving, 2).await;
+    for _ in 0..3 {
+        let (answer, _) = client.sign_in(serving.bound()[0]).await;
+        assert!(matches!(answer, SignInAnswer::Registered { .. }));
+    }
+    assert_eq!(serving.counters().await.signed_in, 3);
+}
+
+#[tokio::test]
+async fn an_impostor_with_another_key_is_not_signed_in_to() {
+    let serving = Serving::start(config(&["127.0.0.1:0"])).await.unwrap();
+    let tls = client_config(&IdentitySecret::new([2; 32]), IdentitySecret::new([9; 32]).public_key(), RENDEZVOUS_ALPN);
+    let quic = ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls.unwrap()).unwrap()));
+    let endpoint = Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
+    assert!(endpoint.connect_with(quic, serving.bound()[0], "rendezvous").unwrap().await.is_err());
+}
+
+#[tokio::test]
+async fn a_foreign_stun_client_learns_its_address_over_ipv4_and_ipv6() {
+    let serving = Serving::start(config(&["[::]:0"])).await.unwrap();
+    let port = serving.bound()[0].port();
+    for (bind, to) in [("127.0.0.1:0", "127.0.0.1"), ("[::1]:0", "::1")] {
+        let socket = UdpSocket::bind(bind).await.unwrap();
+        let request = discovery::binding_request(TransactionId([4; 12]));
+        assert_eq!(request.len(), 20);
+        socket.send_to(&request, (to, port)).await.unwrap();
+        let response = discovery::parse_response(&receive(&socket).await).unwrap();
+        assert_eq!(response.mapped, socket.local_addr().unwrap());
+    }
+}
+
+#[tokio::test]
+async fn with_an_alternate_stun_answers_come_from_the_socket_that_was_asked_for() {
+    let mut config = config(&["127.0.0.1:0"]);
+    config.alternate = Some("127.0.0.2:0".parse().unwrap());
+    let serving = Serving::start(config).await.unwrap();
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let mut buffer = [0; 2048];
+    for (ip, port) in [(false, false), (true, false), (false, true), (true, true)] {
+        let request = discovery::change_request(TransactionId([4; 12]), ip, port);
+        socket.send_to(&request, serving.bound()[0]).await.unwrap();
+        let (length, from) = socket.recv_from(&mut buffer).await.unwrap();
+        let response = discovery::parse_response(&buffer[..length]).unwrap();
+        assert_eq!(response.origin, Some(from));
+        assert_eq!(from.ip() != serving.bound()[0].ip(), ip);
+        assert_eq!(from.port() != serving.bound()[0].port(), port);
+    }
+}
+
+#[tokio::test]
+async fn on_a_wildcard_the_answer_comes_from_the_address_that_was_spoken_to() {
+    for wildcard in ["[::]:0", "0.0.0.0:0"] {
+        let serving = Serving::start(config(&[wildcard])).await.unwrap();
+        let at = SocketAddr::from(([127, 7, 7, 7], serving.bound()[0].port()));
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        socket.send_to(&discovery::binding_request(TransactionId([4; 12])), at).await.unwrap();
+        let (_, from) = socket.recv_from(&mut [0; 100]).await.unwrap();
+        assert_eq!(from, at);
+        let client = Client::new(&serving, 3).await;
+        assert!(matches!(client.sign_in(at).await.0, SignInAnswer::Registered { .. }));
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_served_is_said_clearly() {
+    let serving = Serving::start(config(&["127.0.0.1:0"])).await.unwrap();
+    let taken = serving.bound()[0].to_string();
+    let error = Serving::start(config(&[&taken])).await.unwrap_err();
+    assert!(error.to_string().contains(&taken), "{error}");
+    assert!(matches!(Serving::start(config(&[])).await, Err(StartError::NoAddress)));
+    let mut wildcard = config(&["0.0.0.0:0"]);
+    wildcard.alternate = Some("127.0.0.2:0".parse().unwrap());
+    assert!(matches!(Serving::start(wildcard).await, Err(StartError::Alternate)));
+    let mut public = config(&["127.0.0.1:0"]);
+    public.public = Some("no port".to_owned());
+    assert!(matches!(Serving::start(public).await, Err(StartError::Public)));
+}

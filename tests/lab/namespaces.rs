@@ -1,0 +1,30 @@
+//! The lab: real binaries in Linux network namespaces, joined by a [`World`](crate::world::World) on the real clock.
+//!
+//! ```text
+//!   namespace "alice"        this process                          namespace "bob-router"   namespace "bob"
+//!   socket ─ net0 (TUN) ─── world: routers, core, lines ─── net0 (TUN) ─ nft masquerade ─ veth ─ net0
+//! ```
+//!
+//! A host is a namespace with one TUN device, whose other end is a host of the world; NATs are the world's own. For the
+//! kernel's NAT, [`Lab::nft_host`] puts a router's namespace between. Packets are IPv4 with UDP or TCP; anything else,
+//! and fragments, are ignored. Routers answer a TTL that ran out with ICMP.
+//!
+//! A test calls [`run`], which starts the test's own binary again in user, network, mount and PID namespaces of its own,
+//! so it needs no privileges, sees no other lab, and leaves nothing behind. Labs are sensitive to timing, so only
+//! one runs at a time on a machine.
+
+mod host;
+mod lab;
+mod masquerade;
+mod namespace;
+mod privilege;
+mod process;
+mod pump;
+mod tun;
+mod wire;
+
+pub use host::Host;
+pub use lab::Lab;
+pub use masquerade::Input;
+pub use privilege::run;
+pub use process::Process;
