@@ -106,10 +106,7 @@ impl Home {
         let named = || env::var_os(HOME_VARIABLE).filter(|name| !name.is_empty());
         let path = match path.or_else(|| named().map(PathBuf::from)) {
             Some(path) => path,
-            None => etcetera::choose_base_strategy()
-                .map_err(|_| HomeError::Unknown)?
-                .data_dir()
-                .join("knothole"),
+            None => etcetera::choose_base_strategy().map_err(|_| HomeError::Unknown)?.data_dir().join("knothole"),
         };
         DirBuilder::new()
             .recursive(true)

@@ -31,8 +31,7 @@ async fn rendezvous() -> Serving {
 }
 
 async fn peer(home: &Path, rendezvous: &RendezvousAddress) -> Peer {
-    let options =
-        Options { home: home.to_owned(), rendezvous: vec![rendezvous.clone()], allow_loopback: true };
+    let options = Options { home: home.to_owned(), rendezvous: vec![rendezvous.clone()], allow_loopback: true };
     engine::start(options).await.unwrap()
 }
 
@@ -71,7 +70,8 @@ async fn arrives(events: &mut Receiver<Arc<Event>>, wanted: &str) {
 }
 
 async fn reaches(events: &mut Receiver<Arc<Event>>, id: MessageId, wanted: MessageState) {
-    let is = |kind: &EventKind| matches!(kind, EventKind::State { message, state } if *message == id && *state == wanted);
+    let is =
+        |kind: &EventKind| matches!(kind, EventKind::State { message, state } if *message == id && *state == wanted);
     event(events, |kind| is(kind).then_some(())).await;
 }
 

@@ -67,11 +67,7 @@ impl FromStr for RendezvousAddress {
         let (key, place) = text.split_once('@').ok_or(InvalidLink::Address)?;
         let key = key.parse().map_err(|_| InvalidLink::Key)?;
         let (host, port) = place.rsplit_once(':').ok_or(InvalidLink::Address)?;
-        let port = port
-            .parse()
-            .ok()
-            .filter(|port| *port != 0)
-            .ok_or(InvalidLink::Address)?;
+        let port = port.parse().ok().filter(|port| *port != 0).ok_or(InvalidLink::Address)?;
         let host = match host.strip_prefix('[') {
             Some(bracketed) => {
                 let inner = bracketed.strip_suffix(']').ok_or(InvalidLink::Address)?;
@@ -86,9 +82,7 @@ impl FromStr for RendezvousAddress {
 
 fn is_host_name(host: &str) -> bool {
     (1..=MAX_HOST).contains(&host.len())
-        && host
-            .bytes()
-            .all(|c| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'-' | b'_'))
+        && host.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'-' | b'_'))
 }
 
 impl fmt::Display for ContactLink {
@@ -126,11 +120,7 @@ mod tests {
     use super::*;
 
     fn address(host: &str) -> RendezvousAddress {
-        RendezvousAddress {
-            key: PublicKey::new([9; 32]),
-            host: host.into(),
-            port: 3478,
-        }
+        RendezvousAddress { key: PublicKey::new([9; 32]), host: host.into(), port: 3478 }
     }
 
     #[test]
@@ -144,10 +134,7 @@ mod tests {
 
     #[test]
     fn a_link_reads_back_with_its_rendezvous_in_order_and_skips_unknown_parameters() {
-        let link = ContactLink {
-            peer: PublicKey::new([3; 32]),
-            via: vec![address("b.example"), address("a.example")],
-        };
+        let link = ContactLink { peer: PublicKey::new([3; 32]), via: vec![address("b.example"), address("a.example")] };
         let text = link.to_string();
         assert_eq!(text.parse(), Ok(link.clone()));
         assert_eq!(format!(" {text}&name=bob\n").parse(), Ok(link));

@@ -203,12 +203,7 @@ impl<Out: Serialize, In: DeserializeOwned> Channel<Out, In> {
         }
         let sequence = self.next_sequence;
         let datagram = self.sealed(Some(message));
-        let entry = Outstanding {
-            datagram,
-            sendings: 0,
-            timeout: FIRST_TIMEOUT,
-            due: now,
-        };
+        let entry = Outstanding { datagram, sendings: 0, timeout: FIRST_TIMEOUT, due: now };
         self.outstanding.insert(sequence, entry);
         Ok(())
     }
@@ -240,12 +235,7 @@ impl<Out: Serialize, In: DeserializeOwned> Channel<Out, In> {
         match rest.split_first() {
             Some((1, body)) => {
                 self.acknowledge(header.number);
-                Opened::Fresh(
-                    postcard::take_from_bytes(body)
-                        .ok()
-                        .filter(|(_, rest)| rest.is_empty())
-                        .map(|(m, _)| m),
-                )
+                Opened::Fresh(postcard::take_from_bytes(body).ok().filter(|(_, rest)| rest.is_empty()).map(|(m, _)| m))
             }
             _ => Opened::Fresh(None),
         }
@@ -259,10 +249,7 @@ impl<Out: Serialize, In: DeserializeOwned> Channel<Out, In> {
 
     /// The next datagram to send, to wherever the registration is.
     pub fn poll_transmit(&mut self, now: Instant) -> Option<Vec<u8>> {
-        let due = self
-            .outstanding
-            .values_mut()
-            .find(|entry| entry.due <= now && entry.sendings < MAX_SENDINGS);
+        let due = self.outstanding.values_mut().find(|entry| entry.due <= now && entry.sendings < MAX_SENDINGS);
         if let Some(entry) = due {
             entry.sendings += 1;
             entry.due = now + entry.timeout;
@@ -281,8 +268,7 @@ impl<Out: Serialize, In: DeserializeOwned> Channel<Out, In> {
     /// Gives up what has been sent often enough.
     pub fn handle_timeout(&mut self, now: Instant) {
         let before = self.outstanding.len();
-        self.outstanding
-            .retain(|_, entry| entry.due > now || entry.sendings < MAX_SENDINGS);
+        self.outstanding.retain(|_, entry| entry.due > now || entry.sendings < MAX_SENDINGS);
         self.lost |= self.outstanding.len() < before;
     }
 
@@ -300,19 +286,10 @@ impl<Out: Serialize, In: DeserializeOwned> Channel<Out, In> {
     fn sealed(&mut self, message: Option<Out>) -> Vec<u8> {
         let sequence = self.next_sequence;
         self.next_sequence += 1;
-        let payload = Payload {
-            acknowledges: std::mem::take(&mut self.acknowledges),
-            message,
-        };
+        let payload = Payload { acknowledges: std::mem::take(&mut self.acknowledges), message };
         // Serialising these types into memory cannot fail; an empty text would be dropped by the other side.
         let text = postcard::to_allocvec(&payload).unwrap_or_default();
-        let header = Header {
-            kind: CONTROL,
-            flags: 0,
-            port: 0,
-            slot: self.slot,
-            number: sequence,
-        };
+        let header = Header { kind: CONTROL, flags: 0, port: 0, slot: self.slot, number: sequence };
         self.seal.seal(header.to_bytes(), sequence, &text)
     }
 }
@@ -331,19 +308,11 @@ mod tests {
         let secret = RegistrationSecret([5; 32]);
         #[expect(clippy::disallowed_methods, reason = "a test needs some instant to begin with")]
         let now = Instant::now();
-        Pair {
-            peer: PeerChannel::of_peer(&secret, 3),
-            rendezvous: RendezvousChannel::of_rendezvous(&secret, 3),
-            now,
-        }
+        Pair { peer: PeerChannel::of_peer(&secret, 3), rendezvous: RendezvousChannel::of_rendezvous(&secret, 3), now }
     }
 
     fn invite(n: u8) -> ToRendezvous {
-        ToRendezvous::Invite {
-            introduction: IntroductionId([n; 12]),
-            to: PeerId::new([n; 32]),
-            candidates: Vec::new(),
-        }
+        ToRendezvous::Invite { introduction: IntroductionId([n; 12]), to: PeerId::new([n; 32]), candidates: Vec::new() }
     }
 
     fn handle(channel: &mut RendezvousChannel, datagram: &[u8]) -> Opened<ToRendezvous> {
@@ -357,19 +326,12 @@ mod tests {
         let first = pair.peer.poll_transmit(pair.now).unwrap();
         assert_eq!(pair.peer.poll_transmit(pair.now), None);
         pair.now += FIRST_TIMEOUT;
-        assert_eq!(
-            pair.peer.poll_transmit(pair.now).as_ref(),
-            Some(&first),
-            "the very same bytes"
-        );
+        assert_eq!(pair.peer.poll_transmit(pair.now).as_ref(), Some(&first), "the very same bytes");
         assert_eq!(handle(&mut pair.rendezvous, &first), Opened::Fresh(Some(invite(1))));
         assert_eq!(handle(&mut pair.rendezvous, &first), Opened::Repeated);
         let answer = pair.rendezvous.poll_transmit(pair.now).unwrap();
         assert_eq!(pair.rendezvous.poll_transmit(pair.now), None);
-        assert_eq!(
-            pair.peer.handle(Header::parse(&answer).unwrap(), &answer),
-            Opened::Fresh(None)
-        );
+        assert_eq!(pair.peer.handle(Header::parse(&answer).unwrap(), &answer), Opened::Fresh(None));
         assert!(pair.peer.is_idle());
         assert_eq!(pair.peer.poll_timeout(), None);
     }
@@ -380,23 +342,11 @@ mod tests {
         pair.peer.send(invite(1), pair.now).unwrap();
         let datagram = pair.peer.poll_transmit(pair.now).unwrap();
         handle(&mut pair.rendezvous, &datagram);
-        pair.rendezvous
-            .send(
-                ToPeer::Absent {
-                    introduction: IntroductionId([1; 12]),
-                },
-                pair.now,
-            )
-            .unwrap();
+        pair.rendezvous.send(ToPeer::Absent { introduction: IntroductionId([1; 12]) }, pair.now).unwrap();
         let answer = pair.rendezvous.poll_transmit(pair.now).unwrap();
         assert_eq!(pair.rendezvous.poll_transmit(pair.now), None, "one datagram for both");
         let opened = pair.peer.handle(Header::parse(&answer).unwrap(), &answer);
-        assert_eq!(
-            opened,
-            Opened::Fresh(Some(ToPeer::Absent {
-                introduction: IntroductionId([1; 12])
-            }))
-        );
+        assert_eq!(opened, Opened::Fresh(Some(ToPeer::Absent { introduction: IntroductionId([1; 12]) })));
         assert!(pair.peer.outstanding.is_empty());
     }
 
@@ -430,10 +380,7 @@ mod tests {
     fn the_largest_message_fits_a_datagram() {
         let mut pair = pair();
         let address = "[2001:db8:1111:2222:3333:4444:5555:6666]:65535".parse().unwrap();
-        let candidate = Candidate {
-            address,
-            kind: crate::candidate::CandidateKind::Host,
-        };
+        let candidate = Candidate { address, kind: crate::candidate::CandidateKind::Host };
         let message = ToPeer::Invited {
             introduction: IntroductionId([255; 12]),
             from: PeerId::new([255; 32]),

@@ -116,16 +116,7 @@ impl Conversation {
     /// the highest number stored of the other side's latest log, if any is known.
     #[must_use]
     pub fn new(log: u64, written: u64, acknowledged: u64, received: Option<(u64, u64)>) -> Self {
-        let received = received.map(|(log, stored)| {
-            (
-                log,
-                Received {
-                    stored,
-                    taken: stored,
-                    pending: 0,
-                },
-            )
-        });
+        let received = received.map(|(log, stored)| (log, Received { stored, taken: stored, pending: 0 }));
         Self {
             log,
             written,
@@ -231,11 +222,7 @@ impl Conversation {
     /// A frame from the link.
     pub fn handle_frame(&mut self, frame: Frame) {
         match frame {
-            Frame::Hello {
-                log,
-                received_log,
-                received,
-            } => {
+            Frame::Hello { log, received_log, received } => {
                 self.their_log = Some(log);
                 self.received.entry(log).or_default();
                 while self.received.len() > REMEMBERED_LOGS {
@@ -252,12 +239,7 @@ impl Conversation {
                     self.events.push_back(Event::Renumber);
                 }
             }
-            Frame::Message {
-                number,
-                message,
-                at,
-                text,
-            } => {
+            Frame::Message { number, message, at, text } => {
                 let Some(log) = self.their_log else {
                     return self.events.push_back(Event::Violation);
                 };
@@ -269,13 +251,7 @@ impl Conversation {
                 } else {
                     received.taken = number;
                     received.pending += 1;
-                    self.events.push_back(Event::Store(Incoming {
-                        log,
-                        number,
-                        message,
-                        at,
-                        text,
-                    }));
+                    self.events.push_back(Event::Store(Incoming { log, number, message, at, text }));
                 }
             }
             Frame::Acknowledge { log, upto } if log == self.log && upto <= self.sent => self.handle_acknowledge(upto),
@@ -323,11 +299,7 @@ impl Conversation {
                 .their_log
                 .map(|log| (log, self.received.get(&log).copied().unwrap_or_default().stored))
                 .unwrap_or_default();
-            return Some(Frame::Hello {
-                log: self.log,
-                received_log,
-                received,
-            });
+            return Some(Frame::Hello { log: self.log, received_log, received });
         }
         if let Some((log, upto)) = self.their_log.zip(self.acknowledge_due.take()) {
             return Some(Frame::Acknowledge { log, upto });
@@ -338,24 +310,13 @@ impl Conversation {
         if self.sent - self.acknowledged >= WINDOW {
             return None;
         }
-        let Some(Outgoing {
-            number,
-            message,
-            at,
-            text,
-        }) = self.ready.pop_front()
-        else {
+        let Some(Outgoing { number, message, at, text }) = self.ready.pop_front() else {
             self.load();
             return None;
         };
         self.sent = number;
         self.events.push_back(Event::Sent { upto: number });
-        Some(Frame::Message {
-            number,
-            message,
-            at,
-            text,
-        })
+        Some(Frame::Message { number, message, at, text })
     }
 
     /// What the owner must do next.
@@ -381,12 +342,7 @@ mod tests {
     }
 
     fn outgoing(number: u64) -> Outgoing {
-        Outgoing {
-            number,
-            message: MessageId([number as u8; 16]),
-            at: number,
-            text: format!("message {number}"),
-        }
+        Outgoing { number, message: MessageId([number as u8; 16]), at: number, text: format!("message {number}") }
     }
 
     impl Side {
@@ -419,13 +375,7 @@ mod tests {
             while let Some(event) = self.machine.poll_event() {
                 match event {
                     Event::Load { after } => {
-                        let texts = self
-                            .outbox
-                            .iter()
-                            .filter(|m| m.number > after)
-                            .take(3)
-                            .cloned()
-                            .collect();
+                        let texts = self.outbox.iter().filter(|m| m.number > after).take(3).cloned().collect();
                         self.machine.handle_outbox(texts);
                     }
                     Event::Store(message) => {
@@ -453,15 +403,8 @@ mod tests {
     fn assert_exactly_once(from: &Side, to: &Side) {
         let sent: Vec<_> = from.outbox.iter().map(|m| &m.text).collect();
         let got: Vec<_> = to.inbox.iter().map(|m| &m.text).collect();
-        assert_eq!(
-            sent[..got.len()],
-            got[..],
-            "in order, none twice, none missing before another"
-        );
-        assert!(
-            from.delivered <= got.len() as u64,
-            "nothing is delivered that is not stored"
-        );
+        assert_eq!(sent[..got.len()], got[..], "in order, none twice, none missing before another");
+        assert!(from.delivered <= got.len() as u64, "nothing is delivered that is not stored");
     }
 
     #[derive(Debug, Clone)]
@@ -561,18 +504,8 @@ mod tests {
         }
         receiver.drain();
         assert_eq!(receiver.violations, 0);
-        let Outgoing {
-            number,
-            message,
-            at,
-            text,
-        } = outgoing(WINDOW + 1);
-        receiver.machine.handle_frame(Frame::Message {
-            number,
-            message,
-            at,
-            text,
-        });
+        let Outgoing { number, message, at, text } = outgoing(WINDOW + 1);
+        receiver.machine.handle_frame(Frame::Message { number, message, at, text });
         receiver.drain();
         assert_eq!(receiver.violations, 1);
     }
@@ -581,18 +514,8 @@ mod tests {
     fn a_message_before_the_hello_is_a_violation() {
         let mut side = Side::new(1);
         side.machine.handle_link_up();
-        let Outgoing {
-            number,
-            message,
-            at,
-            text,
-        } = outgoing(1);
-        side.machine.handle_frame(Frame::Message {
-            number,
-            message,
-            at,
-            text,
-        });
+        let Outgoing { number, message, at, text } = outgoing(1);
+        side.machine.handle_frame(Frame::Message { number, message, at, text });
         side.drain();
         assert_eq!(side.violations, 1);
     }
@@ -601,11 +524,7 @@ mod tests {
     fn a_hello_that_knows_more_than_we_wrote_tells_that_our_database_is_an_older_copy() {
         let mut machine = Conversation::new(1, 3, 3, None);
         machine.handle_link_up();
-        machine.handle_frame(Frame::Hello {
-            log: 2,
-            received_log: 1,
-            received: 7,
-        });
+        machine.handle_frame(Frame::Hello { log: 2, received_log: 1, received: 7 });
         assert_eq!(machine.poll_event(), Some(Event::Renumber));
     }
 
@@ -613,11 +532,7 @@ mod tests {
     fn a_hello_that_knows_less_than_was_acknowledged_tells_that_the_other_database_is_lost() {
         let mut machine = Conversation::new(1, 4, 3, None);
         machine.handle_link_up();
-        machine.handle_frame(Frame::Hello {
-            log: 2,
-            received_log: 0,
-            received: 0,
-        });
+        machine.handle_frame(Frame::Hello { log: 2, received_log: 0, received: 0 });
         let events: Vec<_> = std::iter::from_fn(|| machine.poll_event()).collect();
         assert!(events.contains(&Event::Renumber));
         machine.handle_outbox(vec![outgoing(4)]);

@@ -117,13 +117,8 @@ mod tests {
 
     #[test]
     fn a_header_reads_back_and_a_short_or_foreign_one_is_none() {
-        let header = Header {
-            kind: KEEPALIVE,
-            flags: 1,
-            port: 0x0203,
-            slot: 0x0405_0607,
-            number: 0x0809_0a0b_0c0d_0e0f,
-        };
+        let header =
+            Header { kind: KEEPALIVE, flags: 1, port: 0x0203, slot: 0x0405_0607, number: 0x0809_0a0b_0c0d_0e0f };
         let bytes = header.to_bytes();
         assert_eq!(bytes, [4, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]);
         assert_eq!(Header::parse(&bytes), Some(header));

@@ -124,12 +124,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn message(text: String) -> Frame {
-        Frame::Message {
-            number: u64::MAX,
-            message: MessageId([255; 16]),
-            at: u64::MAX,
-            text,
-        }
+        Frame::Message { number: u64::MAX, message: MessageId([255; 16]), at: u64::MAX, text }
     }
 
     #[test]
@@ -138,10 +133,7 @@ mod tests {
         let body = frame.to_body();
         assert!(body.len() <= MAX_FRAME);
         assert_eq!(Frame::parse(&body), Ok(Some(frame)));
-        assert_eq!(
-            Frame::parse(&message("x".repeat(MAX_TEXT + 1)).to_body()),
-            Err(InvalidFrame::Bounds)
-        );
+        assert_eq!(Frame::parse(&message("x".repeat(MAX_TEXT + 1)).to_body()), Err(InvalidFrame::Bounds));
     }
 
     #[test]

@@ -78,10 +78,7 @@ fn base32() -> &'static Encoding {
     ENCODING.get_or_init(|| {
         let mut specification = Specification::new();
         specification.symbols.push_str("abcdefghijklmnopqrstuvwxyz234567");
-        #[expect(
-            clippy::expect_used,
-            reason = "the alphabet is the constant above; a test encodes with it"
-        )]
+        #[expect(clippy::expect_used, reason = "the alphabet is the constant above; a test encodes with it")]
         specification.encoding().expect("32 distinct symbols are an encoding")
     })
 }
@@ -95,23 +92,14 @@ mod tests {
         let key = PublicKey::new(std::array::from_fn(|i| (i * 7) as u8));
         let text = key.to_string();
         assert_eq!(text.len(), 52);
-        assert!(
-            text.bytes()
-                .all(|c| c.is_ascii_lowercase() || (b'2'..=b'7').contains(&c))
-        );
+        assert!(text.bytes().all(|c| c.is_ascii_lowercase() || (b'2'..=b'7').contains(&c)));
         assert_eq!(text.parse(), Ok(key));
     }
 
     #[test]
     fn texts_of_another_length_alphabet_or_with_stray_bits_are_refused() {
         let text = PublicKey::new([0; 32]).to_string();
-        for wrong in [
-            "",
-            &text[1..],
-            &text.to_uppercase(),
-            &text.replace('a', "1"),
-            &format!("{}b", &text[..51]),
-        ] {
+        for wrong in ["", &text[1..], &text.to_uppercase(), &text.replace('a', "1"), &format!("{}b", &text[..51])] {
             assert_eq!(wrong.parse::<PublicKey>(), Err(InvalidKey), "{wrong}");
         }
     }

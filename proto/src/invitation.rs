@@ -36,10 +36,7 @@ enum Phase {
     /// Wanted, and due at this instant.
     Pausing { until: Instant },
     /// Invited; no answer yet.
-    Inviting {
-        introduction: IntroductionId,
-        until: Instant,
-    },
+    Inviting { introduction: IntroductionId, until: Instant },
     /// Accepted: the checks have until then to find a path.
     Introduced { until: Instant },
 }
@@ -147,9 +144,7 @@ impl Invitation {
 
     fn pause(&mut self, now: Instant) {
         let chance = f64::from(self.random.next_u32()) / f64::from(u32::MAX);
-        self.phase = Phase::Pausing {
-            until: now + self.pause.mul_f64(0.8 + 0.4 * chance),
-        };
+        self.phase = Phase::Pausing { until: now + self.pause.mul_f64(0.8 + 0.4 * chance) };
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
     }
 
@@ -174,10 +169,7 @@ impl Invitation {
                 let mut introduction = [0; 12];
                 self.random.fill_bytes(&mut introduction);
                 let introduction = IntroductionId(introduction);
-                self.phase = Phase::Inviting {
-                    introduction,
-                    until: now + PATIENCE,
-                };
+                self.phase = Phase::Inviting { introduction, until: now + PATIENCE };
                 self.last = Some(now);
                 self.event = Some(Event::Invite(introduction));
             }
@@ -214,10 +206,7 @@ mod tests {
         invitation.invite(now);
         let (at, introduction) = next_invitation(&mut invitation);
         assert_eq!(at, now);
-        assert!(
-            !invitation.handle_accepted(IntroductionId([0; 12]), now),
-            "not one of ours"
-        );
+        assert!(!invitation.handle_accepted(IntroductionId([0; 12]), now), "not one of ours");
         assert!(invitation.handle_accepted(introduction, now));
         invitation.handle_reached();
         assert_eq!(invitation.poll_timeout(), None);
@@ -239,11 +228,7 @@ mod tests {
         assert!(pauses[1] >= FIRST_PAUSE.mul_f64(0.8) && pauses[1] <= FIRST_PAUSE.mul_f64(1.2));
         assert!(pauses[11] >= LONGEST_PAUSE.mul_f64(0.8) && pauses[11] <= LONGEST_PAUSE.mul_f64(1.2));
         invitation.invite(at);
-        assert_eq!(
-            next_invitation(&mut invitation).0,
-            at + SHORTEST_INTERVAL,
-            "but never twice a second"
-        );
+        assert_eq!(next_invitation(&mut invitation).0, at + SHORTEST_INTERVAL, "but never twice a second");
     }
 
     #[test]

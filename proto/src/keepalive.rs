@@ -16,13 +16,7 @@ const OBSERVED_LENGTH: usize = HEADER + 16 + TAG;
 /// The keepalive of a slot; counters begin at 1 and grow with each datagram.
 #[must_use]
 pub fn keepalive(key: &TagKey, slot: u32, counter: u64, asks: bool) -> Vec<u8> {
-    let header = Header {
-        kind: KEEPALIVE,
-        flags: if asks { ASKS } else { 0 },
-        port: 0,
-        slot,
-        number: counter,
-    };
+    let header = Header { kind: KEEPALIVE, flags: if asks { ASKS } else { 0 }, port: 0, slot, number: counter };
     tagged(key, header, &[])
 }
 
@@ -33,46 +27,20 @@ pub fn observed(key: &TagKey, slot: u32, counter: u64, address: SocketAddr) -> V
         IpAddr::V4(ip) => ip.to_ipv6_mapped(),
         IpAddr::V6(ip) => ip,
     };
-    let header = Header {
-        kind: OBSERVED,
-        flags: 0,
-        port: address.port(),
-        slot,
-        number: counter,
-    };
+    let header = Header { kind: OBSERVED, flags: 0, port: address.port(), slot, number: counter };
     tagged(key, header, &ip.octets())
 }
 
 /// The challenge to a new source address.
 #[must_use]
 pub fn challenge(key: &TagKey, slot: u32, token: u64) -> Vec<u8> {
-    tagged(
-        key,
-        Header {
-            kind: CHALLENGE,
-            flags: 0,
-            port: 0,
-            slot,
-            number: token,
-        },
-        &[],
-    )
+    tagged(key, Header { kind: CHALLENGE, flags: 0, port: 0, slot, number: token }, &[])
 }
 
 /// The answer to a challenge, sent from the new address.
 #[must_use]
 pub fn moved(key: &TagKey, slot: u32, counter: u64, token: u64) -> Vec<u8> {
-    tagged(
-        key,
-        Header {
-            kind: MOVE,
-            flags: 0,
-            port: 0,
-            slot,
-            number: counter,
-        },
-        &token.to_be_bytes(),
-    )
+    tagged(key, Header { kind: MOVE, flags: 0, port: 0, slot, number: counter }, &token.to_be_bytes())
 }
 
 /// The error "no such slot", with the first half of the offending datagram's tag: only who saw that datagram can
@@ -80,17 +48,7 @@ pub fn moved(key: &TagKey, slot: u32, counter: u64, token: u64) -> Vec<u8> {
 #[must_use]
 pub fn unknown_slot(slot: u32, offending: &[u8]) -> Option<Vec<u8>> {
     let echo = echo(offending)?;
-    Some(
-        Header {
-            kind: UNKNOWN_SLOT,
-            flags: 0,
-            port: 0,
-            slot,
-            number: echo,
-        }
-        .to_bytes()
-        .to_vec(),
-    )
+    Some(Header { kind: UNKNOWN_SLOT, flags: 0, port: 0, slot, number: echo }.to_bytes().to_vec())
 }
 
 /// What an [`unknown_slot`] about this datagram echoes; `None` for what is too short to be answered.
@@ -123,16 +81,12 @@ pub enum FromPeer {
 #[must_use]
 pub fn parse_from_peer(header: Header, datagram: &[u8]) -> Option<FromPeer> {
     match (header.kind, datagram.len()) {
-        (KEEPALIVE, KEEPALIVE_LENGTH) => Some(FromPeer::Keepalive {
-            counter: header.number,
-            asks: header.flags & ASKS != 0,
-        }),
+        (KEEPALIVE, KEEPALIVE_LENGTH) => {
+            Some(FromPeer::Keepalive { counter: header.number, asks: header.flags & ASKS != 0 })
+        }
         (MOVE, MOVE_LENGTH) => {
             let token = datagram.get(HEADER..)?.first_chunk()?;
-            Some(FromPeer::Move {
-                counter: header.number,
-                token: u64::from_be_bytes(*token),
-            })
+            Some(FromPeer::Move { counter: header.number, token: u64::from_be_bytes(*token) })
         }
         _ => None,
     }
@@ -167,10 +121,7 @@ pub fn parse_from_rendezvous(key: &TagKey, header: Header, datagram: &[u8]) -> O
         (OBSERVED, OBSERVED_LENGTH) if key.verifies(datagram) => {
             let ip: &[u8; 16] = datagram.get(HEADER..)?.first_chunk()?;
             let ip = Ipv6Addr::from(*ip).to_canonical();
-            Some(FromRendezvous::Observed {
-                counter: header.number,
-                address: SocketAddr::new(ip, header.port),
-            })
+            Some(FromRendezvous::Observed { counter: header.number, address: SocketAddr::new(ip, header.port) })
         }
         (CHALLENGE, KEEPALIVE_LENGTH) if key.verifies(datagram) => {
             Some(FromRendezvous::Challenge { token: header.number })
@@ -203,20 +154,11 @@ mod tests {
         assert_eq!(datagram.len(), 32);
         let header = Header::parse(&datagram).unwrap();
         assert_eq!(header.slot, 7);
-        assert_eq!(
-            parse_from_peer(header, &datagram),
-            Some(FromPeer::Keepalive {
-                counter: 42,
-                asks: true
-            })
-        );
+        assert_eq!(parse_from_peer(header, &datagram), Some(FromPeer::Keepalive { counter: 42, asks: true }));
         assert_eq!(parse_from_peer(header, &datagram[..31]), None);
         let datagram = moved(&key(), 7, 43, 99);
         let header = Header::parse(&datagram).unwrap();
-        assert_eq!(
-            parse_from_peer(header, &datagram),
-            Some(FromPeer::Move { counter: 43, token: 99 })
-        );
+        assert_eq!(parse_from_peer(header, &datagram), Some(FromPeer::Move { counter: 43, token: 99 }));
     }
 
     #[test]
@@ -239,9 +181,7 @@ mod tests {
         let error = unknown_slot(7, &request).unwrap();
         assert!(error.len() <= request.len());
         let header = Header::parse(&error).unwrap();
-        let echoed = FromRendezvous::UnknownSlot {
-            echo: echo(&request).unwrap(),
-        };
+        let echoed = FromRendezvous::UnknownSlot { echo: echo(&request).unwrap() };
         assert_eq!(parse_from_rendezvous(&key(), header, &error), Some(echoed));
         assert_eq!(unknown_slot(7, &request[..31]), None);
     }

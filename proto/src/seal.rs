@@ -107,9 +107,7 @@ impl SealKey {
     pub fn seal(&self, header: [u8; HEADER], sequence: u64, text: &[u8]) -> Vec<u8> {
         let mut sealed = text.to_vec();
         #[expect(clippy::expect_used, reason = "fails only for texts of 256 GiB")]
-        self.0
-            .seal_in_place_append_tag(nonce(sequence), Aad::from(header), &mut sealed)
-            .expect("a short text");
+        self.0.seal_in_place_append_tag(nonce(sequence), Aad::from(header), &mut sealed).expect("a short text");
         [&header[..], &sealed].concat()
     }
 
@@ -118,11 +116,7 @@ impl SealKey {
     pub fn open(&self, datagram: &[u8], sequence: u64) -> Option<Vec<u8>> {
         let (header, sealed) = datagram.split_first_chunk::<HEADER>()?;
         let mut sealed = sealed.to_vec();
-        let length = self
-            .0
-            .open_in_place(nonce(sequence), Aad::from(header), &mut sealed)
-            .ok()?
-            .len();
+        let length = self.0.open_in_place(nonce(sequence), Aad::from(header), &mut sealed).ok()?.len();
         sealed.truncate(length);
         Some(sealed)
     }
@@ -143,13 +137,8 @@ fn derive<const N: usize>(secret: &RegistrationSecret, label: &[u8]) -> [u8; N] 
     }
     let key: Prk = Salt::new(HKDF_SHA256, b"knothole 1").extract(&secret.0);
     let mut out = [0; N];
-    #[expect(
-        clippy::expect_used,
-        reason = "HKDF-SHA256 gives up to 8160 bytes; 32 at most are asked for"
-    )]
-    key.expand(&[label], Length(N))
-        .and_then(|okm| okm.fill(&mut out))
-        .expect("a short key");
+    #[expect(clippy::expect_used, reason = "HKDF-SHA256 gives up to 8160 bytes; 32 at most are asked for")]
+    key.expand(&[label], Length(N)).and_then(|okm| okm.fill(&mut out)).expect("a short key");
     out
 }
 
@@ -228,22 +217,12 @@ mod tests {
     #[test]
     fn a_sealed_message_opens_only_whole_in_its_direction_and_sequence() {
         let key = SealKey::new(&secret(), Direction::ToPeer);
-        let header = Header {
-            kind: CONTROL,
-            flags: 0,
-            port: 0,
-            slot: 5,
-            number: 9,
-        }
-        .to_bytes();
+        let header = Header { kind: CONTROL, flags: 0, port: 0, slot: 5, number: 9 }.to_bytes();
         let datagram = key.seal(header, 9, b"hello");
         assert_eq!(datagram.len(), HEADER + 5 + TAG);
         assert_eq!(key.open(&datagram, 9).as_deref(), Some(&b"hello"[..]));
         assert_eq!(key.open(&datagram, 10), None);
-        assert_eq!(
-            SealKey::new(&secret(), Direction::ToRendezvous).open(&datagram, 9),
-            None
-        );
+        assert_eq!(SealKey::new(&secret(), Direction::ToRendezvous).open(&datagram, 9), None);
         for i in 0..datagram.len() {
             let mut touched = datagram.clone();
             touched[i] ^= 1;

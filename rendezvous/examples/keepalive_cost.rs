@@ -15,6 +15,8 @@ use knothole_rendezvous::{LocalSocket, Policy, Server};
 
 /// Registrations unless told otherwise: far more than the processor's caches hold.
 const PEERS: u32 = 100_000;
+/// Datagrams that arrive together, as the driver receives them.
+const BATCH: usize = 32;
 /// Each peer's keepalives; the median of the rounds is printed.
 const ROUNDS: u64 = 9;
 
@@ -56,8 +58,13 @@ fn main() {
         let asks = round % 2 == 0;
         let datagrams: Vec<_> = peers.iter().map(|(_, slot, key)| keepalive(key, *slot, round, asks)).collect();
         let now = Instant::now();
-        for ((from, ..), datagram) in peers.iter().zip(&datagrams) {
-            server.handle_datagram(now, *from, LocalSocket(0), datagram);
+        for (peers, datagrams) in peers.chunks(BATCH).zip(datagrams.chunks(BATCH)) {
+            for datagram in datagrams {
+                black_box(server.look_ahead(datagram));
+            }
+            for ((from, ..), datagram) in peers.iter().zip(datagrams) {
+                server.handle_datagram(now, *from, LocalSocket(0), datagram);
+            }
             while let Some(transmit) = server.poll_transmit(now) {
                 black_box(transmit);
             }

@@ -1,7 +1,7 @@
 //! Serving: the pure [`Server`] with real sockets, a real clock, and QUIC for sign-ins.
 //!
 //! ```text
-//! ports ──datagram──► STUN, Knothole ──► loop: owns Server, one task ──► ports
+//! ports ──datagram──► STUN, Knothole ──► loop: owns Server, one thread ──► ports
 //!       └───────────► QUIC ──handoff──► quinn endpoint ──sign-in──► loop
 //! ```
 //! The loop reads the sockets itself, so that a keepalive goes from the system call into the machine without a queue, a
@@ -68,7 +68,9 @@ pub enum StartError {
         source: io::Error,
     },
     /// The alternate address does not fit.
-    #[error("the alternate address must differ from the first listen address in IP and port, be of the same family, and neither may be a wildcard")]
+    #[error(
+        "the alternate address must differ from the first listen address in IP and port, be of the same family, and neither may be a wildcard"
+    )]
     Alternate,
     /// The public address cannot be read.
     #[error("the public address is written <host>:<port>, an IPv6 address in brackets")]
@@ -88,45 +90,54 @@ pub struct Serving {
     bound: Vec<SocketAddr>,
     commands: mpsc::Sender<Command>,
     endpoints: Vec<quinn::Endpoint>,
-    tasks: Vec<JoinHandle<()>>,
+    accepting: Vec<JoinHandle<()>>,
+    /// Dropping it ends the loop.
+    _stop: oneshot::Sender<()>,
 }
 
 impl Serving {
-    /// Binds the sockets and serves, on the tokio runtime that polls this.
+    /// Binds the sockets and serves: sign-ins on the tokio runtime that polls this, all else on a thread of its own.
     ///
     /// # Errors
     /// See [`StartError`]; nothing is served then.
-    #[expect(clippy::unused_async, reason = "sockets can be bound only in a runtime; an async function is always in one")]
     pub async fn start(config: Config) -> Result<Self, StartError> {
-        let mut ports = Vec::new();
-        for address in &config.listen {
-            ports.push(Port::bind(*address)?);
-        }
-        let first = ports.first().ok_or(StartError::NoAddress)?.address();
-        let address = address::rendezvous_address(config.identity.public_key(), first, config.public.as_deref())?;
-        let bound = ports.iter().map(Port::address).collect();
-
-        let listening = ports.len();
-        let mut policy = config.policy;
-        if let Some(alternate) = config.alternate {
-            let (others, four) = alternate_ports(first, alternate, listening)?;
-            ports.extend(others);
-            policy.discovery = Some(four);
-        }
-
-        let (commands, inbox) = mpsc::channel(MAX_COMMANDS);
-        let mut endpoints = Vec::new();
-        let mut tasks = Vec::new();
         let quic = sign_in::server_config(&config.identity).map_err(StartError::Quic)?;
-        for (number, port) in ports.iter_mut().enumerate().take(listening) {
-            let endpoint = sign_in::endpoint(port.hand_off(), quic.clone())?;
+        let (seed, mut policy) = (random()?, config.policy);
+        let (commands, inbox) = mpsc::channel(MAX_COMMANDS);
+        let (stop, stopped) = oneshot::channel();
+        let (listen, alternate) = (config.listen, config.alternate);
+        let (sockets, bound) = oneshot::channel();
+        let serve = async move {
+            match Sockets::bind(&listen, alternate) {
+                Err(error) => drop(sockets.send(Err(error))),
+                Ok(mut bound) => {
+                    policy.discovery = bound.four;
+                    let listening = bound.ports.iter_mut().take(listen.len());
+                    let handed: Vec<_> = listening.map(|port| (port.address(), port.hand_off())).collect();
+                    if sockets.send(Ok(handed)).is_ok() {
+                        let server = Server::new(policy, seed, Instant::now());
+                        Driver::new(server, bound.ports, inbox).run(stopped).await;
+                    }
+                }
+            }
+        };
+        // The loop sleeps with its thread while datagrams gather; on a shared thread, each datagram would wake it.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        std::thread::Builder::new().name("rendezvous".to_owned()).spawn(move || runtime.block_on(serve))?;
+        let handed = bound.await.map_err(|_| io::Error::other("the loop has ended"))??;
+
+        let bound: Vec<_> = handed.iter().map(|(address, _)| *address).collect();
+        let first = *bound.first().ok_or(StartError::NoAddress)?;
+        let address = address::rendezvous_address(config.identity.public_key(), first, config.public.as_deref())?;
+        let mut endpoints = Vec::new();
+        let mut accepting = Vec::new();
+        for (port, (_, socket)) in handed.into_iter().enumerate() {
+            let endpoint = sign_in::endpoint(socket, quic.clone())?;
             endpoints.push(endpoint.clone());
-            tasks.push(tokio::spawn(sign_in::accept(endpoint, number, commands.clone(), random()?)));
+            accepting.push(tokio::spawn(sign_in::accept(endpoint, port, commands.clone(), random()?)));
         }
-        let server = Server::new(policy, random()?, Instant::now());
-        tasks.push(tokio::spawn(Driver::new(server, ports, inbox).run()));
         tracing::info!(%address, ?bound, "serving");
-        Ok(Self { address, bound, commands, endpoints, tasks })
+        Ok(Self { address, bound, commands, endpoints, accepting, _stop: stop })
     }
 
     /// What to give to peers.
@@ -161,41 +172,48 @@ impl Serving {
 
 impl Drop for Serving {
     fn drop(&mut self) {
+        for task in &self.accepting {
+            task.abort();
+        }
         for endpoint in &self.endpoints {
             endpoint.close(0_u32.into(), b"closing");
-        }
-        for task in &self.tasks {
-            task.abort();
         }
     }
 }
 
-/// The three sockets that RFC 5780 needs besides the first, and their order.
-fn alternate_ports(
-    first: SocketAddr,
-    alternate: SocketAddr,
-    listening: usize,
-) -> Result<(Vec<Port>, FourSockets), StartError> {
-    let wildcard = first.ip().is_unspecified() || alternate.ip().is_unspecified();
-    if wildcard || first.ip() == alternate.ip() || first.is_ipv4() != alternate.is_ipv4() {
-        return Err(StartError::Alternate);
+/// All sockets: those to listen at, in their order, then the three others of RFC 5780.
+struct Sockets {
+    ports: Vec<Port>,
+    four: Option<FourSockets>,
+}
+
+impl Sockets {
+    fn bind(listen: &[SocketAddr], alternate: Option<SocketAddr>) -> Result<Self, StartError> {
+        let mut ports = listen.iter().map(|address| Port::bind(*address)).collect::<Result<Vec<_>, _>>()?;
+        let first = ports.first().ok_or(StartError::NoAddress)?.address();
+        let Some(alternate) = alternate else { return Ok(Self { ports, four: None }) };
+        let wildcard = first.ip().is_unspecified() || alternate.ip().is_unspecified();
+        if wildcard || first.ip() == alternate.ip() || first.is_ipv4() != alternate.is_ipv4() {
+            return Err(StartError::Alternate);
+        }
+        // With port 0 the system chooses, once: the second port is the same at both IP addresses.
+        let second = Port::bind(SocketAddr::new(first.ip(), alternate.port()))?;
+        let port = second.address().port();
+        if port == first.port() {
+            return Err(StartError::Alternate);
+        }
+        let third = Port::bind(SocketAddr::new(alternate.ip(), first.port()))?;
+        let fourth = Port::bind(SocketAddr::new(alternate.ip(), port))?;
+        let number = |offset: usize| LocalSocket(u16::try_from(listen.len() + offset).unwrap_or(u16::MAX));
+        let four = FourSockets([
+            (LocalSocket(0), first),
+            (number(0), second.address()),
+            (number(1), third.address()),
+            (number(2), fourth.address()),
+        ]);
+        ports.extend([second, third, fourth]);
+        Ok(Self { ports, four: Some(four) })
     }
-    // With port 0 the system chooses, once: the second port is the same at both IP addresses.
-    let second = Port::bind(SocketAddr::new(first.ip(), alternate.port()))?;
-    let port = second.address().port();
-    if port == first.port() {
-        return Err(StartError::Alternate);
-    }
-    let third = Port::bind(SocketAddr::new(alternate.ip(), first.port()))?;
-    let fourth = Port::bind(SocketAddr::new(alternate.ip(), port))?;
-    let number = |offset: usize| LocalSocket(u16::try_from(listening + offset).unwrap_or(u16::MAX));
-    let four = FourSockets([
-        (LocalSocket(0), first),
-        (number(0), second.address()),
-        (number(1), third.address()),
-        (number(2), fourth.address()),
-    ]);
-    Ok((vec![second, third, fourth], four))
 }
 
 fn random<const N: usize>() -> io::Result<[u8; N]> {

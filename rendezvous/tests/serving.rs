@@ -47,7 +47,8 @@ impl Client {
     async fn new(serving: &Serving, n: u8) -> Self {
         let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         let endpoint =
-            Endpoint::new(EndpointConfig::default(), None, socket.try_clone().unwrap(), Arc::new(TokioRuntime)).unwrap();
+            Endpoint::new(EndpointConfig::default(), None, socket.try_clone().unwrap(), Arc::new(TokioRuntime))
+                .unwrap();
         let tls = client_config(&IdentitySecret::new([n; 32]), serving.address().key, RENDEZVOUS_ALPN).unwrap();
         let quic = ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()));
         socket.set_nonblocking(true).unwrap();

@@ -14,5 +14,7 @@ pub mod link;
 pub mod namespaces;
 pub mod nat;
 pub mod packet;
+#[cfg(target_os = "linux")]
+pub mod person;
 pub mod simulation;
 pub mod world;

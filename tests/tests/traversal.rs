@@ -73,8 +73,9 @@ fn round_trips(a: NatKind, b: NatKind) -> f64 {
     let mut simulation = Simulation::new(world, &hosts, 1);
     assert!(simulation.run_until_registered(Duration::from_secs(5)));
     simulation.connect(false);
-    let reached = simulation.run_until_reached(LIMIT).unwrap_or_else(|| panic!("{a:?} and {b:?} must meet"));
-    reached.first.as_secs_f64() / 0.080
+    let reached = simulation.run_until_reached(LIMIT);
+    // Without a path it took infinitely long.
+    reached.map_or(f64::INFINITY, |reached| reached.first.as_secs_f64() / 0.080)
 }
 
 #[test]

@@ -176,7 +176,9 @@ impl Engine {
 
     /// A message of ours is in durable storage.
     pub(super) fn handle_written(&mut self, id: ContactId, message: Outgoing) {
-        if let Some(conversation) = self.contacts.get_mut(&id).and_then(|contact: &mut Contact| contact.conversation.as_mut()) {
+        if let Some(conversation) =
+            self.contacts.get_mut(&id).and_then(|contact: &mut Contact| contact.conversation.as_mut())
+        {
             conversation.handle_written(message);
         }
         self.pump(id);

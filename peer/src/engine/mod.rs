@@ -108,16 +108,19 @@ pub async fn start(options: Options) -> Result<Peer, StartError> {
     let port = store.setting(PORT).await?.and_then(|bytes| Some(u16::from_be_bytes(bytes.try_into().ok()?)));
     let (socket, arrivals) = Socket::bind(port.unwrap_or(0)).map_err(StartError::Socket)?;
     store.set_setting(PORT, socket.port().to_be_bytes().to_vec()).await?;
-    let (links, link_events) = Links::new(socket.clone(), &secret, Heartbeat::default()).map_err(|why| StartError::Link(why.to_string()))?;
+    let (links, link_events) =
+        Links::new(socket.clone(), &secret, Heartbeat::default()).map_err(|why| StartError::Link(why.to_string()))?;
 
-    let config = path::Config { allow_loopback: options.allow_loopback, ..path::Config::default() };
+    // A rendezvous on loopback can only introduce peers on this machine.
+    let allow_loopback = options.allow_loopback || options.rendezvous.iter().any(|address| is_loopback(&address.host));
+    let config = path::Config { allow_loopback, ..path::Config::default() };
     let (sign_in_steps, sign_in_inputs) = mpsc::channel(16);
     let (events, _) = broadcast::channel(EVENTS);
     let (commands, command_inputs) = mpsc::channel(COMMANDS);
     let mut engine = Engine {
         me: secret.public_key(),
         traversal: Traversal::new(secret.public_key(), config, seed()),
-        allow_loopback: options.allow_loopback,
+        allow_loopback,
         socket,
         links,
         store,
@@ -145,8 +148,7 @@ pub async fn start(options: Options) -> Result<Peer, StartError> {
         };
         engine.insert_contact(known, conversation, now);
     }
-    let inputs =
-        Inputs { commands: command_inputs, arrivals, link_events, sign_in_steps: sign_in_inputs };
+    let inputs = Inputs { commands: command_inputs, arrivals, link_events, sign_in_steps: sign_in_inputs };
     tokio::spawn(engine.run(inputs));
     Ok(Peer::new(commands, events))
 }
@@ -267,6 +269,10 @@ impl Engine {
         let addresses = network::host_addresses().into_iter().chain(loopback);
         self.traversal.set_hosts(addresses.map(|ip| SocketAddr::new(ip, self.socket.port())).collect());
     }
+}
+
+fn is_loopback(host: &str) -> bool {
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 /// The virtual address of a contact's connections.

@@ -12,6 +12,9 @@ use crate::socket::{SILENCE_MS, VirtualAddress};
 /// A silence of so many round trips is more than QUIC's patience; shorter ones happen on every lossy path.
 const SILENT_ROUND_TRIPS: u32 = 3;
 
+/// After this the checks that a silence led to have been answered, or the path has been left.
+const VERDICT: Duration = Duration::from_secs(1);
+
 impl Engine {
     pub(super) fn handle_traversal_event(&mut self, event: Event, now: Instant) {
         match event {
@@ -47,6 +50,7 @@ impl Engine {
                 // A source is admitted by its own checks; the answer to ours proves the address just as well.
                 self.socket.routes().admit(remote, virtual_address(id));
                 self.socket.routes().set_route(virtual_address(id), Some(remote));
+                self.links.nudge(virtual_address(id));
                 self.emit(EventKind::Path { peer, name, path: PathChange::Direct { remote, rtt } });
                 self.dial(id, dials, now);
             }
@@ -87,6 +91,7 @@ impl Engine {
         if silent >= patience {
             tracing::debug!(?id, silent_ms = silent.as_millis(), "nothing comes back");
             self.traversal.handle_silence(id, now);
+            self.timers.set(id, Timer::Answered, now + VERDICT);
         } else {
             self.timers.set(id, Timer::Silence, now + (patience - silent));
         }
@@ -110,6 +115,11 @@ impl Engine {
         while let Some((id, timer)) = self.timers.take_due(now) {
             match timer {
                 Timer::Dial => self.dial(id, true, now),
+                Timer::Answered => {
+                    if self.contacts.get(&id).is_some_and(|contact| contact.path.is_some()) {
+                        self.socket.routes().activity(virtual_address(id)).note_answer();
+                    }
+                }
                 Timer::Silence => self.handle_silence(virtual_address(id), now),
                 Timer::Reconnect => self.traversal.connect(id, now),
             }

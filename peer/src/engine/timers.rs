@@ -12,6 +12,8 @@ pub(super) enum Timer {
     Dial,
     /// When a path that fell silent has been silent for long.
     Silence,
+    /// When a silent path has been checked: if it is still there, the next silence counts anew.
+    Answered,
     /// When a contact is to be invited anew.
     Reconnect,
 }

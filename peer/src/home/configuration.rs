@@ -43,10 +43,8 @@ impl Home {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(source) => return Err(HomeError::File { path, source }),
         };
-        let configuration: Configuration = toml::from_str(&text).map_err(|error| HomeError::Configuration {
-            path: path.clone(),
-            why: explained(&error, &text),
-        })?;
+        let configuration: Configuration = toml::from_str(&text)
+            .map_err(|error| HomeError::Configuration { path: path.clone(), why: explained(&error, &text) })?;
         read(configuration.rendezvous.iter().map(String::as_str), &path.display().to_string())
     }
 
@@ -61,11 +59,7 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
 
 fn read<'a>(texts: impl Iterator<Item = &'a str>, place: &str) -> Result<Vec<RendezvousAddress>, HomeError> {
     let address = |text: &str| {
-        text.parse().map_err(|source| HomeError::Rendezvous {
-            text: text.to_owned(),
-            place: place.to_owned(),
-            source,
-        })
+        text.parse().map_err(|source| HomeError::Rendezvous { text: text.to_owned(), place: place.to_owned(), source })
     };
     texts.map(address).collect()
 }
@@ -98,11 +92,7 @@ mod tests {
     use super::*;
 
     fn address(host: &str) -> RendezvousAddress {
-        RendezvousAddress {
-            key: PublicKey::new([9; 32]),
-            host: host.into(),
-            port: 3478,
-        }
+        RendezvousAddress { key: PublicKey::new([9; 32]), host: host.into(), port: 3478 }
     }
 
     #[test]

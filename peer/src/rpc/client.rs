@@ -77,11 +77,7 @@ impl Client {
     /// [`CallError`].
     pub async fn call(&self, method: &str, parameters: Value) -> Result<Value, CallError> {
         let (answer, answered) = oneshot::channel();
-        let call = Call {
-            method: method.to_owned(),
-            parameters,
-            answer,
-        };
+        let call = Call { method: method.to_owned(), parameters, answer };
         self.calls.send(call).await.map_err(|_| CallError::Closed)?;
         answered.await.unwrap_or(Err(CallError::Closed))
     }

@@ -200,11 +200,7 @@ mod tests {
             let (reader, writer) = tokio::io::split(far);
             tokio::spawn(serve(fake.peer.clone(), reader, writer, std::future::pending()));
             let (reader, writer) = tokio::io::split(near);
-            Self {
-                fake,
-                writer: Some(writer),
-                reader: BufReader::new(reader),
-            }
+            Self { fake, writer: Some(writer), reader: BufReader::new(reader) }
         }
 
         async fn write(&mut self, line: &str) {
@@ -292,13 +288,7 @@ mod tests {
         assert_eq!(session.result("contact.block", json!({"peer": "bob"})).await, named);
         assert_eq!(session.result("contact.remove", json!({"peer": "bob"})).await, json!({}));
         assert_eq!(session.result("contact.connect", json!({"peer": "bob"})).await, json!({}));
-        assert_eq!(session.fake.log(), [
-            "add Some(\"bob\")",
-            "accept bob",
-            "block bob",
-            "remove bob",
-            "connect bob"
-        ]);
+        assert_eq!(session.fake.log(), ["add Some(\"bob\")", "accept bob", "block bob", "remove bob", "connect bob"]);
     }
 
     #[tokio::test]
@@ -319,12 +309,15 @@ mod tests {
         let asked = json!({"with": bob().to_string(), "search": "x", "before": id, "limit": 7});
         assert_eq!(session.result("message.history", asked).await[1]["from"], bob().to_string());
         assert_eq!(session.result("message.read", json!({"with": "bob", "upto": id})).await, json!({}));
-        assert_eq!(session.fake.log(), [
-            "send bob \"hi\"".to_owned(),
-            "history bob None None 50".to_owned(),
-            format!("history {} Some(\"x\") Some({id}) 7", bob()),
-            format!("read bob {id}"),
-        ]);
+        assert_eq!(
+            session.fake.log(),
+            [
+                "send bob \"hi\"".to_owned(),
+                "history bob None None 50".to_owned(),
+                format!("history {} Some(\"x\") Some({id}) 7", bob()),
+                format!("read bob {id}"),
+            ]
+        );
     }
 
     #[tokio::test]

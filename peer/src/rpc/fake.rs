@@ -53,11 +53,7 @@ impl Fake {
     }
 
     pub(super) fn rendezvous() -> RendezvousAddress {
-        RendezvousAddress {
-            key: PublicKey::new([9; 32]),
-            host: "r.example".into(),
-            port: 3478,
-        }
+        RendezvousAddress { key: PublicKey::new([9; 32]), host: "r.example".into(), port: 3478 }
     }
 
     /// What was asked, but for questions that every client may ask at any time.
@@ -157,10 +153,7 @@ fn contact() -> ContactView {
         name: "bob".into(),
         state: ContactState::Contact,
         online: true,
-        path: Some(PathView {
-            remote: "203.0.113.9:99".parse().unwrap(),
-            rtt: Duration::from_micros(1234),
-        }),
+        path: Some(PathView { remote: "203.0.113.9:99".parse().unwrap(), rtt: Duration::from_micros(1234) }),
         verified: true,
         unread: 3,
     }
@@ -187,8 +180,5 @@ fn history() -> Vec<Message> {
         stored_at: 9,
         state,
     };
-    vec![
-        message(1, Author::Me, "hi", MessageState::Sent),
-        message(2, Author::Contact, "ho", MessageState::Delivered),
-    ]
+    vec![message(1, Author::Me, "hi", MessageState::Sent), message(2, Author::Contact, "ho", MessageState::Delivered)]
 }

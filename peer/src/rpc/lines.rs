@@ -22,12 +22,7 @@ pub(super) enum Line {
 
 impl<R: AsyncRead + Unpin> Lines<R> {
     pub(super) fn new(reader: R, limit: usize) -> Self {
-        Self {
-            reader: BufReader::new(reader),
-            limit,
-            line: Vec::new(),
-            too_long: false,
-        }
+        Self { reader: BufReader::new(reader), limit, line: Vec::new(), too_long: false }
     }
 
     /// The next line; `None` at the end of the stream. What stands after the last line's end is a line, too, if it is not
@@ -91,11 +86,7 @@ mod tests {
     async fn a_line_beyond_the_limit_is_told_and_the_next_one_is_read() {
         assert_eq!(lines(b"12345\n123456\n1").await, [whole("12345"), Line::TooLong, whole("1")]);
         let long = vec![b'x'; 100_000];
-        assert_eq!(lines(&[&long, &b"\nab\n"[..], &long].concat()).await, [
-            Line::TooLong,
-            whole("ab"),
-            Line::TooLong
-        ]);
+        assert_eq!(lines(&[&long, &b"\nab\n"[..], &long].concat()).await, [Line::TooLong, whole("ab"), Line::TooLong]);
     }
 
     #[tokio::test]

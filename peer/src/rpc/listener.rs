@@ -143,20 +143,14 @@ impl Way {
         // The draft's name is the longest that is used.
         let longest = home.path().join("knothole.sock.new");
         if longest.as_os_str().len() <= MAX_PATH {
-            return Ok(Self {
-                directory: home.path().to_owned(),
-                _open: None,
-            });
+            return Ok(Self { directory: home.path().to_owned(), _open: None });
         }
         if !cfg!(target_os = "linux") {
             let why = format!("its path has more than the {MAX_PATH} bytes that this system takes");
             return Err(io::Error::new(io::ErrorKind::InvalidFilename, why));
         }
         let open = File::open(home.path())?;
-        Ok(Self {
-            directory: format!("/proc/self/fd/{}", open.as_raw_fd()).into(),
-            _open: Some(open),
-        })
+        Ok(Self { directory: format!("/proc/self/fd/{}", open.as_raw_fd()).into(), _open: Some(open) })
     }
 
     fn path(&self, name: &str) -> PathBuf {

@@ -142,22 +142,14 @@ mod tests {
     fn a_request_is_read_with_its_id_as_it_stands() {
         for id in [json!(7), json!("x"), json!(1.5), Value::Null] {
             let line = json!({"jsonrpc": "2.0", "id": id, "method": "m", "params": {"a": 1}}).to_string();
-            let expected = Request {
-                id: Some(id),
-                method: "m".into(),
-                parameters: json!({"a": 1}),
-            };
+            let expected = Request { id: Some(id), method: "m".into(), parameters: json!({"a": 1}) };
             assert_eq!(parse(line.as_bytes()), Incoming::One(Ok(expected)));
         }
     }
 
     #[test]
     fn a_request_without_an_id_is_a_notification_and_one_without_parameters_has_none() {
-        let expected = Request {
-            id: None,
-            method: "m".into(),
-            parameters: json!({}),
-        };
+        let expected = Request { id: None, method: "m".into(), parameters: json!({}) };
         assert_eq!(parse(br#"{"jsonrpc":"2.0","method":"m"}"#), Incoming::One(Ok(expected)));
     }
 

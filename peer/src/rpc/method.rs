@@ -130,9 +130,7 @@ async fn whose(peer: &Peer, who: String) -> Result<PeerId, Failure> {
     }
     let contacts = peer.request(Command::Contacts).await?;
     let found = contacts.iter().find(|contact| contact.name == who);
-    found
-        .map(|contact| contact.peer)
-        .ok_or_else(|| CommandError::UnknownContact(who).into())
+    found.map(|contact| contact.peer).ok_or_else(|| CommandError::UnknownContact(who).into())
 }
 
 fn rendezvous(status: &RendezvousStatus) -> Value {
@@ -192,8 +190,7 @@ fn parameters<T: DeserializeOwned>(given: Value) -> Result<T, Failure> {
 }
 
 fn message_id(parameter: &str, text: &str) -> Result<MessageId, Failure> {
-    text.parse()
-        .map_err(|_| Failure::parameters(format!("{parameter} is no message id; message.history tells them")))
+    text.parse().map_err(|_| Failure::parameters(format!("{parameter} is no message id; message.history tells them")))
 }
 
 fn refused(parameter: &str, why: &dyn std::error::Error) -> Failure {

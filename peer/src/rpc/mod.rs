@@ -17,13 +17,13 @@
 
 mod client;
 mod connection;
+#[cfg(test)]
+mod fake;
 mod lines;
 mod listener;
 mod message;
 mod method;
 mod notification;
-#[cfg(test)]
-mod fake;
 
 pub use client::{CallError, Client, Events};
 pub use connection::serve;

@@ -24,9 +24,7 @@ impl<T> Future for Outcome<T> {
     type Output = Result<T, StoreError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.0)
-            .poll(context)
-            .map(|outcome| outcome.unwrap_or(Err(StoreError::Stopped)))
+        Pin::new(&mut self.0).poll(context).map(|outcome| outcome.unwrap_or(Err(StoreError::Stopped)))
     }
 }
 
@@ -45,14 +43,7 @@ pub(super) fn job<T: Send + 'static>(
     work: impl FnMut(&Connection) -> Result<T, StoreError> + Send + 'static,
 ) -> (Box<dyn Job>, Outcome<T>) {
     let (reply, outcome) = oneshot::channel();
-    (
-        Box::new(Work {
-            work,
-            outcome: Err(StoreError::Stopped),
-            reply,
-        }),
-        Outcome(outcome),
-    )
+    (Box::new(Work { work, outcome: Err(StoreError::Stopped), reply }), Outcome(outcome))
 }
 
 /// Works until the last sender is gone, then brings the database to rest.
@@ -136,10 +127,7 @@ mod tests {
     fn commits(home: &Home) -> usize {
         let log = fs::read(home.directory.path().join("knothole.db-wal")).unwrap();
         let page = u32::from_be_bytes(log[8..12].try_into().unwrap()) as usize;
-        log[32..]
-            .chunks(24 + page)
-            .filter(|frame| frame[4..8] != [0; 4])
-            .count()
+        log[32..].chunks(24 + page).filter(|frame| frame[4..8] != [0; 4]).count()
     }
 
     fn compose(home: &Home, n: u8) -> Outcome<Position> {
@@ -151,9 +139,7 @@ mod tests {
         let home = home_with_bob().await;
         let release = home.hold();
         let before = commits(&home);
-        let waiting: Vec<_> = (0..200)
-            .map(|n| home.store.compose(peer(2), id(n), "hi".into(), 0))
-            .collect();
+        let waiting: Vec<_> = (0..200).map(|n| home.store.compose(peer(2), id(n), "hi".into(), 0)).collect();
         drop(release);
         for outcome in waiting {
             outcome.await.unwrap();
@@ -246,25 +232,16 @@ mod tests {
         }
         assert!(!stored.is_empty() && !refused.is_empty());
         // Reading goes on, and shows what was told to be stored, no more.
-        assert_eq!(
-            home.store.history(peer(2), None, None, 1000).await.unwrap().len(),
-            stored.len()
-        );
+        assert_eq!(home.store.history(peer(2), None, None, 1000).await.unwrap().len(), stored.len());
 
         home.execute("PRAGMA max_page_count = 100000").await.unwrap();
         for n in refused {
             stored.push((compose(&home, n).await.unwrap().number, id(n)));
         }
         let outbox = home.store.outbox(peer(2), 0, 1000, usize::MAX).await.unwrap();
-        let places: Vec<_> = outbox
-            .iter()
-            .map(|outgoing| (outgoing.position.number, outgoing.id))
-            .collect();
+        let places: Vec<_> = outbox.iter().map(|outgoing| (outgoing.position.number, outgoing.id)).collect();
         assert_eq!(places, stored);
-        assert!(
-            stored.iter().map(|(number, _)| *number).eq(1..=100),
-            "no number is missing"
-        );
+        assert!(stored.iter().map(|(number, _)| *number).eq(1..=100), "no number is missing");
         home.execute("INSERT INTO messages_search (messages_search, rank) VALUES ('integrity-check', 1)")
             .await
             .unwrap();

@@ -82,12 +82,7 @@ pub(super) struct Known {
 pub(super) fn known(database: &Connection, peer: PeerId) -> Result<Known, StoreError> {
     let mut statement = database.prepare_cached("SELECT contact, state FROM contacts WHERE peer = ?1")?;
     let found = statement
-        .query_row([peer.as_bytes()], |row| {
-            Ok(Known {
-                contact: row.get(0)?,
-                state: row.get(1)?,
-            })
-        })
+        .query_row([peer.as_bytes()], |row| Ok(Known { contact: row.get(0)?, state: row.get(1)? }))
         .optional()?;
     found.ok_or(StoreError::UnknownContact)
 }
@@ -120,9 +115,7 @@ pub(super) fn read(database: &Connection, peer: Option<PeerId>) -> Result<Vec<Co
     let mut rows = contacts.query([peer.as_ref().map(PublicKey::as_bytes)])?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
-        let via = via
-            .query_map([row.get::<_, i64>(0)?], address)?
-            .collect::<rusqlite::Result<_>>()?;
+        let via = via.query_map([row.get::<_, i64>(0)?], address)?.collect::<rusqlite::Result<_>>()?;
         found.push(contact(row, via)?);
     }
     Ok(found)
@@ -142,9 +135,5 @@ fn contact(row: &Row<'_>, via: Vec<RendezvousAddress>) -> rusqlite::Result<Conta
 }
 
 fn address(row: &Row<'_>) -> rusqlite::Result<RendezvousAddress> {
-    Ok(RendezvousAddress {
-        key: PublicKey::new(row.get(0)?),
-        host: row.get(1)?,
-        port: row.get(2)?,
-    })
+    Ok(RendezvousAddress { key: PublicKey::new(row.get(0)?), host: row.get(1)?, port: row.get(2)? })
 }

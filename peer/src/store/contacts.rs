@@ -136,12 +136,10 @@ impl Store {
     }
 
     fn change(&self, statement: &'static str, peer: PeerId) -> Outcome<()> {
-        self.submit(
-            move |database| match database.prepare_cached(statement)?.execute([peer.as_bytes()])? {
-                0 => Err(StoreError::UnknownContact),
-                _ => Ok(()),
-            },
-        )
+        self.submit(move |database| match database.prepare_cached(statement)?.execute([peer.as_bytes()])? {
+            0 => Err(StoreError::UnknownContact),
+            _ => Ok(()),
+        })
     }
 }
 
@@ -172,9 +170,7 @@ fn settle(database: &Connection, peer: PeerId) -> Result<(), StoreError> {
 
 fn rename(database: &Connection, peer: PeerId, name: &str) -> Result<(), StoreError> {
     let name = free_name(database, peer, name)?;
-    database
-        .prepare_cached("UPDATE contacts SET name = ?2 WHERE peer = ?1")?
-        .execute((peer.as_bytes(), name))?;
+    database.prepare_cached("UPDATE contacts SET name = ?2 WHERE peer = ?1")?.execute((peer.as_bytes(), name))?;
     Ok(())
 }
 
@@ -194,18 +190,13 @@ fn free_name(database: &Connection, peer: PeerId, name: &str) -> Result<String, 
 
 /// As much of a greeting as is kept, in whole characters.
 fn beginning(text: &str) -> &str {
-    let end = (0..=MAX_GREETING)
-        .rev()
-        .find(|end| text.is_char_boundary(*end))
-        .unwrap_or(0);
+    let end = (0..=MAX_GREETING).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
     if text.len() > MAX_GREETING { &text[..end] } else { text }
 }
 
 fn keep_via(database: &Connection, peer: PeerId, via: &[RendezvousAddress]) -> Result<(), StoreError> {
     let contact = known(database, peer)?.contact;
-    database
-        .prepare_cached("DELETE FROM contact_via WHERE contact = ?1")?
-        .execute([contact])?;
+    database.prepare_cached("DELETE FROM contact_via WHERE contact = ?1")?.execute([contact])?;
     let mut statement = database
         .prepare_cached("INSERT INTO contact_via (contact, position, key, host, port) VALUES (?1, ?2, ?3, ?4, ?5)")?;
     for (position, address) in (0i64..).zip(via.iter().take(MAX_VIA)) {
@@ -224,26 +215,15 @@ mod tests {
     use crate::store::{MessageState, Position};
 
     fn address(host: &str) -> RendezvousAddress {
-        RendezvousAddress {
-            key: PublicKey::new([9; 32]),
-            host: host.into(),
-            port: 3478,
-        }
+        RendezvousAddress { key: PublicKey::new([9; 32]), host: host.into(), port: 3478 }
     }
 
     #[tokio::test]
     async fn a_contact_is_listed_as_it_was_added() {
         let home = home();
         let via = vec![address("2001:db8::7"), address("a.example")];
-        let added = home
-            .store
-            .add(peer(2), Some(" Bob ".into()), via.clone())
-            .await
-            .unwrap();
-        assert_eq!(
-            (added.name.as_str(), added.state, &added.via),
-            ("Bob", ContactState::Contact, &via)
-        );
+        let added = home.store.add(peer(2), Some(" Bob ".into()), via.clone()).await.unwrap();
+        assert_eq!((added.name.as_str(), added.state, &added.via), ("Bob", ContactState::Contact, &via));
         assert!(!added.verified);
         assert_eq!(home.store.contacts().await, Ok(vec![added]));
     }
@@ -251,25 +231,16 @@ mod tests {
     #[tokio::test]
     async fn without_a_name_the_short_id_serves_and_the_whole_one_where_that_is_taken() {
         let home = home();
-        assert_eq!(
-            home.store.add(peer(2), None, vec![]).await.unwrap().name,
-            peer(2).short()
-        );
+        assert_eq!(home.store.add(peer(2), None, vec![]).await.unwrap().name, peer(2).short());
         home.store.add(peer(4), Some(peer(3).short()), vec![]).await.unwrap();
-        assert_eq!(
-            home.store.add(peer(3), None, vec![]).await.unwrap().name,
-            peer(3).to_string()
-        );
+        assert_eq!(home.store.add(peer(3), None, vec![]).await.unwrap().name, peer(3).to_string());
     }
 
     #[tokio::test]
     async fn a_name_is_one_contacts_alone() {
         let home = home_with_bob().await;
         let taken = StoreError::NameTaken("Bob".into());
-        assert_eq!(
-            home.store.add(peer(3), Some("Bob".into()), vec![]).await,
-            Err(taken.clone())
-        );
+        assert_eq!(home.store.add(peer(3), Some("Bob".into()), vec![]).await, Err(taken.clone()));
         assert_eq!(home.store.contacts().await.unwrap().len(), 1);
         home.store.add(peer(3), Some("Eve".into()), vec![]).await.unwrap();
         assert_eq!(home.store.rename(peer(3), "Bob".into()).await, Err(taken));
@@ -280,35 +251,17 @@ mod tests {
     #[tokio::test]
     async fn what_cannot_be_a_name_is_refused() {
         let home = home();
-        for name in [
-            String::new(),
-            "  ".into(),
-            "a\nb".into(),
-            "x".repeat(MAX_NAME + 1),
-            peer(3).to_string(),
-        ] {
-            assert_eq!(
-                home.store.add(peer(2), Some(name), vec![]).await,
-                Err(StoreError::InvalidName)
-            );
+        for name in [String::new(), "  ".into(), "a\nb".into(), "x".repeat(MAX_NAME + 1), peer(3).to_string()] {
+            assert_eq!(home.store.add(peer(2), Some(name), vec![]).await, Err(StoreError::InvalidName));
         }
-        assert!(
-            home.store
-                .add(peer(2), Some("ü".repeat(MAX_NAME)), vec![])
-                .await
-                .is_ok()
-        );
+        assert!(home.store.add(peer(2), Some("ü".repeat(MAX_NAME)), vec![]).await.is_ok());
     }
 
     #[tokio::test]
     async fn adding_again_renews_the_addresses_and_keeps_name_and_conversation() {
         let home = home_with_bob().await;
         home.store.compose(peer(2), id(1), "hi".into(), 0).await.unwrap();
-        let again = home
-            .store
-            .add(peer(2), None, vec![address("b.example"); MAX_VIA + 1])
-            .await
-            .unwrap();
+        let again = home.store.add(peer(2), None, vec![address("b.example"); MAX_VIA + 1]).await.unwrap();
         assert_eq!((again.name.as_str(), again.via.len()), ("Bob", MAX_VIA));
         assert_eq!(home.store.outbox(peer(2), 0, 9, MAX_TEXT).await.unwrap().len(), 1);
     }
@@ -317,24 +270,13 @@ mod tests {
     async fn a_request_is_asked_once_and_accepted() {
         let home = home();
         let greeting = "ü".repeat(MAX_GREETING);
-        let request = home
-            .store
-            .request(peer(2), vec![address("h")], Some(greeting))
-            .await
-            .unwrap()
-            .unwrap();
+        let request = home.store.request(peer(2), vec![address("h")], Some(greeting)).await.unwrap().unwrap();
         assert_eq!(request.state, ContactState::Request);
         assert_eq!(request.greeting.unwrap().len(), MAX_GREETING);
         assert_eq!(home.store.request(peer(2), vec![], None).await, Ok(None));
-        assert_eq!(
-            home.store.compose(peer(2), id(1), "hi".into(), 0).await,
-            Err(StoreError::NotAccepted)
-        );
+        assert_eq!(home.store.compose(peer(2), id(1), "hi".into(), 0).await, Err(StoreError::NotAccepted));
         let accepted = home.store.accept(peer(2)).await.unwrap();
-        assert_eq!(
-            (accepted.state, accepted.greeting, accepted.via.len()),
-            (ContactState::Contact, None, 1)
-        );
+        assert_eq!((accepted.state, accepted.greeting, accepted.via.len()), (ContactState::Contact, None, 1));
         assert_eq!(home.store.request(peer(2), vec![], None).await, Ok(None));
     }
 
@@ -354,26 +296,14 @@ mod tests {
         let home = home_with_bob().await;
         let old = home.store.compose(peer(2), id(1), "arrived".into(), 0).await.unwrap();
         home.store.acknowledged(peer(2), old).await.unwrap();
-        home.store
-            .compose(peer(2), id(2), "on its way".into(), 0)
-            .await
-            .unwrap();
+        home.store.compose(peer(2), id(2), "on its way".into(), 0).await.unwrap();
         assert_eq!(home.store.block(peer(2)).await, Ok(vec![id(2)]));
         let history = home.store.history(peer(2), None, None, 9).await.unwrap();
-        assert_eq!(
-            [history[0].state, history[1].state],
-            [MessageState::Delivered, MessageState::Failed]
-        );
+        assert_eq!([history[0].state, history[1].state], [MessageState::Delivered, MessageState::Failed]);
 
         let position = Position { log: 1, number: 1 };
-        assert_eq!(
-            home.store.receive(peer(2), position, id(3), "x".into(), 0).await,
-            Err(StoreError::Blocked)
-        );
-        assert_eq!(
-            home.store.compose(peer(2), id(3), "x".into(), 0).await,
-            Err(StoreError::Blocked)
-        );
+        assert_eq!(home.store.receive(peer(2), position, id(3), "x".into(), 0).await, Err(StoreError::Blocked));
+        assert_eq!(home.store.compose(peer(2), id(3), "x".into(), 0).await, Err(StoreError::Blocked));
         assert_eq!(home.store.accept(peer(2)).await, Err(StoreError::Blocked));
 
         home.store.add(peer(2), None, vec![]).await.unwrap();

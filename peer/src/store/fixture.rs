@@ -17,10 +17,7 @@ pub(super) struct Home {
 /// A new home with an empty store.
 pub(super) fn home() -> Home {
     let directory = tempfile::tempdir().unwrap();
-    Home {
-        store: Store::open(directory.path()).unwrap(),
-        directory,
-    }
+    Home { store: Store::open(directory.path()).unwrap(), directory }
 }
 
 /// A home with peer 2 as the contact Bob.
@@ -33,17 +30,12 @@ pub(super) async fn home_with_bob() -> Home {
 impl Home {
     /// Runs `sql` in the store's own queue.
     pub(super) async fn execute(&self, sql: &'static str) -> Result<(), StoreError> {
-        self.store
-            .submit(move |database| Ok(database.execute_batch(sql)?))
-            .await
+        self.store.submit(move |database| Ok(database.execute_batch(sql)?)).await
     }
 
     /// The number that `sql` finds.
     pub(super) async fn count(&self, sql: &'static str) -> i64 {
-        self.store
-            .submit(move |database| Ok(database.query_row(sql, [], |row| row.get(0))?))
-            .await
-            .unwrap()
+        self.store.submit(move |database| Ok(database.query_row(sql, [], |row| row.get(0))?)).await.unwrap()
     }
 
     /// Holds the store's thread up until the sender is used or dropped; what is queued meanwhile waits together.
@@ -62,9 +54,7 @@ impl Home {
     /// Stores a message of Bob's whose id and text follow from its number.
     pub(super) async fn receive(&self, log: u64, number: u64) -> Result<super::Receipt, StoreError> {
         let id = id(u8::try_from(number).unwrap());
-        self.store
-            .receive(peer(2), Position { log, number }, id, format!("text {number}"), number)
-            .await
+        self.store.receive(peer(2), Position { log, number }, id, format!("text {number}"), number).await
     }
 }
 

@@ -153,11 +153,7 @@ fn scanned(
     )?;
     let found = statement
         .query_map((contact, before), message)?
-        .filter(|found| {
-            found
-                .as_ref()
-                .map_or(true, |message| message.text.to_lowercase().contains(&search))
-        })
+        .filter(|found| found.as_ref().map_or(true, |message| message.text.to_lowercase().contains(&search)))
         .take(limit as usize);
     Ok(found.collect::<rusqlite::Result<_>>()?)
 }
@@ -188,10 +184,7 @@ mod tests {
         home.store.add(peer(3), None, vec![]).await.unwrap();
         for (n, text) in (1..).zip(texts) {
             home.store.compose(peer(2), id(n), (*text).into(), 0).await.unwrap();
-            home.store
-                .compose(peer(3), id(n), format!("to another: {text}"), 0)
-                .await
-                .unwrap();
+            home.store.compose(peer(3), id(n), format!("to another: {text}"), 0).await.unwrap();
         }
         home
     }
@@ -217,23 +210,14 @@ mod tests {
         home.receive(7, 40).await.unwrap();
         let page = home.store.history(peer(2), None, None, 9).await.unwrap();
         assert_eq!((page[0].author, page[0].state), (Author::Me, MessageState::Queued));
-        assert_eq!(
-            (page[1].author, page[1].state, page[1].at),
-            (Author::Contact, MessageState::Delivered, 40)
-        );
+        assert_eq!((page[1].author, page[1].state, page[1].at), (Author::Contact, MessageState::Delivered, 40));
         // This program was written after 2020.
         assert!(page[1].stored_at > 1_577_836_800_000);
     }
 
     #[tokio::test]
     async fn search_finds_any_run_of_characters_whatever_their_case_and_script() {
-        let home = home_with(&[
-            "今日は東京に行きます",
-            "東京タワー",
-            "Grüße aus KÖLN",
-            "100% \"sure\" _x_",
-        ])
-        .await;
+        let home = home_with(&["今日は東京に行きます", "東京タワー", "Grüße aus KÖLN", "100% \"sure\" _x_"]).await;
         for (search, expected) in [
             ("東京に", vec!["今日は東京に行きます"]),
             ("東京", vec!["今日は東京に行きます", "東京タワー"]),
@@ -257,25 +241,15 @@ mod tests {
     async fn search_pages_like_history_does() {
         let home = home_with(&["one knot", "two knots", "a hole", "three knots"]).await;
         for search in ["knot", "no"] {
-            let page = home
-                .store
-                .history(peer(2), Some(search.into()), Some(id(4)), 1)
-                .await
-                .unwrap();
-            assert_eq!(
-                page.iter().map(|message| message.id).collect::<Vec<_>>(),
-                [id(2)],
-                "{search}"
-            );
+            let page = home.store.history(peer(2), Some(search.into()), Some(id(4)), 1).await.unwrap();
+            assert_eq!(page.iter().map(|message| message.id).collect::<Vec<_>>(), [id(2)], "{search}");
         }
     }
 
     #[tokio::test]
     async fn the_index_agrees_with_the_messages_after_edits_and_removals() {
         let home = home_with(&["one knot", "two knots"]).await;
-        home.execute("UPDATE messages SET text = 'a hole' WHERE number = 1")
-            .await
-            .unwrap();
+        home.execute("UPDATE messages SET text = 'a hole' WHERE number = 1").await.unwrap();
         home.store.remove(peer(3)).await.unwrap();
         assert_eq!(found(&home, "knot").await, ["two knots"]);
         assert_eq!(found(&home, "hole").await, ["a hole"]);

@@ -88,10 +88,7 @@ impl Store {
                 Arrival::Stolen | Arrival::Repeated => {}
             }
             let upto = close_gap(database, contact, log)?;
-            Ok(Receipt {
-                fresh: arrival == Arrival::Fresh,
-                upto: upto.unsigned_abs(),
-            })
+            Ok(Receipt { fresh: arrival == Arrival::Fresh, upto: upto.unsigned_abs() })
         })
     }
 
@@ -131,9 +128,7 @@ impl Store {
                 mine.query_one([contact], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
             let mut theirs = database
                 .prepare_cached("SELECT log, upto FROM received WHERE contact = ?1 ORDER BY used DESC LIMIT 1")?;
-            let received = theirs
-                .query_row([contact], |row| Ok(place(row.get(0)?, row.get(1)?)))
-                .optional()?;
+            let received = theirs.query_row([contact], |row| Ok(place(row.get(0)?, row.get(1)?))).optional()?;
             Ok(Conversation {
                 log: log.cast_unsigned(),
                 next: next.unsigned_abs(),
@@ -176,10 +171,7 @@ fn arrival(database: &Connection, contact: i64, log: i64, number: i64, id: Messa
 
 fn upto(database: &Connection, contact: i64, log: i64) -> Result<i64, StoreError> {
     let mut statement = database.prepare_cached("SELECT upto FROM received WHERE contact = ?1 AND log = ?2")?;
-    Ok(statement
-        .query_row((contact, log), |row| row.get(0))
-        .optional()?
-        .unwrap_or(0))
+    Ok(statement.query_row((contact, log), |row| row.get(0)).optional()?.unwrap_or(0))
 }
 
 /// Moves the acknowledged number over all that is stored without a gap, and returns it.
@@ -227,17 +219,12 @@ fn read(database: &Connection, contact: i64) -> Result<Option<Position>, StoreEr
                 upto))
             FROM received WHERE contact = ?1 ORDER BY used DESC LIMIT 1",
     )?;
-    let place = statement
-        .query_row([contact], |row| Ok(place(row.get(0)?, row.get(1)?)))
-        .optional()?;
+    let place = statement.query_row([contact], |row| Ok(place(row.get(0)?, row.get(1)?))).optional()?;
     Ok(place.filter(|place| place.number > 0))
 }
 
 fn place(log: i64, number: i64) -> Position {
-    Position {
-        log: log.cast_unsigned(),
-        number: number.unsigned_abs(),
-    }
+    Position { log: log.cast_unsigned(), number: number.unsigned_abs() }
 }
 
 #[cfg(test)]
@@ -255,15 +242,9 @@ mod tests {
         assert_eq!(home.receive(7, 1).await, receipt(true, 1));
         assert_eq!(home.receive(7, 1).await, receipt(false, 1));
         let again = Position { log: 7, number: 1 };
-        assert_eq!(
-            home.store.receive(peer(2), again, id(9), "x".into(), 0).await,
-            receipt(false, 1)
-        );
+        assert_eq!(home.store.receive(peer(2), again, id(9), "x".into(), 0).await, receipt(false, 1));
         let zero = Position { log: 7, number: 0 };
-        assert_eq!(
-            home.store.receive(peer(2), zero, id(9), "x".into(), 0).await,
-            receipt(false, 1)
-        );
+        assert_eq!(home.store.receive(peer(2), zero, id(9), "x".into(), 0).await, receipt(false, 1));
         assert_eq!(home.count("SELECT count(*) FROM messages").await, 1);
     }
 
@@ -275,28 +256,16 @@ mod tests {
         assert_eq!(home.receive(7, 2).await, receipt(false, 0));
         assert_eq!(home.receive(7, 1).await, receipt(true, 2));
         assert_eq!(home.receive(7, 3).await, receipt(true, 4));
-        let far = Position {
-            log: 7,
-            number: u64::MAX,
-        };
-        assert_eq!(
-            home.store.receive(peer(2), far, id(9), "x".into(), 0).await,
-            receipt(false, 4)
-        );
+        let far = Position { log: 7, number: u64::MAX };
+        assert_eq!(home.store.receive(peer(2), far, id(9), "x".into(), 0).await, receipt(false, 4));
     }
 
     #[tokio::test]
     async fn a_new_log_begins_at_one_and_old_ones_are_remembered() {
         let home = home_with_bob().await;
         home.receive(7, 1).await.unwrap();
-        let new = Position {
-            log: u64::MAX,
-            number: 1,
-        };
-        assert_eq!(
-            home.store.receive(peer(2), new, id(50), "x".into(), 0).await,
-            receipt(true, 1)
-        );
+        let new = Position { log: u64::MAX, number: 1 };
+        assert_eq!(home.store.receive(peer(2), new, id(50), "x".into(), 0).await, receipt(true, 1));
         assert_eq!(home.store.conversation(peer(2)).await.unwrap().received, Some(new));
         assert_eq!(home.receive(7, 1).await, receipt(false, 1));
         assert_eq!(home.receive(7, 2).await, receipt(true, 2));
@@ -309,23 +278,13 @@ mod tests {
             home.receive(7, number).await.unwrap();
         }
         // Their messages 2 and 3 come again as 1 and 2 of a new log, then a new one; the second arrives first.
-        for (number, n, expected) in [
-            (2, 3, receipt(false, 0)),
-            (1, 2, receipt(false, 2)),
-            (3, 4, receipt(true, 3)),
-        ] {
+        for (number, n, expected) in [(2, 3, receipt(false, 0)), (1, 2, receipt(false, 2)), (3, 4, receipt(true, 3))] {
             let position = Position { log: 8, number };
-            assert_eq!(
-                home.store.receive(peer(2), position, id(n), "x".into(), 0).await,
-                expected
-            );
+            assert_eq!(home.store.receive(peer(2), position, id(n), "x".into(), 0).await, expected);
         }
         assert_eq!(home.count("SELECT count(*) FROM messages").await, 4);
         // What they are told that is read is in numbers which they know.
-        assert_eq!(
-            home.store.mark_read(peer(2), id(4)).await,
-            Ok(Some(Position { log: 8, number: 3 }))
-        );
+        assert_eq!(home.store.mark_read(peer(2), id(4)).await, Ok(Some(Position { log: 8, number: 3 })));
     }
 
     #[tokio::test]
@@ -334,33 +293,21 @@ mod tests {
         home.store.compose(peer(2), id(1), "mine".into(), 0).await.unwrap();
         assert_eq!(home.receive(7, 1).await, receipt(false, 1));
         assert_eq!(home.receive(7, 2).await, receipt(true, 2));
-        assert_eq!(
-            home.store.history(peer(2), None, None, 9).await.unwrap()[0].text,
-            "mine"
-        );
+        assert_eq!(home.store.history(peer(2), None, None, 9).await.unwrap()[0].text, "mine");
     }
 
     #[tokio::test]
     async fn logs_that_a_contact_makes_up_are_dropped_beyond_a_number() {
         let home = home_with_bob().await;
         for n in 0..40 {
-            let position = Position {
-                log: u64::from(n) + 1,
-                number: 1,
-            };
-            home.store
-                .receive(peer(2), position, id(n), "x".into(), 0)
-                .await
-                .unwrap();
+            let position = Position { log: u64::from(n) + 1, number: 1 };
+            home.store.receive(peer(2), position, id(n), "x".into(), 0).await.unwrap();
         }
         assert_eq!(home.count("SELECT count(*) FROM received").await, i64::from(LOGS));
         assert_eq!(home.count("SELECT max(log) FROM received").await, 40);
         // The numbers of a log that is forgotten tell nothing; the ids still do.
         let forgotten = Position { log: 1, number: 1 };
-        assert_eq!(
-            home.store.receive(peer(2), forgotten, id(0), "x".into(), 0).await,
-            receipt(false, 1)
-        );
+        assert_eq!(home.store.receive(peer(2), forgotten, id(0), "x".into(), 0).await, receipt(false, 1));
     }
 
     #[tokio::test]
@@ -372,10 +319,7 @@ mod tests {
         home.store.request(peer(2), vec![], None).await.unwrap();
         assert_eq!(from("x".into()).await, Err(StoreError::NotAccepted));
         home.store.accept(peer(2)).await.unwrap();
-        assert_eq!(
-            from("x".repeat(MAX_TEXT + 1)).await,
-            Err(StoreError::TooLong(MAX_TEXT + 1))
-        );
+        assert_eq!(from("x".repeat(MAX_TEXT + 1)).await, Err(StoreError::TooLong(MAX_TEXT + 1)));
         assert_eq!(from("x".repeat(MAX_TEXT)).await, receipt(true, 1));
     }
 
@@ -396,15 +340,9 @@ mod tests {
         assert_eq!(home.store.mark_read(peer(2), id(1)).await, read(3));
         home.store.compose(peer(2), id(20), "mine".into(), 0).await.unwrap();
         assert_eq!(home.store.mark_read(peer(2), id(20)).await, read(4));
-        assert_eq!(
-            home.store.conversation(peer(2)).await.unwrap().read,
-            Some(Position { log: 7, number: 4 })
-        );
+        assert_eq!(home.store.conversation(peer(2)).await.unwrap().read, Some(Position { log: 7, number: 4 }));
         assert_eq!(unread().await, 0);
-        assert_eq!(
-            home.store.mark_read(peer(2), id(99)).await,
-            Err(StoreError::UnknownMessage)
-        );
+        assert_eq!(home.store.mark_read(peer(2), id(99)).await, Err(StoreError::UnknownMessage));
     }
 
     #[tokio::test]
@@ -417,25 +355,12 @@ mod tests {
         for n in 1..=5 {
             home.store.compose(peer(2), id(n), "x".into(), 0).await.unwrap();
         }
-        home.store
-            .acknowledged(
-                peer(2),
-                Position {
-                    log: state.log,
-                    number: 2,
-                },
-            )
-            .await
-            .unwrap();
+        home.store.acknowledged(peer(2), Position { log: state.log, number: 2 }).await.unwrap();
         let state = home.store.conversation(peer(2)).await.unwrap();
         assert_eq!((state.next, state.acknowledged), (6, 2));
-        for (log, received, continues) in [
-            (state.log, 2, true),
-            (state.log, 5, true),
-            (state.log, 1, false),
-            (state.log, 6, false),
-            (0, 0, false),
-        ] {
+        for (log, received, continues) in
+            [(state.log, 2, true), (state.log, 5, true), (state.log, 1, false), (state.log, 6, false), (0, 0, false)]
+        {
             assert_eq!(state.continues_from(log, received), continues, "{received}");
         }
     }

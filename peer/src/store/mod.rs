@@ -92,9 +92,7 @@ impl Store {
                 let _ = rest.send(());
             })
             .map_err(OpenError::Thread)?;
-        Ok(Self {
-            worker: Arc::new(Mutex::new(Some(Worker { queue, thread, at_rest }))),
-        })
+        Ok(Self { worker: Arc::new(Mutex::new(Some(Worker { queue, thread, at_rest }))) })
     }
 
     /// Takes no further work, for any clone, from the moment of the call; the future ends when all that was queued is done,
@@ -139,9 +137,7 @@ impl Store {
 
 /// Unix time in milliseconds.
 fn now() -> i64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| saturating(since.as_millis()))
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| saturating(since.as_millis()))
 }
 
 /// A number as SQLite holds it. Times beyond its range, and only hostile ones are, become the last that fits.
@@ -188,9 +184,7 @@ mod tests {
     async fn closing_does_what_is_queued_and_leaves_one_file() {
         let home = home_with_bob().await;
         let release = home.hold();
-        let composed: Vec<_> = (0..100)
-            .map(|n| home.store.compose(peer(2), id(n), "hi".into(), 0))
-            .collect();
+        let composed: Vec<_> = (0..100).map(|n| home.store.compose(peer(2), id(n), "hi".into(), 0)).collect();
         let other = home.store.clone();
         let closing = home.store.close();
         assert_eq!(other.contacts().await, Err(StoreError::Stopped));
@@ -200,10 +194,8 @@ mod tests {
         for outcome in composed {
             outcome.await.unwrap();
         }
-        let files: Vec<_> = fs::read_dir(home.directory.path())
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name())
-            .collect();
+        let files: Vec<_> =
+            fs::read_dir(home.directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(files, ["knothole.db"]);
     }
 
@@ -233,9 +225,7 @@ mod tests {
     #[tokio::test]
     async fn a_panic_in_a_job_is_an_error_to_all_that_wait() {
         let home = home_with_bob().await;
-        let bug = home
-            .store
-            .submit(|_| -> Result<(), StoreError> { panic!("a bug, on purpose") });
+        let bug = home.store.submit(|_| -> Result<(), StoreError> { panic!("a bug, on purpose") });
         assert_eq!(bug.await, Err(StoreError::Stopped));
         assert_eq!(home.store.contacts().await, Err(StoreError::Stopped));
         assert_eq!(home.store.close().await, Err(StoreError::Stopped));

@@ -46,10 +46,7 @@ impl Store {
                     VALUES (?1, ?2, 1, ?3, ?4, ?5, ?6, ?7, 'queued')",
             )?;
             insert.execute((contact, id.0, log, number, &text, saturating(at), now()))?;
-            Ok(Position {
-                log: log.cast_unsigned(),
-                number: number.unsigned_abs(),
-            })
+            Ok(Position { log: log.cast_unsigned(), number: number.unsigned_abs() })
         })
     }
 
@@ -167,11 +164,7 @@ impl Store {
     fn progress(&self, peer: PeerId, upto: Position, statement: &'static str) -> Outcome<Vec<MessageId>> {
         self.submit(move |database| {
             let contact = known(database, peer)?.contact;
-            ids(
-                database,
-                statement,
-                (contact, upto.log.cast_signed(), saturating(upto.number)),
-            )
+            ids(database, statement, (contact, upto.log.cast_signed(), saturating(upto.number)))
         })
     }
 }
@@ -213,10 +206,7 @@ mod tests {
     use crate::store::fixture::{Home, home_with_bob, id, peer};
 
     async fn compose(home: &Home, n: u8) -> Position {
-        home.store
-            .compose(peer(2), id(n), format!("text {n}"), u64::from(n))
-            .await
-            .unwrap()
+        home.store.compose(peer(2), id(n), format!("text {n}"), u64::from(n)).await.unwrap()
     }
 
     async fn numbers(home: &Home, after: u64, limit: u32, budget: usize) -> Vec<u64> {
@@ -229,9 +219,8 @@ mod tests {
         let home = home_with_bob().await;
         home.store.add(peer(3), None, vec![]).await.unwrap();
         // Polled in the opposite order.
-        let mut composing: Vec<_> = (0..50)
-            .map(|n| home.store.compose(peer(2 + n % 2), id(n), "x".into(), 0))
-            .collect();
+        let mut composing: Vec<_> =
+            (0..50).map(|n| home.store.compose(peer(2 + n % 2), id(n), "x".into(), 0)).collect();
         let mut positions = Vec::new();
         while let Some(composed) = composing.pop() {
             positions.insert(0, composed.await.unwrap().number);
@@ -243,19 +232,10 @@ mod tests {
     async fn a_refused_message_takes_no_number() {
         let home = home_with_bob().await;
         compose(&home, 1).await;
-        assert_eq!(
-            home.store.compose(peer(2), id(1), "x".into(), 0).await,
-            Err(StoreError::MessageKnown)
-        );
+        assert_eq!(home.store.compose(peer(2), id(1), "x".into(), 0).await, Err(StoreError::MessageKnown));
         let long = "x".repeat(MAX_TEXT + 1);
-        assert_eq!(
-            home.store.compose(peer(2), id(2), long, 0).await,
-            Err(StoreError::TooLong(MAX_TEXT + 1))
-        );
-        assert_eq!(
-            home.store.compose(peer(3), id(2), "x".into(), 0).await,
-            Err(StoreError::UnknownContact)
-        );
+        assert_eq!(home.store.compose(peer(2), id(2), long, 0).await, Err(StoreError::TooLong(MAX_TEXT + 1)));
+        assert_eq!(home.store.compose(peer(3), id(2), "x".into(), 0).await, Err(StoreError::UnknownContact));
         assert_eq!(compose(&home, 2).await.number, 2);
     }
 
@@ -264,10 +244,7 @@ mod tests {
         let home = home_with_bob().await;
         let text = "語".repeat(MAX_TEXT / 3) + "\0";
         assert_eq!(text.len(), MAX_TEXT);
-        home.store
-            .compose(peer(2), id(1), text.clone(), u64::MAX)
-            .await
-            .unwrap();
+        home.store.compose(peer(2), id(1), text.clone(), u64::MAX).await.unwrap();
         let outbox = home.store.outbox(peer(2), 0, 9, 0).await.unwrap();
         assert_eq!((&outbox[0].text, outbox[0].at), (&text, i64::MAX.unsigned_abs()));
     }
@@ -300,19 +277,10 @@ mod tests {
         assert_eq!(store.mark_sent(peer(2), upto(2)).await.unwrap(), []);
         assert_eq!(numbers(&home, 0, 9, 99).await, [3, 4]);
         assert_eq!(store.read_by_peer(peer(2), upto(1)).await.unwrap(), [id(4)]);
-        assert_eq!(
-            store.acknowledged(peer(2), upto(u64::MAX)).await.unwrap(),
-            [id(2), id(1)]
-        );
-        assert_eq!(
-            store.read_by_peer(peer(2), upto(9)).await.unwrap(),
-            [id(3), id(2), id(1)]
-        );
+        assert_eq!(store.acknowledged(peer(2), upto(u64::MAX)).await.unwrap(), [id(2), id(1)]);
+        assert_eq!(store.read_by_peer(peer(2), upto(9)).await.unwrap(), [id(3), id(2), id(1)]);
         assert_eq!(store.read_by_peer(peer(2), upto(9)).await.unwrap(), []);
-        let other = Position {
-            log: log ^ 1,
-            number: 9,
-        };
+        let other = Position { log: log ^ 1, number: 9 };
         assert_eq!(store.acknowledged(peer(2), other).await.unwrap(), []);
     }
 
@@ -323,14 +291,8 @@ mod tests {
             compose(&home, n).await;
         }
         let old = home.store.conversation(peer(2)).await.unwrap().log;
-        home.store
-            .mark_sent(peer(2), Position { log: old, number: 3 })
-            .await
-            .unwrap();
-        home.store
-            .acknowledged(peer(2), Position { log: old, number: 2 })
-            .await
-            .unwrap();
+        home.store.mark_sent(peer(2), Position { log: old, number: 3 }).await.unwrap();
+        home.store.acknowledged(peer(2), Position { log: old, number: 2 }).await.unwrap();
         let new = home.store.renumber(peer(2)).await.unwrap();
         assert_ne!(new, old);
 
@@ -338,18 +300,9 @@ mod tests {
         let places: Vec<_> = outbox.iter().map(|outgoing| (outgoing.id, outgoing.position)).collect();
         let at = |number| Position { log: new, number };
         assert_eq!(places, [(id(3), at(1)), (id(4), at(2))]);
-        assert_eq!(
-            home.store.history(peer(2), None, None, 2).await.unwrap()[0].state,
-            MessageState::Queued
-        );
+        assert_eq!(home.store.history(peer(2), None, None, 2).await.unwrap()[0].state, MessageState::Queued);
         assert_eq!(compose(&home, 5).await, at(3));
         // An acknowledgement that was on its way speaks of numbers that mean nothing now.
-        assert_eq!(
-            home.store
-                .acknowledged(peer(2), Position { log: old, number: 4 })
-                .await
-                .unwrap(),
-            []
-        );
+        assert_eq!(home.store.acknowledged(peer(2), Position { log: old, number: 4 }).await.unwrap(), []);
     }
 }

@@ -32,16 +32,10 @@ const PRIVATE: u32 = 0o600;
 /// Opens the database in `home`, makes it where there is none, and brings it to the newest version.
 pub(super) fn open(home: &Path) -> Result<Connection, OpenError> {
     let path = home.join(FILE);
-    make_private(&path).map_err(|source| OpenError::File {
-        path: path.clone(),
-        source,
-    })?;
+    make_private(&path).map_err(|source| OpenError::File { path: path.clone(), source })?;
     let refuse = |error: rusqlite::Error| match error.into() {
         StoreError::Damaged => OpenError::Damaged(path.clone()),
-        source => OpenError::Unusable {
-            path: path.clone(),
-            source,
-        },
+        source => OpenError::Unusable { path: path.clone(), source },
     };
 
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -49,11 +43,7 @@ pub(super) fn open(home: &Path) -> Result<Connection, OpenError> {
     database.busy_timeout(LOCK_PATIENCE).map_err(refuse)?;
     match origin(&database).map_err(refuse)? {
         Origin::Ours(version) if version > MIGRATIONS.len() => {
-            return Err(OpenError::Newer {
-                path,
-                found: version,
-                known: MIGRATIONS.len(),
-            });
+            return Err(OpenError::Newer { path, found: version, known: MIGRATIONS.len() });
         }
         Origin::Ours(_) | Origin::Empty => {}
         Origin::Foreign => return Err(OpenError::Foreign(path)),
@@ -72,12 +62,7 @@ enum Origin {
 /// SQLite's companions of the file (`-wal`, `-shm`) take over its mode. The file is never opened here: closing it would
 /// drop the locks that a connection of this process may have on it.
 fn make_private(path: &Path) -> io::Result<()> {
-    match fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(PRIVATE)
-        .open(path)
-    {
+    match fs::OpenOptions::new().write(true).create_new(true).mode(PRIVATE).open(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             fs::set_permissions(path, fs::Permissions::from_mode(PRIVATE))
         }
@@ -112,10 +97,7 @@ fn configure(database: &Connection) -> rusqlite::Result<()> {
 fn migrate(database: &mut Connection) -> rusqlite::Result<()> {
     let transaction = Transaction::new(database, TransactionBehavior::Immediate)?;
     let version: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    let missing = usize::try_from(version)
-        .ok()
-        .and_then(|version| MIGRATIONS.get(version..))
-        .unwrap_or_default();
+    let missing = usize::try_from(version).ok().and_then(|version| MIGRATIONS.get(version..)).unwrap_or_default();
     if !missing.is_empty() {
         for migration in missing {
             transaction.execute_batch(migration)?;
@@ -138,18 +120,12 @@ mod tests {
 
     fn home_with(sql: &str) -> TempDir {
         let home = tempfile::tempdir().unwrap();
-        Connection::open(home.path().join(FILE))
-            .unwrap()
-            .execute_batch(sql)
-            .unwrap();
+        Connection::open(home.path().join(FILE)).unwrap().execute_batch(sql).unwrap();
         home
     }
 
     fn version_1() -> String {
-        format!(
-            "{} PRAGMA application_id = {APPLICATION}; PRAGMA user_version = 1;",
-            MIGRATIONS[0]
-        )
+        format!("{} PRAGMA application_id = {APPLICATION}; PRAGMA user_version = 1;", MIGRATIONS[0])
     }
 
     #[test]
@@ -177,10 +153,7 @@ mod tests {
         ));
         let store = Store::open(home.path()).unwrap();
         assert_eq!(store.contacts().await.unwrap()[0].name, "Bob");
-        assert_eq!(
-            store.history(peer(2), Some("version".into()), None, 9).await.unwrap()[0].text,
-            "from version 1"
-        );
+        assert_eq!(store.history(peer(2), Some("version".into()), None, 9).await.unwrap()[0].text, "from version 1");
         let position = store.compose(peer(2), id(1), "next".into(), 8).await.unwrap();
         assert_eq!((position.log, position.number), (u64::MAX, 2));
     }
@@ -213,23 +186,14 @@ mod tests {
     #[test]
     fn a_damaged_a_truncated_and_a_text_file_say_restore_or_move_away() {
         let damaged = home_with(&version_1());
-        let mut file = fs::OpenOptions::new()
-            .write(true)
-            .open(damaged.path().join(FILE))
-            .unwrap();
+        let mut file = fs::OpenOptions::new().write(true).open(damaged.path().join(FILE)).unwrap();
         file.write_all(&[0xA5; 64]).unwrap();
         let truncated = home_with(&version_1());
-        let file = fs::OpenOptions::new()
-            .write(true)
-            .open(truncated.path().join(FILE))
-            .unwrap();
+        let file = fs::OpenOptions::new().write(true).open(truncated.path().join(FILE)).unwrap();
         file.set_len(file.metadata().unwrap().len() / 2).unwrap();
         let text = tempfile::tempdir().unwrap();
-        fs::write(
-            text.path().join(FILE),
-            "a letter, not a database; long enough to be read as a header ".repeat(20),
-        )
-        .unwrap();
+        fs::write(text.path().join(FILE), "a letter, not a database; long enough to be read as a header ".repeat(20))
+            .unwrap();
         for home in [damaged, truncated, text] {
             let error = open(home.path()).unwrap_err();
             assert!(matches!(error, OpenError::Damaged(_)), "{error}");
@@ -244,8 +208,7 @@ mod tests {
         let length = file.metadata().unwrap().len();
         // The second page on: the tables. The first holds the header, and a schema that fits into it.
         file.seek(SeekFrom::Start(8192)).unwrap();
-        file.write_all(&vec![0xA5; usize::try_from(length).unwrap() - 8192])
-            .unwrap();
+        file.write_all(&vec![0xA5; usize::try_from(length).unwrap() - 8192]).unwrap();
         match Store::open(home.path()) {
             Ok(store) => assert_eq!(store.contacts().await, Err(StoreError::Damaged)),
             Err(error) => assert!(matches!(error, OpenError::Damaged(_)), "{error}"),
@@ -259,22 +222,13 @@ mod tests {
         let _database = open(home.path()).unwrap();
         for entry in fs::read_dir(home.path()).unwrap() {
             let entry = entry.unwrap();
-            assert_eq!(
-                entry.metadata().unwrap().permissions().mode() & 0o777,
-                PRIVATE,
-                "{entry:?}"
-            );
+            assert_eq!(entry.metadata().unwrap().permissions().mode() & 0o777, PRIVATE, "{entry:?}");
         }
     }
 
     #[test]
     fn a_home_that_is_not_there_is_named() {
         let error = open(Path::new("/nonexistent/home")).unwrap_err();
-        assert!(
-            error
-                .to_string()
-                .starts_with("cannot make /nonexistent/home/knothole.db: "),
-            "{error}"
-        );
+        assert!(error.to_string().starts_with("cannot make /nonexistent/home/knothole.db: "), "{error}");
     }
 }

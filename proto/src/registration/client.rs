@@ -17,12 +17,8 @@ use crate::seal::{RegistrationSecret, TagKey};
 /// thirds of the answers, which cost it most, are saved.
 const ASK_EVERY: u64 = 3;
 /// A keepalive that asked and got no answer is repeated after these; then the rendezvous is not there. Together 7 s.
-const ASK_AGAIN: [Duration; 4] = [
-    Duration::from_secs(1),
-    Duration::from_secs(1),
-    Duration::from_secs(2),
-    Duration::from_secs(3),
-];
+const ASK_AGAIN: [Duration; 4] =
+    [Duration::from_secs(1), Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(3)];
 /// The driver's sign-in ends in success or failure within this, or is taken for failed.
 const SIGN_IN_PATIENCE: Duration = Duration::from_secs(10);
 /// First pause after a failed sign-in; pauses double up to the longest, each shortened at random by up to half, so
@@ -138,10 +134,7 @@ impl Client {
                 self.events.push_back(Event::Registered { observed });
             }
             SignInAnswer::Refused { retry_after_s } => {
-                self.pause = self
-                    .pause
-                    .max(Duration::from_secs(retry_after_s.into()))
-                    .min(LONGEST_PAUSE);
+                self.pause = self.pause.max(Duration::from_secs(retry_after_s.into())).min(LONGEST_PAUSE);
                 self.handle_sign_in_failed(now);
             }
         }
@@ -155,9 +148,7 @@ impl Client {
     }
 
     fn pause_then_sign_in(&mut self, now: Instant) {
-        let shortened = self
-            .pause
-            .mul_f64(1.0 - f64::from(self.random.next_u32() >> 1) / f64::from(u32::MAX));
+        let shortened = self.pause.mul_f64(1.0 - f64::from(self.random.next_u32() >> 1) / f64::from(u32::MAX));
         self.phase = Phase::Pausing { until: now + shortened };
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
     }
@@ -170,10 +161,7 @@ impl Client {
 
     /// Takes one of Knothole's datagrams that came from `from`.
     pub fn handle_datagram(&mut self, from: SocketAddr, header: Header, datagram: &[u8], now: Instant) {
-        let Some(active) = self
-            .active
-            .as_mut()
-            .filter(|active| active.remote == from && active.slot == header.slot)
+        let Some(active) = self.active.as_mut().filter(|active| active.remote == from && active.slot == header.slot)
         else {
             return;
         };
@@ -240,11 +228,7 @@ impl Client {
         self.outgoing.pop_front().or_else(|| {
             let active = self.active.as_mut()?;
             let payload = active.channel.poll_transmit(now)?;
-            Some(Transmit {
-                to: active.remote,
-                ttl: None,
-                payload,
-            })
+            Some(Transmit { to: active.remote, ttl: None, payload })
         })
     }
 
@@ -261,10 +245,7 @@ impl Client {
             (Phase::Registered, None) => None,
             (Phase::Registered, Some(active)) => {
                 let asked = active.asked.map(|(_, again)| again);
-                [Some(active.next_keepalive), asked, active.channel.poll_timeout()]
-                    .into_iter()
-                    .flatten()
-                    .min()
+                [Some(active.next_keepalive), asked, active.channel.poll_timeout()].into_iter().flatten().min()
             }
         }
     }
@@ -273,9 +254,7 @@ impl Client {
     pub fn handle_timeout(&mut self, now: Instant) {
         match self.phase {
             Phase::Pausing { until } if until <= now => {
-                self.phase = Phase::SigningIn {
-                    until: now + SIGN_IN_PATIENCE,
-                };
+                self.phase = Phase::SigningIn { until: now + SIGN_IN_PATIENCE };
                 self.events.push_back(Event::SignIn);
             }
             Phase::SigningIn { until } if until <= now => self.handle_sign_in_failed(now),
@@ -329,11 +308,7 @@ impl Active {
             self.echoes.pop_front();
         }
         self.echoes.extend(keepalive::echo(&payload));
-        outgoing.push_back(Transmit {
-            to: self.remote,
-            ttl: None,
-            payload,
-        });
+        outgoing.push_back(Transmit { to: self.remote, ttl: None, payload });
     }
 }
 
@@ -363,21 +338,12 @@ mod tests {
         client.handle_timeout(now);
         assert_eq!(client.poll_event(), Some(Event::SignIn));
         let secret = RegistrationSecret([2; 32]);
-        let answer = SignInAnswer::Registered {
-            slot: SLOT,
-            lifetime_s: 40,
-            observed: observed(1),
-        };
+        let answer = SignInAnswer::Registered { slot: SLOT, lifetime_s: 40, observed: observed(1) };
         client.handle_signed_in(RENDEZVOUS, &answer, &secret, now);
         assert_eq!(client.poll_event(), Some(Event::Registered { observed: observed(1) }));
         let peer = crate::identity::PeerId::new([3; 32]);
         let server = Registration::new(peer, &secret, observed(1), Duration::from_secs(40), now);
-        World {
-            client,
-            server,
-            challenger: Challenger::new([4; 16], now),
-            now,
-        }
+        World { client, server, challenger: Challenger::new([4; 16], now), now }
     }
 
     impl World {
@@ -391,12 +357,9 @@ mod tests {
         /// Lets the server have a datagram that seems to come from this port, and the client have its answer.
         fn exchange(&mut self, transmit: &Transmit, port: u16) {
             let header = Header::parse(&transmit.payload).unwrap();
-            let outcome = self
-                .server
-                .handle(header, &transmit.payload, observed(port), self.now, &self.challenger);
+            let outcome = self.server.handle(header, &transmit.payload, observed(port), self.now, &self.challenger);
             if let Outcome::Answer(answer) | Outcome::Challenge(answer) | Outcome::Moved(answer) = outcome {
-                self.client
-                    .handle_datagram(RENDEZVOUS, Header::parse(&answer).unwrap(), &answer, self.now);
+                self.client.handle_datagram(RENDEZVOUS, Header::parse(&answer).unwrap(), &answer, self.now);
             }
         }
     }
@@ -409,11 +372,7 @@ mod tests {
             let sent = world.advance();
             assert_eq!(sent.len(), 1);
             assert_eq!(world.now, start + KEEPALIVE_INTERVAL * n);
-            assert_eq!(
-                world.client.active.as_ref().unwrap().asked.is_some(),
-                n % 3 == 0,
-                "keepalive {n}"
-            );
+            assert_eq!(world.client.active.as_ref().unwrap().asked.is_some(), n % 3 == 0, "keepalive {n}");
             world.exchange(&sent[0], 1);
         }
         assert_eq!(world.client.poll_event(), None);
@@ -426,10 +385,7 @@ mod tests {
         world.exchange(&sent[0], 2);
         let answer = world.client.poll_transmit(world.now).unwrap();
         world.exchange(&answer, 2);
-        assert_eq!(
-            world.client.poll_event(),
-            Some(Event::Registered { observed: observed(2) })
-        );
+        assert_eq!(world.client.poll_event(), Some(Event::Registered { observed: observed(2) }));
         assert_eq!(world.server.address(), observed(2));
     }
 
@@ -450,21 +406,13 @@ mod tests {
         let mut world = registered();
         let sent = world.advance();
         let forged = keepalive::unknown_slot(SLOT, &[0; 32]).unwrap();
-        world
-            .client
-            .handle_datagram(RENDEZVOUS, Header::parse(&forged).unwrap(), &forged, world.now);
+        world.client.handle_datagram(RENDEZVOUS, Header::parse(&forged).unwrap(), &forged, world.now);
         assert_eq!(world.client.poll_event(), None);
         let error = keepalive::unknown_slot(SLOT, &sent[0].payload).unwrap();
-        world
-            .client
-            .handle_datagram(RENDEZVOUS, Header::parse(&error).unwrap(), &error, world.now);
+        world.client.handle_datagram(RENDEZVOUS, Header::parse(&error).unwrap(), &error, world.now);
         assert_eq!(world.client.poll_event(), Some(Event::Unregistered));
         world.advance();
-        assert_eq!(
-            world.client.poll_event(),
-            Some(Event::SignIn),
-            "at once, without a pause"
-        );
+        assert_eq!(world.client.poll_event(), Some(Event::SignIn), "at once, without a pause");
     }
 
     #[test]

@@ -57,7 +57,5 @@ pub fn to_bytes<T: Serialize>(value: &T) -> Vec<u8> {
 /// Reads what [`to_bytes`] wrote; bytes after it belong to later versions and are passed over.
 #[must_use]
 pub fn from_bytes<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<T> {
-    (bytes.len() <= MAX_SIGN_IN)
-        .then(|| postcard::take_from_bytes(bytes).ok().map(|(value, _)| value))
-        .flatten()
+    (bytes.len() <= MAX_SIGN_IN).then(|| postcard::take_from_bytes(bytes).ok().map(|(value, _)| value)).flatten()
 }

@@ -22,10 +22,7 @@ impl Challenger {
     /// A challenger whose tokens nobody can guess who does not know the seed.
     #[must_use]
     pub const fn new(seed: [u8; 16], start: Instant) -> Self {
-        Self {
-            key: TagKey::from_bytes(seed),
-            start,
-        }
+        Self { key: TagKey::from_bytes(seed), start }
     }
 
     fn token(&self, slot: u32, counter_key: &TagKey, address: SocketAddr, epoch: u64) -> u64 {
@@ -86,14 +83,7 @@ impl Registration {
         lifetime: Duration,
         now: Instant,
     ) -> Self {
-        Self {
-            peer,
-            key: TagKey::new(secret),
-            address,
-            lifetime,
-            last_counter: 0,
-            last_seen: now,
-        }
+        Self { peer, key: TagKey::new(secret), address, lifetime, last_counter: 0, last_seen: now }
     }
 
     /// Who is registered.
@@ -145,10 +135,7 @@ impl Registration {
             FromPeer::Keepalive { asks: false, .. } => Outcome::Alive,
             FromPeer::Move { token, .. } => {
                 let expected = [epoch, epoch.saturating_sub(1)];
-                if expected
-                    .iter()
-                    .any(|epoch| challenger.token(header.slot, &self.key, from, *epoch) == token)
-                {
+                if expected.iter().any(|epoch| challenger.token(header.slot, &self.key, from, *epoch) == token) {
                     self.address = from;
                     Outcome::Moved(self.observed(header.slot, counter))
                 } else {
@@ -201,10 +188,7 @@ mod tests {
         let (mut registration, challenger, key, now) = world();
         let later = now + Duration::from_secs(20);
         let quiet = keepalive::keepalive(&key, SLOT, 1, false);
-        assert_eq!(
-            handle(&mut registration, &quiet, address(1), later, &challenger),
-            Outcome::Alive
-        );
+        assert_eq!(handle(&mut registration, &quiet, address(1), later, &challenger), Outcome::Alive);
         assert_eq!(registration.expires(), later + Duration::from_secs(40));
         let asking = keepalive::keepalive(&key, SLOT, 2, true);
         let Outcome::Answer(answer) = handle(&mut registration, &asking, address(1), later, &challenger) else {
@@ -212,10 +196,7 @@ mod tests {
         };
         assert_eq!(
             parse_from_rendezvous(&key, Header::parse(&answer).unwrap(), &answer),
-            Some(FromRendezvous::Observed {
-                counter: 2,
-                address: address(1)
-            })
+            Some(FromRendezvous::Observed { counter: 2, address: address(1) })
         );
     }
 
@@ -226,15 +207,9 @@ mod tests {
         handle(&mut registration, &datagram, address(1), now, &challenger);
         let expires = registration.expires();
         let later = now + Duration::from_secs(5);
-        assert_eq!(
-            handle(&mut registration, &datagram, address(2), later, &challenger),
-            Outcome::Ignored
-        );
+        assert_eq!(handle(&mut registration, &datagram, address(2), later, &challenger), Outcome::Ignored);
         let forged = keepalive::keepalive(&TagKey::from_bytes([9; 16]), SLOT, 2, true);
-        assert_eq!(
-            handle(&mut registration, &forged, address(1), later, &challenger),
-            Outcome::Unauthentic
-        );
+        assert_eq!(handle(&mut registration, &forged, address(1), later, &challenger), Outcome::Unauthentic);
         assert_eq!(registration.expires(), expires);
         assert_eq!(registration.address(), address(1));
     }
@@ -253,21 +228,12 @@ mod tests {
             panic!("it is a challenge")
         };
         let elsewhere = keepalive::moved(&key, SLOT, 2, token);
-        assert_eq!(
-            handle(&mut registration, &elsewhere, address(3), now, &challenger),
-            Outcome::Ignored
-        );
+        assert_eq!(handle(&mut registration, &elsewhere, address(3), now, &challenger), Outcome::Ignored);
         let late = keepalive::moved(&key, SLOT, 3, token);
         let too_late = now + CHALLENGE_EPOCH * 2;
-        assert_eq!(
-            handle(&mut registration, &late, address(2), too_late, &challenger),
-            Outcome::Ignored
-        );
+        assert_eq!(handle(&mut registration, &late, address(2), too_late, &challenger), Outcome::Ignored);
         let answer = keepalive::moved(&key, SLOT, 4, token);
-        assert!(matches!(
-            handle(&mut registration, &answer, address(2), now, &challenger),
-            Outcome::Moved(_)
-        ));
+        assert!(matches!(handle(&mut registration, &answer, address(2), now, &challenger), Outcome::Moved(_)));
         assert_eq!(registration.address(), address(2));
     }
 }

@@ -17,11 +17,7 @@ pub(super) enum Step {
     Invite(IntroductionId),
     Admit(SocketAddr),
     Revoke(SocketAddr),
-    Path {
-        remote: SocketAddr,
-        rtt: Duration,
-        dials: bool,
-    },
+    Path { remote: SocketAddr, rtt: Duration, dials: bool },
     Lost,
     Failed,
 }
@@ -121,9 +117,7 @@ impl Contact {
         if !self.invitation.handle_accepted(introduction, now) {
             return false;
         }
-        let glare = self
-            .invited_us
-            .is_some_and(|at| now.saturating_duration_since(at) < GLARE);
+        let glare = self.invited_us.is_some_and(|at| now.saturating_duration_since(at) < GLARE);
         self.dials = !glare || self.me < self.peer;
         self.agent.introduce(introduction, key, Role::Inviter, remotes, now);
         true
@@ -150,11 +144,7 @@ impl Contact {
                 path::Event::Selected(Path { remote, rtt, .. }) => {
                     self.tried = 0;
                     self.invitation.handle_reached();
-                    Step::Path {
-                        remote,
-                        rtt,
-                        dials: self.dials,
-                    }
+                    Step::Path { remote, rtt, dials: self.dials }
                 }
                 path::Event::Lost { .. } => {
                     self.invitation.invite(now);
@@ -169,16 +159,11 @@ impl Contact {
         if self.invitation.poll_timeout().is_some_and(|due| due <= now) {
             self.invitation.handle_timeout(now);
         }
-        self.invitation
-            .poll_event()
-            .map(|invitation::Event::Invite(introduction)| Step::Invite(introduction))
+        self.invitation.poll_event().map(|invitation::Event::Invite(introduction)| Step::Invite(introduction))
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        [self.invitation.poll_timeout(), self.agent.poll_timeout()]
-            .into_iter()
-            .flatten()
-            .min()
+        [self.invitation.poll_timeout(), self.agent.poll_timeout()].into_iter().flatten().min()
     }
 
     pub(super) fn handle_timeout(&mut self, now: Instant) {

@@ -140,16 +140,13 @@ impl Traversal {
     /// Registers at a rendezvous, and stays registered.
     pub fn add_rendezvous(&mut self, id: RendezvousId, now: Instant) {
         let seed = self.seed();
-        self.rendezvous
-            .entry(id)
-            .or_insert_with(|| client::Client::new(seed, now));
+        self.rendezvous.entry(id).or_insert_with(|| client::Client::new(seed, now));
     }
 
     /// Makes a contact known, so that its invitations are taken up. `via`: where it can be invited, the preferred first.
     pub fn add_contact(&mut self, id: ContactId, peer: PeerId, via: Vec<RendezvousId>) {
         let seeds = (self.seed(), self.seed());
-        self.contacts
-            .insert(id, Contact::new(self.me, peer, via, self.config, seeds));
+        self.contacts.insert(id, Contact::new(self.me, peer, via, self.config, seeds));
         self.ids.insert(peer, id);
     }
 
@@ -200,9 +197,7 @@ impl Traversal {
     #[must_use]
     pub fn sign_in_request(&self, id: RendezvousId) -> Option<registration::SignInRequest> {
         let interval = self.rendezvous.get(&id)?.interval().as_secs();
-        Some(registration::SignInRequest {
-            interval_s: u16::try_from(interval).unwrap_or(u16::MAX),
-        })
+        Some(registration::SignInRequest { interval_s: u16::try_from(interval).unwrap_or(u16::MAX) })
     }
 
     /// The sign-in succeeded.
@@ -233,11 +228,7 @@ impl Traversal {
             Some(Kind::Stun) => self.handle_stun(from, datagram, now),
             Some(Kind::Knothole) => {
                 let Some(header) = Header::parse(datagram) else { return };
-                for client in self
-                    .rendezvous
-                    .values_mut()
-                    .filter(|client| client.remote() == Some(from))
-                {
+                for client in self.rendezvous.values_mut().filter(|client| client.remote() == Some(from)) {
                     client.handle_datagram(from, header, datagram, now);
                 }
             }
@@ -249,20 +240,12 @@ impl Traversal {
     fn handle_stun(&mut self, from: SocketAddr, datagram: &[u8], now: Instant) {
         match peek(datagram) {
             Peek::Request(introduction) => {
-                if let Some(contact) = self
-                    .contacts
-                    .values_mut()
-                    .find(|contact| contact.agent.knows(&introduction))
-                {
+                if let Some(contact) = self.contacts.values_mut().find(|contact| contact.agent.knows(&introduction)) {
                     contact.agent.handle_request(from, datagram, now);
                 }
             }
             Peek::Response(transaction) => {
-                if let Some(contact) = self
-                    .contacts
-                    .values_mut()
-                    .find(|contact| contact.agent.expects(&transaction))
-                {
+                if let Some(contact) = self.contacts.values_mut().find(|contact| contact.agent.expects(&transaction)) {
                     contact.agent.handle_response(from, datagram, now);
                 }
             }
@@ -312,11 +295,7 @@ impl Traversal {
             .values_mut()
             .find_map(|contact| contact.agent.poll_transmit())
             .map(|path::Transmit { to, ttl, payload }| Transmit { to, ttl, payload })
-            .or_else(|| {
-                self.rendezvous
-                    .values_mut()
-                    .find_map(|client| client.poll_transmit(now))
-            })
+            .or_else(|| self.rendezvous.values_mut().find_map(|client| client.poll_transmit(now)))
     }
 
     /// What the owner must do or know next.
@@ -328,9 +307,7 @@ impl Traversal {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let contacts = self.contacts.values().filter_map(Contact::poll_timeout);
-        contacts
-            .chain(self.rendezvous.values().filter_map(client::Client::poll_timeout))
-            .min()
+        contacts.chain(self.rendezvous.values().filter_map(client::Client::poll_timeout)).min()
     }
 
     /// Does what is due.
@@ -365,10 +342,7 @@ impl Traversal {
             client::Event::SignIn => self.events.push_back(Event::SignIn(id)),
             client::Event::Unregistered => self.events.push_back(Event::Unregistered(id)),
             client::Event::Registered { observed } => {
-                self.events.push_back(Event::Registered {
-                    rendezvous: id,
-                    observed,
-                });
+                self.events.push_back(Event::Registered { rendezvous: id, observed });
                 for contact in self.contacts.values_mut().filter(|contact| contact.via().contains(&id)) {
                     contact.handle_registered(now);
                 }
@@ -379,13 +353,7 @@ impl Traversal {
 
     fn handle_control(&mut self, id: RendezvousId, message: ToPeer, now: Instant) {
         match message {
-            ToPeer::Invited {
-                introduction,
-                from,
-                observed,
-                key,
-                candidates,
-            } => {
+            ToPeer::Invited { introduction, from, observed, key, candidates } => {
                 let Some(contact) = self.ids.get(&from).and_then(|id| self.contacts.get_mut(id)) else {
                     self.events.push_back(Event::Request { peer: from, via: id });
                     return;
@@ -397,24 +365,10 @@ impl Traversal {
                 contact.agent.set_opener_ttl(if shared { (ttl - 1).max(DEFAULT_OPENER_TTL) } else { ttl });
                 if contact.handle_invited(introduction, key, &remotes(observed, &candidates), now) {
                     let candidates = self.candidates();
-                    self.say(
-                        id,
-                        ToRendezvous::Accept {
-                            introduction,
-                            to: from,
-                            candidates,
-                        },
-                        now,
-                    );
+                    self.say(id, ToRendezvous::Accept { introduction, to: from, candidates }, now);
                 }
             }
-            ToPeer::Accepted {
-                introduction,
-                from,
-                observed,
-                key,
-                candidates,
-            } => {
+            ToPeer::Accepted { introduction, from, observed, key, candidates } => {
                 let Some(contact) = self.ids.get(&from).and_then(|id| self.contacts.get_mut(id)) else {
                     return;
                 };
@@ -447,18 +401,10 @@ impl Traversal {
             Step::Admit(remote) => self.events.push_back(Event::Admit { contact: id, remote }),
             Step::Revoke(remote) => self.events.push_back(Event::Revoke { contact: id, remote }),
             Step::Path { remote, rtt, dials } => {
-                self.events.push_back(Event::Path {
-                    contact: id,
-                    remote,
-                    rtt,
-                    dials,
-                });
+                self.events.push_back(Event::Path { contact: id, remote, rtt, dials });
             }
             Step::Lost => self.events.push_back(Event::PathLost(id)),
-            Step::Failed => self.events.push_back(Event::Unreachable {
-                contact: id,
-                why: Unreachable::NoPath,
-            }),
+            Step::Failed => self.events.push_back(Event::Unreachable { contact: id, why: Unreachable::NoPath }),
         }
     }
 
@@ -470,15 +416,7 @@ impl Traversal {
         let to = contact.peer();
         let registered = |via: &RendezvousId| self.rendezvous.get(via).is_some_and(|c| c.observed().is_some());
         let sent = match contact.next_via(registered) {
-            Some(via) => self.say(
-                via,
-                ToRendezvous::Invite {
-                    introduction,
-                    to,
-                    candidates,
-                },
-                now,
-            ),
+            Some(via) => self.say(via, ToRendezvous::Invite { introduction, to, candidates }, now),
             None => false,
         };
         if !sent {
@@ -487,29 +425,16 @@ impl Traversal {
     }
 
     fn say(&mut self, id: RendezvousId, message: ToRendezvous, now: Instant) -> bool {
-        self.rendezvous
-            .get_mut(&id)
-            .is_some_and(|client| client.send(message, now).is_ok())
+        self.rendezvous.get_mut(&id).is_some_and(|client| client.send(message, now).is_ok())
     }
 
     fn candidates(&self) -> Vec<Candidate> {
-        let host = |address: &SocketAddr| Candidate {
-            address: *address,
-            kind: CandidateKind::Host,
-        };
+        let host = |address: &SocketAddr| Candidate { address: *address, kind: CandidateKind::Host };
         self.hosts.iter().map(host).take(MAX_CANDIDATES).collect()
     }
 }
 
 fn remotes(observed: SocketAddr, candidates: &[Candidate]) -> Vec<Candidate> {
-    let reflexive = Candidate {
-        address: observed,
-        kind: CandidateKind::ServerReflexive,
-    };
-    candidates
-        .iter()
-        .take(MAX_CANDIDATES)
-        .copied()
-        .chain([reflexive])
-        .collect()
+    let reflexive = Candidate { address: observed, kind: CandidateKind::ServerReflexive };
+    candidates.iter().take(MAX_CANDIDATES).copied().chain([reflexive]).collect()
 }

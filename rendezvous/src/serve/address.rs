@@ -9,10 +9,8 @@ use super::StartError;
 
 /// Addresses of the internet to which a route is asked, and nothing sent: public ones that stay what they are, the root
 /// name server K (RIPE NCC).
-const ELSEWHERE: [IpAddr; 2] = [
-    IpAddr::V4(Ipv4Addr::new(193, 0, 14, 129)),
-    IpAddr::V6(Ipv6Addr::new(0x2001, 0x7fd, 0, 0, 0, 0, 0, 1)),
-];
+const ELSEWHERE: [IpAddr; 2] =
+    [IpAddr::V4(Ipv4Addr::new(193, 0, 14, 129)), IpAddr::V6(Ipv6Addr::new(0x2001, 0x7fd, 0, 0, 0, 0, 0, 1))];
 
 /// The address to give to peers: `public` if there is one, else where we listen.
 pub(super) fn rendezvous_address(

@@ -79,9 +79,8 @@ impl AsyncUdpSocket for QuicSocket {
         for (buffer, meta) in buffers.iter_mut().zip(metas) {
             let packet = match packets.poll_recv(context) {
                 Poll::Ready(Some(packet)) => packet,
-                // The loop has ended, and will never wake anybody.
-                Poll::Ready(None) if received == 0 => return Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
-                Poll::Pending if received == 0 => return Poll::Pending,
+                // None: the loop has ended, the endpoint closes, and nothing will be received any more.
+                Poll::Ready(None) | Poll::Pending if received == 0 => return Poll::Pending,
                 Poll::Ready(None) | Poll::Pending => break,
             };
             let length = packet.bytes.len().min(buffer.len());

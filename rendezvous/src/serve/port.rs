@@ -81,7 +81,11 @@ impl Port {
     /// Receives one batch. QUIC datagrams are handed off; each other one is given to `take` with where it came from, in
     /// canonical form, and our own address that it was sent to. Returns how many datagrams there were; 0 when there is
     /// nothing to receive.
-    pub(super) fn receive(&self, buffers: &mut Buffers, mut take: impl FnMut(SocketAddr, Option<IpAddr>, &[u8])) -> usize {
+    pub(super) fn receive(
+        &self,
+        buffers: &mut Buffers,
+        mut take: impl FnMut(SocketAddr, Option<IpAddr>, &[u8]),
+    ) -> usize {
         let mut slices: Vec<_> = buffers.bytes.chunks_mut(BUFFER).map(IoSliceMut::new).collect();
         let SharedSocket { io, state } = &*self.socket;
         let received = io.try_io(Interest::READABLE, || state.recv(io.into(), &mut slices, &mut buffers.metas));

@@ -126,8 +126,7 @@ enum SignInError {
 async fn sign_in(incoming: Incoming, port: usize, commands: mpsc::Sender<Command>) -> Result<(), SignInError> {
     let connection = incoming.accept()?.await?;
     let (mut send, mut receive) = connection.accept_bi().await?;
-    let request: SignInRequest =
-        from_bytes(&receive.read_to_end(MAX_SIGN_IN).await?).ok_or(SignInError::Request)?;
+    let request: SignInRequest = from_bytes(&receive.read_to_end(MAX_SIGN_IN).await?).ok_or(SignInError::Request)?;
     let mut secret = [0; 32];
     // Nothing but a length that no hash can give makes it fail.
     connection.export_keying_material(&mut secret, EXPORTER_LABEL, b"").map_err(|_| SignInError::Stopped)?;

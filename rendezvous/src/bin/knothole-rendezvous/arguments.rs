@@ -55,7 +55,8 @@ impl Arguments {
         if let Some(state) = &self.state {
             return Ok(state.clone());
         }
-        let base = etcetera::choose_base_strategy().context("there is no home directory: say where with --state DIR")?;
+        let base =
+            etcetera::choose_base_strategy().context("there is no home directory: say where with --state DIR")?;
         let base = base.state_dir().unwrap_or_else(|| base.data_dir());
         Ok(base.join("knothole-rendezvous"))
     }

@@ -55,10 +55,11 @@ fn create(state: &Path, path: &Path) -> anyhow::Result<()> {
     #[expect(clippy::disallowed_methods, reason = "the binary is where chance comes in")]
     aws_lc_rs::rand::fill(&mut seed).map_err(|_| anyhow!("the system has no randomness to give"))?;
     let aside = state.join(format!("{FILE}.{}", std::process::id()));
-    let written = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&aside).and_then(|mut file| {
-        file.write_all(&seed)?;
-        file.sync_all()
-    });
+    let written =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&aside).and_then(|mut file| {
+            file.write_all(&seed)?;
+            file.sync_all()
+        });
     let linked = written.and_then(|()| fs::hard_link(&aside, path));
     // Left behind it would be a second key that nothing refers to.
     let _ = fs::remove_file(&aside);

@@ -46,7 +46,9 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     .await?;
 
     let mut stdout = std::io::stdout();
-    writeln!(stdout, "ready {}", serving.address()).and_then(|()| stdout.flush()).context("cannot write to standard output")?;
+    writeln!(stdout, "ready {}", serving.address())
+        .and_then(|()| stdout.flush())
+        .context("cannot write to standard output")?;
 
     tokio::select! {
         _ = terminate.recv() => {}

@@ -1,0 +1,173 @@
+//! What a chat knows, and what it makes of events. Pure: what is to be shown goes out as text.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::contacts::way;
+use crate::delivery::Stage;
+use crate::session::word;
+use crate::text::{beginning, harmless, said};
+
+/// A conversation with one contact.
+pub(super) struct Conversation {
+    peer: String,
+    name: String,
+    /// What was typed and is not delivered, by message id.
+    waiting: BTreeMap<String, String>,
+    failed: usize,
+    /// The last thing told about the contact's presence and path: both events say much the same.
+    told: String,
+}
+
+/// What an event means to the one who chats.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    /// The contact said something.
+    Message { text: String, message: String },
+    /// Something of ours has arrived.
+    Delivered(String),
+    /// Something to know besides.
+    Aside(String),
+    /// Some events are lost.
+    Missed,
+}
+
+impl Conversation {
+    pub(super) fn new(peer: &str, name: &str) -> Self {
+        Self {
+            peer: peer.to_owned(),
+            name: name.to_owned(),
+            waiting: BTreeMap::new(),
+            failed: 0,
+            told: String::new(),
+        }
+    }
+
+    pub(super) fn peer(&self) -> &str {
+        &self.peer
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How many messages are on their way.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// How many will not be sent any more.
+    pub(super) const fn failed(&self) -> usize {
+        self.failed
+    }
+
+    /// A line of the conversation.
+    pub(super) fn said(&self, mine: bool, text: &str) -> String {
+        said(if mine { "me" } else { &self.name }, text)
+    }
+
+    /// Something of ours is on its way.
+    pub(super) fn sent(&mut self, message: String, text: String) {
+        self.waiting.insert(message, text);
+    }
+
+    /// A message of ours has come this far. Gives its text if it arrived just now.
+    pub(super) fn reached(&mut self, message: &str, stage: Stage) -> Option<String> {
+        match stage {
+            Stage::Queued | Stage::Sent => None,
+            Stage::Delivered | Stage::Read => self.waiting.remove(message),
+            Stage::Failed => {
+                self.failed += usize::from(self.waiting.remove(message).is_some());
+                None
+            }
+        }
+    }
+
+    pub(super) fn take(&mut self, event: &Value) -> Option<Told> {
+        let kind = word(event, "type");
+        match kind {
+            "lagged" => return Some(Told::Missed),
+            "state" => {
+                let text = self.reached(word(event, "message"), Stage::of(word(event, "state")))?;
+                return Some(Told::Delivered(beginning(&text)));
+            }
+            _ if word(event, "peer") != self.peer => return None,
+            _ => {}
+        }
+        let news = match (kind, word(event, "state"), word(event, "kind")) {
+            ("message", ..) => {
+                return Some(Told::Message {
+                    text: self.said(false, word(event, "text")),
+                    message: word(event, "message").to_owned(),
+                });
+            }
+            ("presence", "online", _) => format!("{} is online", self.name),
+            ("presence", ..) => format!("{} is offline", self.name),
+            ("path", _, "none") => format!("no path to {} ({})", self.name, harmless(word(event, "why"))),
+            ("path", ..) => format!("{} is online, {}", self.name, way(event)),
+            _ => return None,
+        };
+        if self.told == news {
+            return None;
+        }
+        self.told.clone_from(&news);
+        Some(Told::Aside(format!("* {news}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn aside(text: &str) -> Option<Told> {
+        Some(Told::Aside(text.into()))
+    }
+
+    #[test]
+    fn what_the_contact_says_is_shown_with_its_name_and_made_harmless() {
+        let mut bob = Conversation::new("b", "bob");
+        let event = json!({"type": "message", "peer": "b", "name": "bob", "message": "m", "text": "hi\u{1b}[31m\n* x"});
+        let text = "bob: hi\u{FFFD}[31m\n    * x".into();
+        assert_eq!(bob.take(&event), Some(Told::Message { text, message: "m".into() }));
+    }
+
+    #[test]
+    fn what_others_say_and_do_is_passed_over() {
+        let mut bob = Conversation::new("b", "bob");
+        for kind in ["message", "presence", "path"] {
+            assert_eq!(bob.take(&json!({"type": kind, "peer": "c", "text": "x", "state": "online"})), None);
+        }
+        assert_eq!(bob.take(&json!({"type": "registered", "rendezvous": "r"})), None);
+    }
+
+    #[test]
+    fn presence_and_path_are_told_in_words_and_not_twice() {
+        let mut bob = Conversation::new("b", "bob");
+        let online = json!({"type": "presence", "peer": "b", "state": "online"});
+        let direct = json!({"type": "path", "peer": "b", "kind": "direct", "remote": "203.0.113.5:4711", "rtt_ms": 23.4});
+        assert_eq!(bob.take(&online), aside("* bob is online"));
+        assert_eq!(bob.take(&online), None);
+        assert_eq!(bob.take(&direct), aside("* bob is online, direct 203.0.113.5:4711, 23 ms"));
+        let lost = json!({"type": "path", "peer": "b", "kind": "none", "why": "no answer"});
+        assert_eq!(bob.take(&lost), aside("* no path to bob (no answer)"));
+        assert_eq!(bob.take(&json!({"type": "presence", "peer": "b", "state": "offline"})), aside("* bob is offline"));
+    }
+
+    #[test]
+    fn a_message_waits_until_it_is_delivered_or_has_failed() {
+        let mut bob = Conversation::new("b", "bob");
+        bob.sent("1".into(), "one".into());
+        bob.sent("2".into(), "two".into());
+        let state = |message, state| json!({"type": "state", "message": message, "state": state});
+        assert_eq!(bob.take(&state("1", "sent")), None);
+        assert_eq!(bob.take(&state("9", "delivered")), None);
+        assert_eq!(bob.waiting(), 2);
+        assert_eq!(bob.take(&state("1", "delivered")), Some(Told::Delivered("one".into())));
+        assert_eq!(bob.take(&state("1", "read")), None);
+        assert_eq!(bob.take(&state("2", "failed")), None);
+        assert_eq!((bob.waiting(), bob.failed()), (0, 1));
+    }
+}

@@ -1,0 +1,128 @@
+//! `add`, `contacts`, `accept`, `block`, `remove`: whom one knows.
+
+use serde_json::{Value, json};
+
+use crate::output::Output;
+use crate::session::{Session, entries, name, word};
+use crate::text::harmless;
+
+pub(crate) async fn add(
+    session: &Session,
+    link: &str,
+    wanted: Option<String>,
+    output: &Output,
+) -> anyhow::Result<()> {
+    let added = session.call("contact.add", json!({"link": link, "name": wanted})).await?;
+    output.data(&added, || {
+        let name = name(&added);
+        format!("{name} is a contact now; talk with: knothole chat {}", quoted(&name))
+    })?;
+    Ok(())
+}
+
+pub(crate) async fn list(session: &Session, output: &Output) -> anyhow::Result<()> {
+    let contacts = session.call("contact.list", json!({})).await?;
+    output.data(&contacts, || table(entries(&contacts), session.is_new()))?;
+    if Output::at_terminal() && !output.json {
+        if entries(&contacts).is_empty() {
+            output.aside("* no contacts yet; add one with: knothole add 'knothole:…' --name NAME");
+        } else if session.is_new() {
+            output.aside("* nobody was asked whether they are there: no Knothole was running (`knothole daemon` starts one)");
+        }
+    }
+    Ok(())
+}
+
+pub(crate) async fn accept(session: &Session, who: &str, output: &Output) -> anyhow::Result<()> {
+    let contact = session.call("contact.accept", json!({"peer": who})).await?;
+    output.data(&contact, || {
+        let name = name(&contact);
+        format!("{name} is a contact now; talk with: knothole chat {}", quoted(&name))
+    })?;
+    Ok(())
+}
+
+pub(crate) async fn block(session: &Session, who: &str, output: &Output) -> anyhow::Result<()> {
+    let contact = session.call("contact.block", json!({"peer": who})).await?;
+    output.data(&contact, || format!("{} is blocked", name(&contact)))?;
+    Ok(())
+}
+
+pub(crate) async fn remove(session: &Session, who: &str, output: &Output) -> anyhow::Result<()> {
+    let removed = session.call("contact.remove", json!({"peer": who})).await?;
+    output.data(&removed, || format!("{} is removed, and the conversation deleted", harmless(who)))?;
+    Ok(())
+}
+
+/// One line a contact: name, state, how it is reached, what is unread.
+fn table(contacts: &[Value], new: bool) -> String {
+    let width = contacts.iter().map(|contact| name(contact).chars().count()).max().unwrap_or_default();
+    let line = |contact: &Value| {
+        let there = match word(contact, "state") {
+            "request" => "asks to be a contact; accept, block or remove".to_owned(),
+            "contact" if new => String::new(),
+            "contact" => presence(contact),
+            other => other.to_owned(),
+        };
+        let unread = match contact["unread"].as_u64() {
+            None | Some(0) => String::new(),
+            Some(unread) => format!("{unread} unread"),
+        };
+        let told: Vec<_> = [there, unread].into_iter().filter(|part| !part.is_empty()).collect();
+        format!("{:width$}  {}", name(contact), told.join(", ")).trim_end().to_owned()
+    };
+    contacts.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// `online, direct 203.0.113.5:4711, 23 ms`, as far as it is known.
+pub(crate) fn presence(contact: &Value) -> String {
+    let path = &contact["path"];
+    let state = word(contact, "presence");
+    if state == "online" && path.is_object() { format!("{state}, {}", way(path)) } else { state.to_owned() }
+}
+
+/// `direct 203.0.113.5:4711, 23 ms`.
+pub(crate) fn way(path: &Value) -> String {
+    let mut told = format!("{} {}", word(path, "kind"), word(path, "remote"));
+    if let Some(rtt) = path["rtt_ms"].as_f64() {
+        let decimals = usize::from(rtt < 10.0);
+        told = format!("{told}, {rtt:.decimals$} ms");
+    }
+    told
+}
+
+/// The name as a shell takes it.
+fn quoted(name: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if name.chars().all(plain) { name.to_owned() } else { format!("'{}'", name.replace('\'', "'\\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn contacts_are_listed_with_what_matters_of_each() {
+        let contacts = [
+            json!({"name": "bob", "state": "contact", "presence": "online", "unread": 2,
+                   "path": {"kind": "direct", "remote": "203.0.113.5:4711", "rtt_ms": 23.4}}),
+            json!({"name": "carol", "state": "request", "presence": "offline", "unread": 0, "path": null}),
+            json!({"name": "d\u{1b}e", "state": "contact", "presence": "offline", "unread": 0, "path": null}),
+            json!({"name": "eve", "state": "blocked", "presence": "offline", "unread": 0, "path": null}),
+        ];
+        assert_eq!(
+            table(&contacts, false),
+            "bob    online, direct 203.0.113.5:4711, 23 ms, 2 unread\n\
+             carol  asks to be a contact; accept, block or remove\n\
+             d\u{FFFD}e    offline\n\
+             eve    blocked"
+        );
+        assert!(table(&contacts, true).starts_with("bob    2 unread\n"));
+    }
+
+    #[test]
+    fn names_in_commands_are_quoted_where_a_shell_needs_it() {
+        assert_eq!(quoted("bob-2"), "bob-2");
+        assert_eq!(quoted("o'neill & co"), "'o'\\''neill & co'");
+    }
+}

@@ -1,0 +1,88 @@
+//! `history`: what was said.
+
+use serde_json::{Value, json};
+
+use crate::arguments::Page;
+use crate::output::Output;
+use crate::session::{Session, entries, word};
+use crate::text::{harmless, minute, said};
+
+/// Messages that the engine gives at a time.
+const CHUNK: u32 = 1000;
+
+pub(crate) async fn run(session: &Session, page: Page, output: &Output) -> anyhow::Result<()> {
+    let messages = Value::from(read(session, &page).await?);
+    let with = contact_name(session, &page.name).await?;
+    output.data(&messages, || told(entries(&messages), session.me(), &with))?;
+    if entries(&messages).is_empty() && Output::at_terminal() && !output.json {
+        output.aside("* nothing");
+    }
+    Ok(())
+}
+
+/// The newest messages, oldest first.
+pub(crate) async fn read(session: &Session, page: &Page) -> anyhow::Result<Vec<Value>> {
+    let mut messages: Vec<Value> = Vec::new();
+    loop {
+        let wanted = page.limit - u32::try_from(messages.len()).unwrap_or(page.limit).min(page.limit);
+        if wanted == 0 {
+            return Ok(messages);
+        }
+        let asked = json!({
+            "with": page.name,
+            "search": page.search,
+            "before": messages.first().map(|oldest| &oldest["message"]),
+            "limit": wanted.min(CHUNK),
+        });
+        let Value::Array(mut older) = session.call("message.history", asked).await? else {
+            return Ok(messages);
+        };
+        let last = older.len() < wanted.min(CHUNK) as usize;
+        older.append(&mut messages);
+        messages = older;
+        if last {
+            return Ok(messages);
+        }
+    }
+}
+
+/// What the contact is called, whichever way it was named.
+async fn contact_name(session: &Session, who: &str) -> anyhow::Result<String> {
+    let contacts = session.call("contact.list", json!({})).await?;
+    let found = entries(&contacts).iter().find(|contact| word(contact, "peer") == who);
+    Ok(harmless(found.map_or(who, |contact| word(contact, "name"))))
+}
+
+fn told(messages: &[Value], me: &str, with: &str) -> String {
+    messages.iter().map(|message| line(message, me, with)).collect::<Vec<_>>().join("\n")
+}
+
+fn line(message: &Value, me: &str, with: &str) -> String {
+    let mine = word(message, "from") == me;
+    let text = said(if mine { "me" } else { with }, word(message, "text"));
+    let at = minute(message["at"].as_u64().unwrap_or(u64::MAX));
+    match word(message, "state") {
+        state @ ("queued" | "sent" | "failed") if mine => format!("{at}  {text}  ({state})"),
+        _ => format!("{at}  {text}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mine_are_told_apart_and_say_when_they_have_not_arrived() {
+        let message = |from, text, state| json!({"from": from, "text": text, "state": state, "at": u64::MAX});
+        let messages = [
+            message("a", "hi", "read"),
+            message("b", "ho\n\u{1b}[2J", "delivered"),
+            message("a", "there?", "queued"),
+        ];
+        let at = "????-??-?? ??:??";
+        assert_eq!(
+            told(&messages, "a", "bob"),
+            format!("{at}  me: hi\n{at}  bob: ho\n    \u{FFFD}[2J\n{at}  me: there?  (queued)")
+        );
+    }
+}
