@@ -1,5 +1,11 @@
 //! Two engines and a rendezvous in one process, on loopback: what a person may rely on.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "all of it is test code; clippy.toml's exemption ends at #[test] functions"
+)]
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;

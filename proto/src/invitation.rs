@@ -75,12 +75,6 @@ impl Invitation {
         }
     }
 
-    /// Whether an invitation is out, or its checks run.
-    #[must_use]
-    pub const fn is_under_way(&self) -> bool {
-        matches!(self.phase, Phase::Inviting { .. } | Phase::Introduced { .. })
-    }
-
     /// Whether the contact is not reached and the next try waits.
     #[must_use]
     pub const fn is_pausing(&self) -> bool {

@@ -40,6 +40,12 @@ fn populated(count: u32, now: Instant) -> (Server, Vec<(SocketAddr, u32, TagKey)
     (server, peers)
 }
 
+/// Resident memory of this process, in bytes, where the system tells it (Linux; pages of 4 KiB).
+fn resident() -> f64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    statm.split_whitespace().nth(1).and_then(|pages| pages.parse::<f64>().ok()).map_or(f64::NAN, |pages| pages * 4096.0)
+}
+
 fn per_item(elapsed: Duration, count: u32) -> f64 {
     elapsed.as_nanos() as f64 / f64::from(count)
 }
@@ -52,7 +58,9 @@ fn median(mut figures: Vec<f64>) -> f64 {
 fn main() {
     let start = Instant::now();
     let count = std::env::args().nth(1).and_then(|count| count.parse().ok()).unwrap_or(PEERS);
+    let before = resident();
     let (mut server, peers) = populated(count, start);
+    let bytes = (resident() - before) / f64::from(count) - size_of_val(&peers[..]) as f64 / f64::from(count);
     let (mut quiet, mut asked, mut bare) = (Vec::new(), Vec::new(), Vec::new());
     for round in 1..=ROUNDS * 2 {
         let asks = round % 2 == 0;
@@ -81,6 +89,7 @@ fn main() {
     assert_eq!(server.counters().keepalives, u64::from(count) * ROUNDS * 2, "every keepalive was believed");
     let (quiet, asked, bare) = (median(quiet), median(asked), median(bare));
     println!("{count} registrations, median of {ROUNDS} rounds");
+    println!("resident memory       {bytes:6.0} bytes a registration");
     println!("bare tag              {bare:6.0} ns");
     println!("keepalive, unanswered {quiet:6.0} ns   {:4.1} tags", quiet / bare);
     println!("keepalive, answered   {asked:6.0} ns   {:4.1} tags", asked / bare);

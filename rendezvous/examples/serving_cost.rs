@@ -1,5 +1,5 @@
-//! What a keepalive costs the whole program, system calls included: processor time of the server's process, told by the
-//! system, divided by the keepalives that it counts.
+//! What a keepalive and a STUN request cost the whole program, system calls included: processor time of the server's
+//! process, told by the system, divided by the datagrams sent.
 //!
 //! `cargo build --release -p knothole-rendezvous --bins --examples && target/release/examples/serving_cost [RATE]`
 //! (Linux: it reads /proc.) Peers sign in over QUIC first; what that costs is printed too.
@@ -22,6 +22,7 @@ use knothole_proto::contact_link::RendezvousAddress;
 use knothole_proto::keepalive::keepalive;
 use knothole_proto::registration::{SignInAnswer, SignInRequest, from_bytes, to_bytes};
 use knothole_proto::seal::{RegistrationSecret, TagKey};
+use knothole_proto::stun::{TransactionId, discovery::binding_request};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use quinn::crypto::rustls::QuicClientConfig;
@@ -31,11 +32,11 @@ use quinn::{ClientConfig, Endpoint, EndpointConfig, TokioRuntime};
 const PEERS: u32 = 2_000;
 /// Sign-ins at once.
 const TOGETHER: u32 = 20;
-/// Keepalives a second unless told otherwise: what 800,000 peers send.
+/// Datagrams a second unless told otherwise: what 800,000 peers send.
 const RATE: u32 = 40_000;
 /// One keepalive in this many asks for an answer.
 const ASKS: u64 = 64;
-/// How long keepalives are sent.
+/// How long each kind is sent.
 const SPAN: Duration = Duration::from_secs(5);
 
 /// Processor time of all threads of a process so far.
@@ -67,24 +68,25 @@ async fn sign_in(endpoint: Endpoint, at: RendezvousAddress, to: SocketAddr, n: u
     Ok((slot, TagKey::new(&RegistrationSecret(secret))))
 }
 
-fn send_keepalives(socket: &UdpSocket, to: SocketAddr, peers: &[(u32, TagKey)], rate: u32) -> anyhow::Result<u64> {
-    let start = Instant::now();
-    let mut sent = 0;
+/// Sends at this rate what `datagram` gives for each number; returns how many that were.
+fn send(socket: &UdpSocket, to: SocketAddr, rate: u32, datagram: impl Fn(u64) -> Vec<u8>) -> u64 {
+    let (start, mut sent) = (Instant::now(), 0);
     while start.elapsed() < SPAN {
-        let due = u64::try_from(start.elapsed().as_micros())? * u64::from(rate) / 1_000_000;
-        while sent < due {
-            let peer = usize::try_from(sent)? % peers.len();
-            if let Some((slot, key)) = peers.get(peer) {
-                let counter = sent / peers.len() as u64 + 1;
-                // Nobody reads the answers here; a full buffer at our end is no error.
-                let _ = socket.send_to(&keepalive(key, *slot, counter, sent % ASKS == 0), to);
-            }
+        let due = start.elapsed().as_secs_f64() * f64::from(rate);
+        while (sent as f64) < due {
+            // Nobody reads the answers here; a full buffer at our end is no error.
+            let _ = socket.send_to(&datagram(sent), to);
             sent += 1;
         }
         std::thread::sleep(Duration::from_micros(200));
     }
     std::thread::sleep(Duration::from_millis(100));
-    Ok(sent)
+    sent
+}
+
+fn print_cost(what: &str, spent: Duration, sent: u64, remark: &str) {
+    let (each, core) = (spent.as_secs_f64() * 1e6 / sent as f64, spent.as_secs_f64() / SPAN.as_secs_f64() * 100.0);
+    println!("{what:10} {each:5.2} µs each, {core:.1} % of a core, {remark}");
 }
 
 #[tokio::main]
@@ -122,15 +124,21 @@ async fn main() -> anyhow::Result<()> {
     socket.set_nonblocking(true)?;
 
     let before = processor_time(server.id())?;
-    let sent = tokio::task::spawn_blocking(move || send_keepalives(&socket, to, &peers, rate)).await??;
+    let count = peers.len() as u64;
+    let sent = send(&socket, to, rate, |n| {
+        let (slot, key) = &peers[usize::try_from(n % count).unwrap_or_default()];
+        keepalive(key, *slot, n / count + 1, n % ASKS == 0)
+    });
     let spent = processor_time(server.id())? - before;
-    println!(
-        "keepalive: {:5.2} µs each at {rate}/s, {:.1} % of a core, 1 in {ASKS} answered",
-        spent.as_secs_f64() * 1e6 / sent as f64,
-        spent.as_secs_f64() / SPAN.as_secs_f64() * 100.0
-    );
-    // The log that follows tells how many keepalives the server believed: the same number, if nothing was lost.
-    println!("sent:      {sent}, by process {}", server.id());
+    print_cost("keepalive:", spent, sent, &format!("{rate}/s, 1 in {ASKS} answered"));
+
+    let before = processor_time(server.id())?;
+    let asked = send(&socket, to, rate, |_| binding_request(TransactionId([7; 12])));
+    let spent = processor_time(server.id())? - before;
+    print_cost("STUN:", spent, asked, &format!("{rate}/s, each answered"));
+
+    // The log that follows tells how many of each the server took: the same numbers, if nothing was lost.
+    println!("sent:      {sent} keepalives, {asked} STUN requests, to process {}", server.id());
     kill(Pid::from_raw(i32::try_from(server.id())?), Signal::SIGTERM)?;
     server.wait()?;
     Ok(())

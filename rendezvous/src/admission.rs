@@ -1,7 +1,7 @@
 //! How much is done for those who proved nothing, and how much a registered peer may ask of others.
 //!
 //! A forged source address turns every answer into a datagram thrown at somebody else. No answer here is worth
-//! forging for (docs/protocol.md, "Amplification"), and no network gets more of them than [`Rate`] says.
+//! forging for (docs/protocol.md, "Limits"), and no network gets more of them than [`Rate`] says.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;

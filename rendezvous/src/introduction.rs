@@ -17,7 +17,7 @@ use crate::outbox::Line;
 use crate::server::Server;
 
 /// What a registered peer has left of what it may ask of others.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Allowance {
     invitations: Bucket,
     /// Acceptances and "opened".

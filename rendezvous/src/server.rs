@@ -1,6 +1,6 @@
 //! The pure machine: what it is given, what it answers.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, SocketAddrV6};
 use std::time::{Duration, Instant};
 
 use aws_lc_rs::hmac;
@@ -98,7 +98,7 @@ impl Server {
         request: &SignInRequest,
         secret: &RegistrationSecret,
     ) -> SignInAnswer {
-        let observed = SocketAddr::new(observed.ip().to_canonical(), observed.port());
+        let observed = canonical(observed);
         let interval_s = request.interval_s.clamp(*INTERVAL_RANGE_S.start(), *INTERVAL_RANGE_S.end());
         let lifetime = Duration::from_secs(interval_s.into()) * LIFETIME_INTERVALS;
         let registration = Registration::new(peer, secret, observed, lifetime, now);
@@ -110,6 +110,10 @@ impl Server {
             return SignInAnswer::Refused { retry_after_s: RETRY_AFTER_S };
         };
         if let Some(old) = old {
+            // Signing in anew is no way to more invitations.
+            if let Some(entry) = self.registry.at(slot, now) {
+                entry.allowance = old.allowance.clone();
+            }
             self.ended(slot, old);
         }
         self.counters.signed_in += 1;
@@ -287,6 +291,18 @@ impl Server {
         if let Some(closing) = self.closing.as_mut().filter(|_| line.told) {
             closing.unacknowledged -= 1;
         }
+    }
+}
+
+/// An IPv4 address as such, though a socket for both families shows it within an IPv6 address. A link-local address
+/// keeps its interface, without which nothing can be sent to it.
+pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
+    match address {
+        SocketAddr::V6(v6) if v6.ip().to_ipv4_mapped().is_some() => {
+            SocketAddr::new(address.ip().to_canonical(), address.port())
+        }
+        SocketAddr::V6(v6) => SocketAddrV6::new(*v6.ip(), v6.port(), 0, v6.scope_id()).into(),
+        SocketAddr::V4(_) => address,
     }
 }
 

@@ -13,7 +13,7 @@ use knothole_rendezvous::Policy;
 use proptest::prelude::*;
 use world::{LOCAL, World};
 
-/// The one thing that is answered with more bytes than it has (docs/protocol.md, "Amplification"): a Binding request
+/// The one thing that is answered with more bytes than it has (docs/protocol.md, "STUN"): a Binding request
 /// without attributes, 20 bytes, by an address of 12 or 24.
 const LONGEST_STUN_ANSWER: usize = 44;
 

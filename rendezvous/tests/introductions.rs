@@ -105,6 +105,17 @@ fn invitations_beyond_the_burst_are_refused_until_time_has_passed() {
 }
 
 #[test]
+fn signing_in_anew_is_no_way_to_more_invitations() {
+    let invitations = Rate { burst: 1, per_second: 1 };
+    let mut world = World::new(Policy { invitations, ..Policy::default() });
+    let (mut alice, bob) = (world.sign_in(1, 20), world.sign_in(2, 20));
+    world.say(&mut alice, bob.invite(1));
+    let mut again = world.try_sign_in(1, 20, 0xff).unwrap_or_else(|answer| panic!("{answer:?}"));
+    let out = world.say(&mut again, bob.invite(2));
+    assert_eq!(again.hear(&out), [ToPeer::Refused { introduction: introduction(2) }]);
+}
+
+#[test]
 fn an_invitee_that_acknowledges_nothing_costs_a_bounded_number_of_messages() {
     let mut world = World::new(Policy::default());
     let (mut alice, bob) = (world.sign_in(1, 20), world.sign_in(2, 20));

@@ -22,8 +22,10 @@ pub(super) struct Contact {
     pub(super) verified: bool,
     pub(super) unread: u64,
     pub(super) path: Option<(SocketAddr, Duration)>,
-    /// Whether the faces were told that there is no path, since there was one.
-    pub(super) told_unreachable: bool,
+    /// Why there is no path, as the faces were last told.
+    pub(super) told_why: Option<&'static str>,
+    /// Whether the faces were last told that it is online.
+    pub(super) told_online: bool,
     pub(super) link: Option<Link>,
     /// Only of one with whom we talk.
     pub(super) conversation: Option<Conversation>,
@@ -90,7 +92,8 @@ impl Engine {
             verified: known.verified,
             unread: known.unread,
             path: None,
-            told_unreachable: false,
+            told_why: None,
+            told_online: false,
             link: None,
             conversation: conversation.map(|at| {
                 let received = at.received.map(|position| (position.log, position.number));

@@ -7,7 +7,7 @@ use knothole_proto::traversal::ContactId;
 use super::contact::Link;
 use super::timers::Timer;
 use super::{Engine, virtual_address};
-use crate::event::{EventKind, PathChange};
+use crate::event::EventKind;
 use crate::link::{Down, LinkEvent, LinkId};
 
 /// Two connections that begin within this were dialled at once by both sides; one later replaces the one before it.
@@ -54,22 +54,21 @@ impl Engine {
             return;
         };
         self.link_contacts.insert(link, id);
-        let was_online = contact.is_online();
         match &mut contact.link {
             Some(used) if used.id == link => used.up = true,
             Some(used) => {
                 // In glare both sides keep the connection that the smaller id dialled.
                 let glare = now.saturating_duration_since(used.since) < GLARE && used.dialled != dialled;
                 if glare && used.dialled == (self.me < contact.peer) {
-                    self.links.close(link);
+                    self.links.replace(link);
                     return;
                 }
-                self.links.close(used.id);
+                self.links.replace(used.id);
                 contact.use_link(Link { id: link, dialled, since: now, up: true });
             }
             None => contact.use_link(Link { id: link, dialled, since: now, up: true }),
         }
-        if !was_online {
+        if !std::mem::replace(&mut contact.told_online, true) {
             let (peer, name) = (contact.peer, contact.name.clone());
             self.emit(EventKind::Presence { peer, name, online: true });
         }
@@ -78,28 +77,29 @@ impl Engine {
 
     fn handle_down(&mut self, id: ContactId, why: &Down, now: Instant) {
         let Some(contact) = self.contacts.get_mut(&id) else { return };
-        let was_online = contact.is_online();
         contact.link = None;
         contact.stalled = None;
         if let Some(conversation) = &mut contact.conversation {
             conversation.handle_link_down();
         }
+        tracing::info!(contact = ?contact.peer, ?why, "connection ended");
+        if *why == Down::Replaced {
+            // The other connection is on its way, and the path carries it.
+            return self.dial(id, false, now);
+        }
+        let was_online = std::mem::take(&mut contact.told_online);
         let (peer, name) = (contact.peer, contact.name.clone());
-        tracing::info!(contact = ?peer, ?why, "connection ended");
-        let had_path = contact.path.take().is_some();
         if was_online {
-            self.emit(EventKind::Presence { peer, name: name.clone(), online: false });
+            self.emit(EventKind::Presence { peer, name, online: false });
         }
-        if had_path {
-            let why = match why {
-                Down::Goodbye => "the contact has left".to_owned(),
-                Down::TimedOut => "the contact does not answer any more".to_owned(),
-                Down::Reset => "the contact has started anew".to_owned(),
-                Down::Refused => "the contact refused the connection".to_owned(),
-                Down::Failed(why) => why.clone(),
-            };
-            self.emit(EventKind::Path { peer, name, path: PathChange::None { why } });
-        }
+        let why = match why {
+            Down::Goodbye | Down::Replaced => "the contact has left",
+            Down::TimedOut => "the contact does not answer any more",
+            Down::Reset => "the contact has started anew",
+            Down::Refused => "the contact refused the connection",
+            Down::Failed(_) => "the connection broke",
+        };
+        self.tell_no_path(id, why);
         self.traversal.release(id);
         self.socket.routes().forget(virtual_address(id));
         if self.contacts.get(&id).is_some_and(super::contact::Contact::talks) {

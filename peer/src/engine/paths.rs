@@ -44,7 +44,7 @@ impl Engine {
             Event::Path { contact: id, remote, rtt, dials } => {
                 let Some(contact) = self.contacts.get_mut(&id) else { return };
                 contact.path = Some((remote, rtt));
-                contact.told_unreachable = false;
+                contact.told_why = None;
                 tracing::info!(contact = ?contact.peer, rtt_ms = rtt.as_millis(), "direct path");
                 let (peer, name) = (contact.peer, contact.name.clone());
                 // A source is admitted by its own checks; the answer to ours proves the address just as well.
@@ -70,11 +70,11 @@ impl Engine {
         }
     }
 
-    fn tell_no_path(&mut self, id: ContactId, why: &str) {
+    /// Tells the faces that a contact has no path, once for each reason.
+    pub(super) fn tell_no_path(&mut self, id: ContactId, why: &'static str) {
         let Some(contact) = self.contacts.get_mut(&id) else { return };
-        let had_path = contact.path.take().is_some();
-        // Said once, not at every try.
-        if had_path || !std::mem::replace(&mut contact.told_unreachable, true) {
+        contact.path = None;
+        if contact.told_why.replace(why) != Some(why) {
             let (peer, name) = (contact.peer, contact.name.clone());
             self.emit(EventKind::Path { peer, name, path: PathChange::None { why: why.to_owned() } });
         }

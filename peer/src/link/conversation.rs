@@ -26,6 +26,8 @@ pub(super) const GOODBYE: VarInt = VarInt::from_u32(0);
 pub(super) const UNEXPECTED_PEER: VarInt = VarInt::from_u32(1);
 /// The code for one who broke the rules of the stream.
 const VIOLATION: VarInt = VarInt::from_u32(2);
+/// The code of a close in favour of another link to the same contact.
+pub(super) const REPLACED: VarInt = VarInt::from_u32(3);
 
 /// How long our last bodies may wait for their acknowledgement before the link is closed all the same.
 pub(super) const FAREWELL: Duration = Duration::from_secs(1);
@@ -177,6 +179,7 @@ impl From<ConnectionError> for Down {
             ConnectionError::TimedOut => Self::TimedOut,
             ConnectionError::Reset => Self::Reset,
             ConnectionError::ApplicationClosed(close) if close.error_code == GOODBYE => Self::Goodbye,
+            ConnectionError::ApplicationClosed(close) if close.error_code == REPLACED => Self::Replaced,
             ConnectionError::ApplicationClosed(close) if close.error_code == UNEXPECTED_PEER => Self::Refused,
             ConnectionError::ConnectionClosed(close)
                 if close.error_code == TransportErrorCode::CONNECTION_REFUSED || alert(close.error_code) =>

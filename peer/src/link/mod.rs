@@ -27,7 +27,7 @@ use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 pub use configuration::{Heartbeat, SetupError};
-use conversation::{Conversation, FAREWELL, GOODBYE};
+use conversation::{Conversation, FAREWELL, GOODBYE, REPLACED};
 pub(crate) use handshake::exported;
 use live::{Live, Shared, locked};
 
@@ -85,6 +85,8 @@ pub enum LinkEvent {
 pub enum Down {
     /// One of the two closed it in good order.
     Goodbye,
+    /// The other side keeps another link to us.
+    Replaced,
     /// The other side was silent for too long, or never answered.
     TimedOut,
     /// The other side was restarted and knows nothing of this link.
@@ -209,6 +211,14 @@ impl Links {
     /// [`LinkEvent::Down`] follows.
     pub fn close(&self, link: LinkId) {
         locked(&self.shared.live).remove(&link);
+    }
+
+    /// Closes a link at once, because another to the same contact takes its place: the other side sees
+    /// [`Down::Replaced`], and what was queued is for the other link to carry.
+    pub fn replace(&self, link: LinkId) {
+        if let Some(connection) = locked(&self.shared.live).remove(&link).and_then(|live| live.connection) {
+            connection.close(REPLACED, b"replaced");
+        }
     }
 
     /// Has every link at a virtual address send something at once: to be called when its route has changed. QUIC would

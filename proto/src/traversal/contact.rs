@@ -30,7 +30,9 @@ pub(super) struct Contact {
     tried: usize,
     invitation: Invitation,
     pub(super) agent: Agent,
+    /// When we last took an invitation of the contact's up, and when it last took up one of ours.
     invited_us: Option<Instant>,
+    accepted_ours: Option<Instant>,
     dials: bool,
 }
 
@@ -50,6 +52,7 @@ impl Contact {
             invitation: Invitation::new(seeds.0),
             agent: Agent::new(config, seeds.1),
             invited_us: None,
+            accepted_ours: None,
             dials: false,
         }
     }
@@ -97,12 +100,13 @@ impl Contact {
         remotes: &[Candidate],
         now: Instant,
     ) -> bool {
-        let glare = self.invitation.is_under_way();
         if !self.invitation.handle_invited(now) {
             return false;
         }
         self.invited_us = Some(now);
-        self.dials = glare && self.me < self.peer;
+        // Whoever invited dials. Only when each has taken the other's invitation up do the ids decide.
+        let accepted = self.accepted_ours.is_some_and(|at| now.saturating_duration_since(at) < GLARE);
+        self.dials = accepted && self.me < self.peer;
         self.agent.introduce(introduction, key, Role::Invitee, remotes, now);
         true
     }
@@ -117,8 +121,9 @@ impl Contact {
         if !self.invitation.handle_accepted(introduction, now) {
             return false;
         }
-        let glare = self.invited_us.is_some_and(|at| now.saturating_duration_since(at) < GLARE);
-        self.dials = !glare || self.me < self.peer;
+        self.accepted_ours = Some(now);
+        let invited = self.invited_us.is_some_and(|at| now.saturating_duration_since(at) < GLARE);
+        self.dials = !invited || self.me < self.peer;
         self.agent.introduce(introduction, key, Role::Inviter, remotes, now);
         true
     }

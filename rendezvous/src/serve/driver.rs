@@ -1,6 +1,7 @@
 //! The loop: one task, alone on its thread, that owns the machine, its clock and its sockets.
 
 use std::future::poll_fn;
+use std::hint::black_box;
 use std::net::{IpAddr, SocketAddr};
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -134,14 +135,18 @@ impl Driver {
         for (number, port) in ports.iter().enumerate() {
             let wildcard = port.address().ip().is_unspecified();
             let mut taken = 0;
-            while taken < MAX_TURN {
-                let received = port.receive(buffers, |from, ip, datagram| {
-                    server.handle_datagram(now, from, ways.number(number, wildcard, ip), datagram);
-                });
-                if received == 0 {
-                    break;
+            while taken < MAX_TURN && port.receive(buffers) {
+                let ahead = buffers.datagrams().map(|next| server.look_ahead(next.bytes));
+                black_box(ahead.fold(0, u64::wrapping_add));
+                for datagram in buffers.datagrams() {
+                    let from = datagram.from();
+                    // Nothing can be sent to port 0; only forgers send from there.
+                    if from.port() != 0 && !port.hand_on(&datagram) {
+                        let local = ways.number(number, wildcard, datagram.local_ip());
+                        server.handle_datagram(now, from, local, datagram.bytes);
+                    }
                 }
-                taken += received;
+                taken += buffers.datagrams().count();
                 now = Instant::now();
                 send_all(server, ports, ways, now);
             }

@@ -13,6 +13,7 @@ use tokio::net::UdpSocket;
 
 use super::StartError;
 use super::handoff::{Handoff, Packet, handoff};
+use crate::server::canonical;
 
 /// What the kernel is asked to hold for us, each way: a tenth of a second of a million peers' keepalives (50,000 a second,
 /// some 800 bytes each as the kernel counts). It gives at most `net.core.rmem_max`.
@@ -40,11 +41,41 @@ pub(super) struct Port {
 pub(super) struct Buffers {
     bytes: Vec<u8>,
     metas: [RecvMeta; BATCH_SIZE],
+    filled: usize,
+}
+
+/// A datagram as it arrived.
+#[derive(Clone, Copy)]
+pub(super) struct Arrived<'a> {
+    meta: &'a RecvMeta,
+    pub(super) bytes: &'a [u8],
 }
 
 impl Buffers {
     pub(super) fn new() -> Self {
-        Self { bytes: vec![0; BUFFER * BATCH_SIZE], metas: [RecvMeta::default(); BATCH_SIZE] }
+        Self { bytes: vec![0; BUFFER * BATCH_SIZE], metas: [RecvMeta::default(); BATCH_SIZE], filled: 0 }
+    }
+
+    /// The datagrams of the last batch; the kernel may have joined several into a train, to be cut at the stride.
+    pub(super) fn datagrams(&self) -> impl Iterator<Item = Arrived<'_>> {
+        self.metas.iter().zip(self.bytes.chunks(BUFFER)).take(self.filled).flat_map(|(meta, train)| {
+            let train = train.get(..meta.len).unwrap_or(train);
+            // An empty datagram is one too: what is taken is counted, so that nothing keeps the loop at one port.
+            let empty = train.is_empty().then_some(train);
+            empty.into_iter().chain(train.chunks(meta.stride.max(1))).map(move |bytes| Arrived { meta, bytes })
+        })
+    }
+}
+
+impl Arrived<'_> {
+    /// Where it came from; IPv4 as such, also at a socket for both families.
+    pub(super) fn from(&self) -> SocketAddr {
+        canonical(self.meta.addr)
+    }
+
+    /// The address of ours that it was sent to.
+    pub(super) fn local_ip(&self) -> Option<IpAddr> {
+        self.meta.dst_ip
     }
 }
 
@@ -78,32 +109,25 @@ impl Port {
         self.socket.io.poll_recv_ready(context)
     }
 
-    /// Receives one batch. QUIC datagrams are handed off; each other one is given to `take` with where it came from, in
-    /// canonical form, and our own address that it was sent to. Returns how many datagrams there were; 0 when there is
-    /// nothing to receive.
-    pub(super) fn receive(
-        &self,
-        buffers: &mut Buffers,
-        mut take: impl FnMut(SocketAddr, Option<IpAddr>, &[u8]),
-    ) -> usize {
+    /// Receives one batch into the buffers; returns whether there was anything.
+    pub(super) fn receive(&self, buffers: &mut Buffers) -> bool {
         let mut slices: Vec<_> = buffers.bytes.chunks_mut(BUFFER).map(IoSliceMut::new).collect();
         let SharedSocket { io, state } = &*self.socket;
         let received = io.try_io(Interest::READABLE, || state.recv(io.into(), &mut slices, &mut buffers.metas));
         // Errors of a UDP socket are news about datagrams sent before (ICMP), not about the socket.
-        let received = received.unwrap_or(0);
-        let mut datagrams = 0;
-        for (meta, train) in buffers.metas.iter().zip(buffers.bytes.chunks(BUFFER)).take(received) {
-            let from = SocketAddr::new(meta.addr.ip().to_canonical(), meta.addr.port());
-            let train = train.get(..meta.len).unwrap_or(train);
-            for datagram in train.chunks(meta.stride.max(1)) {
-                datagrams += 1;
-                match (datagram.first().map(|first| classify(*first)), &self.quic) {
-                    (Some(Kind::Quic), Some(quic)) => quic.pass(Packet::new(meta, datagram)),
-                    _ => take(from, meta.dst_ip, datagram),
-                }
+        buffers.filled = received.unwrap_or(0);
+        buffers.filled > 0
+    }
+
+    /// Hands QUIC on to quinn; false for anything else.
+    pub(super) fn hand_on(&self, datagram: &Arrived<'_>) -> bool {
+        match (datagram.bytes.first().map(|first| classify(*first)), &self.quic) {
+            (Some(Kind::Quic), Some(quic)) => {
+                quic.pass(Packet::new(datagram.meta, datagram.bytes));
+                true
             }
+            _ => false,
         }
-        datagrams.max(received)
     }
 
     /// Sends a datagram, from this address of ours if one is given. What the kernel has no room for is lost, as any

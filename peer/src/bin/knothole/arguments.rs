@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::bail;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use knothole_proto::contact_link::{ContactLink, RendezvousAddress};
 
@@ -62,7 +62,9 @@ pub(crate) enum Verb {
     Demo,
 
     /// Print your contact link, which others need to reach you; the first use makes your identity
-    #[command(after_help = "Example:\n  knothole id --qr\n  knothole --rendezvous <key>@<host>:<port> id   the first time")]
+    #[command(
+        after_help = "Example:\n  knothole id --qr\n  knothole --rendezvous <key>@<host>:<port> id   the first time"
+    )]
     Id {
         /// Draw the link as a QR code, too
         #[arg(long)]
@@ -128,8 +130,10 @@ pub(crate) enum Verb {
     History(Page),
 
     /// Speak JSON-RPC 2.0 on standard input and output, one object a line
-    #[command(after_help = "Example:\n  echo '{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"status\"}' | knothole rpc\n\n\
-        Events come as notifications. It ends with its input.")]
+    #[command(
+        after_help = "Example:\n  echo '{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"status\"}' | knothole rpc\n\n\
+        Events come as notifications. It ends with its input."
+    )]
     Rpc,
 
     /// Stay reachable without a face; other verbs, and scripts at the home's knothole.sock, go through it
@@ -191,8 +195,11 @@ impl Verb {
     pub(crate) fn checked(self) -> anyhow::Result<Self> {
         match &self {
             Self::Add { link, .. } => {
-                let read = link.parse::<ContactLink>().map(drop);
-                read.context("this is no contact link; ask for the whole line that `knothole id` prints there, and quote it")?;
+                if let Err(why) = link.parse::<ContactLink>() {
+                    bail!(
+                        "that link cannot be used ({why}); copy the whole line that `knothole id` prints there, in quotes"
+                    );
+                }
             }
             Self::Send(message) if message.text.is_none() && typed::at_terminal() => {
                 let name = &message.name;

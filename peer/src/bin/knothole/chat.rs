@@ -10,12 +10,11 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::arguments::Page;
-use crate::contacts::presence;
 use crate::delivery;
 use crate::exit::NotInTime;
 use crate::history;
 use crate::output::Output;
-use crate::session::{Session, entries, name, word};
+use crate::session::{Session, entries, word};
 use crate::typed::{self, Typed};
 use conversation::{Conversation, Told};
 
@@ -53,13 +52,9 @@ pub(crate) async fn talk(session: &mut Session, who: &str, manner: Manner, outpu
     let Some(contact) = found else {
         bail!("{who} is no contact any more; `knothole contacts` lists them");
     };
-    let mut conversation = Conversation::new(word(contact, "peer"), &name(contact));
+    let mut conversation = Conversation::new(contact);
     if manner.terminal {
-        output.aside(&format!(
-            "* {} is {}; type a line and Enter to send it, /quit or Ctrl-D to leave",
-            conversation.name(),
-            presence(contact)
-        ));
+        output.aside(&format!("* {}; type a line to send it, /quit or Ctrl-D to leave", conversation.told()));
         recall(session, &conversation, output).await?;
     }
     let mut typed = typed::lines();
@@ -69,11 +64,7 @@ pub(crate) async fn talk(session: &mut Session, who: &str, manner: Manner, outpu
 
 /// Shows what was said before, and notes that it is read.
 async fn recall(session: &Session, conversation: &Conversation, output: &Output) -> anyhow::Result<()> {
-    let page = Page {
-        name: conversation.peer().to_owned(),
-        search: None,
-        limit: RECENT,
-    };
+    let page = Page { name: conversation.peer().to_owned(), search: None, limit: RECENT };
     let messages = history::read(session, &page).await?;
     for message in &messages {
         let mine = word(message, "from") == session.me();
@@ -133,7 +124,9 @@ async fn finish(
     let left = match conversation.waiting() {
         0 => return Ok(()),
         1 => format!("1 message is not delivered yet; it goes on while `knothole daemon` runs and {name} is online"),
-        more => format!("{more} messages are not delivered yet; they go on while `knothole daemon` runs and {name} is online"),
+        more => format!(
+            "{more} messages are not delivered yet; they go on while `knothole daemon` runs and {name} is online"
+        ),
     };
     if manner.terminal {
         output.aside(&format!("* {left}"));

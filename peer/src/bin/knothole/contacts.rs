@@ -6,12 +6,7 @@ use crate::output::Output;
 use crate::session::{Session, entries, name, word};
 use crate::text::harmless;
 
-pub(crate) async fn add(
-    session: &Session,
-    link: &str,
-    wanted: Option<String>,
-    output: &Output,
-) -> anyhow::Result<()> {
+pub(crate) async fn add(session: &Session, link: &str, wanted: Option<String>, output: &Output) -> anyhow::Result<()> {
     let added = session.call("contact.add", json!({"link": link, "name": wanted})).await?;
     output.data(&added, || {
         let name = name(&added);
@@ -27,7 +22,9 @@ pub(crate) async fn list(session: &Session, output: &Output) -> anyhow::Result<(
         if entries(&contacts).is_empty() {
             output.aside("* no contacts yet; add one with: knothole add 'knothole:…' --name NAME");
         } else if session.is_new() {
-            output.aside("* nobody was asked whether they are there: no Knothole was running (`knothole daemon` starts one)");
+            output.aside(
+                "* nobody was asked whether they are there: no Knothole was running (`knothole daemon` starts one)",
+            );
         }
     }
     Ok(())
@@ -75,7 +72,7 @@ fn table(contacts: &[Value], new: bool) -> String {
 }
 
 /// `online, direct 203.0.113.5:4711, 23 ms`, as far as it is known.
-pub(crate) fn presence(contact: &Value) -> String {
+fn presence(contact: &Value) -> String {
     let path = &contact["path"];
     let state = word(contact, "presence");
     if state == "online" && path.is_object() { format!("{state}, {}", way(path)) } else { state.to_owned() }

@@ -70,12 +70,7 @@ pub(crate) async fn stages(session: &Session, with: &str) -> anyhow::Result<Vec<
     Ok(entries(&newest(session, with).await?).iter().map(stage).collect())
 }
 
-async fn stored_since(
-    session: &Session,
-    to: &str,
-    text: &str,
-    begun: SystemTime,
-) -> anyhow::Result<Option<String>> {
+async fn stored_since(session: &Session, to: &str, text: &str, begun: SystemTime) -> anyhow::Result<Option<String>> {
     let begun = begun.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
     let history = newest(session, to).await?;
     let same = |message: &&Value| {

@@ -37,10 +37,7 @@ async fn perform(stage: &mut Stage, interactive: bool, output: &Output) -> anyho
         return script::play(&mut stage.alice, &mut stage.bob, output).await;
     }
     output.line("You are alice. Bob is a small program; say something to him. /quit or Ctrl-D ends the demo.")?;
-    let manner = Manner {
-        terminal: true,
-        patience: PATIENCE,
-    };
+    let manner = Manner { terminal: true, patience: PATIENCE };
     let mut companion = Companion::default();
     tokio::select! {
         outcome = chat::talk(&mut stage.alice, "bob", manner, output) => outcome,

@@ -31,7 +31,8 @@ mod tests {
 
     #[test]
     fn anything_else_is_refused_with_an_example() {
-        for text in ["", "s", "30", "-1s", "1.5s", "3 s", "3d", "s3", "99999999999999999999s", "18446744073709551615h"] {
+        for text in ["", "s", "30", "-1s", "1.5s", "3 s", "3d", "s3", "99999999999999999999s", "18446744073709551615h"]
+        {
             let error = duration(text).unwrap_err();
             assert!(error.contains("30s"), "{text}: {error}");
         }

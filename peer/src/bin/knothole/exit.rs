@@ -35,7 +35,7 @@ pub(crate) fn code(outcome: anyhow::Result<()>) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     // Where standard error is closed there is nobody to tell.
-    let _ = writeln!(io::stderr(), "knothole: {error:#}");
+    let _ = writeln!(io::stderr(), "knothole: {}", told(&error));
     ExitCode::from(if error.is::<Usage>() {
         USAGE
     } else if error.is::<NotInTime>() {
@@ -43,4 +43,42 @@ pub(crate) fn code(outcome: anyhow::Result<()>) -> ExitCode {
     } else {
         FAILED
     })
+}
+
+/// The error with its causes, but for those whose text is in the error's own.
+fn told(error: &anyhow::Error) -> String {
+    let mut told = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !told.contains(&cause) {
+            told = format!("{told}: {cause}");
+        }
+    }
+    told
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+
+    use super::*;
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let error = anyhow!("disk full").context("cannot write x: disk full; free some").context("stopped");
+        assert_eq!(told(&error), "stopped: cannot write x: disk full; free some");
+    }
+
+    #[test]
+    fn each_kind_of_failure_has_its_exit_code() {
+        let codes = [
+            (code(Ok(())), ExitCode::SUCCESS),
+            (code(Err(anyhow!("x"))), ExitCode::from(1)),
+            (code(Err(Usage("x".into()).into())), ExitCode::from(2)),
+            (code(Err(NotInTime("x".into()).into())), ExitCode::from(3)),
+            (code(Err(io::Error::from(io::ErrorKind::BrokenPipe).into())), ExitCode::SUCCESS),
+        ];
+        for (found, expected) in codes {
+            assert_eq!(format!("{found:?}"), format!("{expected:?}"));
+        }
+    }
 }

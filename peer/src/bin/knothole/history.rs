@@ -74,11 +74,8 @@ mod tests {
     #[test]
     fn mine_are_told_apart_and_say_when_they_have_not_arrived() {
         let message = |from, text, state| json!({"from": from, "text": text, "state": state, "at": u64::MAX});
-        let messages = [
-            message("a", "hi", "read"),
-            message("b", "ho\n\u{1b}[2J", "delivered"),
-            message("a", "there?", "queued"),
-        ];
+        let messages =
+            [message("a", "hi", "read"), message("b", "ho\n\u{1b}[2J", "delivered"), message("a", "there?", "queued")];
         let at = "????-??-?? ??:??";
         assert_eq!(
             told(&messages, "a", "bob"),

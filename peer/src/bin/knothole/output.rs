@@ -15,10 +15,7 @@ pub(crate) struct Output {
 
 impl Output {
     pub(crate) fn new(json: bool) -> Self {
-        Self {
-            json,
-            colour: colour() && io::stderr().is_terminal(),
-        }
+        Self { json, colour: colour() && io::stderr().is_terminal() }
     }
 
     /// Whether a person reads what is printed.

@@ -35,10 +35,7 @@ pub(crate) async fn run(home: &Home, rendezvous: Vec<RendezvousAddress>, signals
     }
 }
 
-async fn pass(
-    mut reader: impl AsyncRead + Unpin,
-    mut writer: impl AsyncWrite + Unpin,
-) -> anyhow::Result<()> {
+async fn pass(mut reader: impl AsyncRead + Unpin, mut writer: impl AsyncWrite + Unpin) -> anyhow::Result<()> {
     let (mut input, mut output) = (tokio::io::stdin(), tokio::io::stdout());
     let mut answers = std::pin::pin!(tokio::io::copy(&mut reader, &mut output));
     let requests = async {

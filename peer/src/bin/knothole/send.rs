@@ -26,11 +26,9 @@ pub(crate) async fn run(session: &mut Session, message: Message, output: &Output
     let id = delivery::send(session, &name, &text).await?;
     let mut stage = Stage::Queued;
     let goal = Stage::of(wait.as_str());
-    let reached = tokio::time::timeout(
-        timeout.saturating_sub(begun.elapsed()),
-        follow(session, &name, &id, goal, &mut stage),
-    )
-    .await;
+    let reached =
+        tokio::time::timeout(timeout.saturating_sub(begun.elapsed()), follow(session, &name, &id, goal, &mut stage))
+            .await;
     if let Ok(outcome) = reached {
         outcome?;
     }

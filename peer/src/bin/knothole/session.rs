@@ -54,15 +54,7 @@ impl Session {
         let (hosted, client, events) = client(reach(&home, &rendezvous, allow_loopback).await?);
         let status = client.call("status", json!({})).await?;
         let me = word(&status, "peer").to_owned();
-        Ok(Self {
-            home,
-            rendezvous,
-            allow_loopback,
-            client,
-            events,
-            hosted,
-            me,
-        })
+        Ok(Self { home, rendezvous, allow_loopback, client, events, hosted, me })
     }
 
     /// Our own peer id.
@@ -91,7 +83,8 @@ impl Session {
             // Our own engine does not end by itself; if it broke, its home must be let go first.
             hosted.stop().await;
         }
-        (self.hosted, self.client, self.events) = client(reach(&self.home, &self.rendezvous, self.allow_loopback).await?);
+        (self.hosted, self.client, self.events) =
+            client(reach(&self.home, &self.rendezvous, self.allow_loopback).await?);
         Ok(())
     }
 

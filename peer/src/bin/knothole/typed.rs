@@ -49,8 +49,9 @@ pub(crate) async fn whole() -> anyhow::Result<String> {
 }
 
 fn text(bytes: Vec<u8>) -> anyhow::Result<String> {
-    let mut text = String::from_utf8(bytes)
-        .map_err(|_| anyhow::anyhow!("standard input is no UTF-8 text; convert it first, with `iconv -t UTF-8` for one"))?;
+    let mut text = String::from_utf8(bytes).map_err(|_| {
+        anyhow::anyhow!("standard input is no UTF-8 text; convert it first, with `iconv -t UTF-8` for one")
+    })?;
     text.truncate(without_end(&text).len());
     if text.len() > MAX_TEXT {
         bail!("a message has at most {MAX_TEXT} bytes, and this is longer; split it into several");

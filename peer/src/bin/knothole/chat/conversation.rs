@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::contacts::way;
 use crate::delivery::Stage;
-use crate::session::word;
+use crate::session::{name, word};
 use crate::text::{beginning, harmless, said};
 
 /// A conversation with one contact.
@@ -16,7 +16,9 @@ pub(super) struct Conversation {
     /// What was typed and is not delivered, by message id.
     waiting: BTreeMap<String, String>,
     failed: usize,
-    /// The last thing told about the contact's presence and path: both events say much the same.
+    /// The path to the contact, while there is one.
+    path: Option<String>,
+    /// The last thing told about presence and path: both events say much the same.
     told: String,
 }
 
@@ -34,14 +36,23 @@ pub(super) enum Told {
 }
 
 impl Conversation {
-    pub(super) fn new(peer: &str, name: &str) -> Self {
-        Self {
-            peer: peer.to_owned(),
-            name: name.to_owned(),
+    /// A conversation with a contact as JSON-RPC lists it.
+    pub(super) fn new(contact: &Value) -> Self {
+        let mut conversation = Self {
+            peer: word(contact, "peer").to_owned(),
+            name: name(contact),
             waiting: BTreeMap::new(),
             failed: 0,
+            path: contact["path"].is_object().then(|| way(&contact["path"])),
             told: String::new(),
-        }
+        };
+        conversation.told = conversation.presence(word(contact, "presence") == "online");
+        conversation
+    }
+
+    /// How the contact is there, and by which path: the last that was told of it.
+    pub(super) fn told(&self) -> &str {
+        &self.told
     }
 
     pub(super) fn peer(&self) -> &str {
@@ -95,17 +106,15 @@ impl Conversation {
             _ if word(event, "peer") != self.peer => return None,
             _ => {}
         }
-        let news = match (kind, word(event, "state"), word(event, "kind")) {
-            ("message", ..) => {
+        let news = match kind {
+            "message" => {
                 return Some(Told::Message {
                     text: self.said(false, word(event, "text")),
                     message: word(event, "message").to_owned(),
                 });
             }
-            ("presence", "online", _) => format!("{} is online", self.name),
-            ("presence", ..) => format!("{} is offline", self.name),
-            ("path", _, "none") => format!("no path to {} ({})", self.name, harmless(word(event, "why"))),
-            ("path", ..) => format!("{} is online, {}", self.name, way(event)),
+            "presence" => self.presence(word(event, "state") == "online"),
+            "path" => self.way(event),
             _ => return None,
         };
         if self.told == news {
@@ -113,6 +122,25 @@ impl Conversation {
         }
         self.told.clone_from(&news);
         Some(Told::Aside(format!("* {news}")))
+    }
+
+    fn presence(&mut self, online: bool) -> String {
+        if !online {
+            self.path = None;
+        }
+        match &self.path {
+            Some(path) => format!("{} is online, {path}", self.name),
+            None => format!("{} is {}", self.name, if online { "online" } else { "offline" }),
+        }
+    }
+
+    fn way(&mut self, event: &Value) -> String {
+        if word(event, "kind") == "none" {
+            self.path = None;
+            return format!("no path to {} ({})", self.name, harmless(word(event, "why")));
+        }
+        self.path = Some(way(event));
+        self.presence(true)
     }
 }
 
@@ -122,13 +150,17 @@ mod tests {
 
     use super::*;
 
+    fn bob() -> Conversation {
+        Conversation::new(&json!({"peer": "b", "name": "bob", "presence": "offline", "path": null}))
+    }
+
     fn aside(text: &str) -> Option<Told> {
         Some(Told::Aside(text.into()))
     }
 
     #[test]
     fn what_the_contact_says_is_shown_with_its_name_and_made_harmless() {
-        let mut bob = Conversation::new("b", "bob");
+        let mut bob = bob();
         let event = json!({"type": "message", "peer": "b", "name": "bob", "message": "m", "text": "hi\u{1b}[31m\n* x"});
         let text = "bob: hi\u{FFFD}[31m\n    * x".into();
         assert_eq!(bob.take(&event), Some(Told::Message { text, message: "m".into() }));
@@ -136,7 +168,7 @@ mod tests {
 
     #[test]
     fn what_others_say_and_do_is_passed_over() {
-        let mut bob = Conversation::new("b", "bob");
+        let mut bob = bob();
         for kind in ["message", "presence", "path"] {
             assert_eq!(bob.take(&json!({"type": kind, "peer": "c", "text": "x", "state": "online"})), None);
         }
@@ -145,20 +177,30 @@ mod tests {
 
     #[test]
     fn presence_and_path_are_told_in_words_and_not_twice() {
-        let mut bob = Conversation::new("b", "bob");
+        let mut bob = bob();
         let online = json!({"type": "presence", "peer": "b", "state": "online"});
-        let direct = json!({"type": "path", "peer": "b", "kind": "direct", "remote": "203.0.113.5:4711", "rtt_ms": 23.4});
+        let direct =
+            json!({"type": "path", "peer": "b", "kind": "direct", "remote": "203.0.113.5:4711", "rtt_ms": 23.4});
         assert_eq!(bob.take(&online), aside("* bob is online"));
         assert_eq!(bob.take(&online), None);
         assert_eq!(bob.take(&direct), aside("* bob is online, direct 203.0.113.5:4711, 23 ms"));
+        assert_eq!(bob.take(&online), None);
         let lost = json!({"type": "path", "peer": "b", "kind": "none", "why": "no answer"});
         assert_eq!(bob.take(&lost), aside("* no path to bob (no answer)"));
         assert_eq!(bob.take(&json!({"type": "presence", "peer": "b", "state": "offline"})), aside("* bob is offline"));
     }
 
     #[test]
+    fn what_was_known_at_the_beginning_is_no_news() {
+        let path = json!({"kind": "direct", "remote": "[2001:db8::1]:7", "rtt_ms": 0.3});
+        let mut bob = Conversation::new(&json!({"peer": "b", "name": "bob", "presence": "online", "path": path}));
+        assert_eq!(bob.told(), "bob is online, direct [2001:db8::1]:7, 0.3 ms");
+        assert_eq!(bob.take(&json!({"type": "presence", "peer": "b", "state": "online"})), None);
+    }
+
+    #[test]
     fn a_message_waits_until_it_is_delivered_or_has_failed() {
-        let mut bob = Conversation::new("b", "bob");
+        let mut bob = bob();
         bob.sent("1".into(), "one".into());
         bob.sent("2".into(), "two".into());
         let state = |message, state| json!({"type": "state", "message": message, "state": state});

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::contacts::way;
 use crate::session::{Session, entries, word};
 use crate::text::beginning;
 
@@ -42,9 +41,13 @@ impl Companion {
             ("hi" | "hello" | "hey" | "hallo", _) => "Hello Alice! Good to hear you through the knothole.".to_owned(),
             ("bye" | "goodbye" | "quit" | "exit", _) => "Goodbye! Type /quit, and I will be gone, too.".to_owned(),
             (_, 1) => format!("“{heard}”, you say. I am only a small program, but your words really came over QUIC."),
-            (_, 2) if path.is_object() => format!("“{heard}”: it took the path {} to get here.", way(path)),
+            (_, 2) if path.is_object() => {
+                format!("“{heard}”: that came straight from {}, with nobody between us.", word(path, "remote"))
+            }
             (_, 3) => format!("“{heard}” is now in my database; that is what the ✓ on your side means."),
-            _ if heard.ends_with('?') => "Good question. I would ask a human; give them your link: knothole id".to_owned(),
+            _ if heard.ends_with('?') => {
+                "Good question. I would ask a human; give them your link: knothole id".to_owned()
+            }
             _ => format!("“{heard}”, I hear."),
         }
     }
@@ -59,7 +62,7 @@ mod tests {
         let mut bob = Companion::default();
         let path = json!({"kind": "direct", "remote": "127.0.0.1:7", "rtt_ms": 0.31});
         assert!(bob.words("Hello!", &path).starts_with("Hello Alice"));
-        assert_eq!(bob.words("what?", &path), "“what?”: it took the path direct 127.0.0.1:7, 0.3 ms to get here.");
+        assert_eq!(bob.words("what?", &path), "“what?”: that came straight from 127.0.0.1:7, with nobody between us.");
         assert!(bob.words("aha", &path).contains("database"));
         assert_eq!(bob.words("I see", &path), "“I see”, I hear.");
     }

@@ -53,9 +53,9 @@ async fn pass(
         while !acknowledged(from, message).await? {}
         anyhow::Ok(())
     };
-    tokio::time::timeout(PATIENCE, pass)
-        .await
-        .with_context(|| format!("what {author} said to {reader} was not delivered within {PATIENCE:?}; try KNOTHOLE_LOG=debug"))?
+    tokio::time::timeout(PATIENCE, pass).await.with_context(|| {
+        format!("what {author} said to {reader} was not delivered within {PATIENCE:?}; try KNOTHOLE_LOG=debug")
+    })?
 }
 
 async fn received(session: &mut Session, message: &str, text: &str) -> anyhow::Result<bool> {

@@ -35,7 +35,9 @@ impl Stage {
     /// Starts the three of them.
     pub(super) async fn build(output: &Output) -> anyhow::Result<Self> {
         let begun = Instant::now();
-        output.line("Knothole demo: a rendezvous and two peers, alice and bob, on this machine; nothing is left behind.")?;
+        output.line(
+            "Knothole demo: a rendezvous and two peers, alice and bob, on this machine; nothing is left behind.",
+        )?;
         let homes = tempfile::Builder::new()
             .prefix("knothole-demo-")
             .tempdir()
@@ -53,13 +55,7 @@ impl Stage {
         output.line(&format!("* the rendezvous serves at {}:{}", address.host, address.port))?;
         let alice = Session::open_on_loopback(home("alice")?, vec![address.clone()]).await?;
         let bob = Session::open_on_loopback(home("bob")?, vec![address]).await?;
-        Ok(Self {
-            alice,
-            bob,
-            rendezvous,
-            begun,
-            _homes: homes,
-        })
+        Ok(Self { alice, bob, rendezvous, begun, _homes: homes })
     }
 
     /// Lets alice and bob sign in, know each other, and connect.
@@ -85,7 +81,10 @@ impl Stage {
             "* both have sent checks to each other's addresses: the path is {}; the rendezvous is out of it",
             way(&path)
         ))?;
-        output.line(&format!("* a QUIC connection runs on it, {} ms after the start", self.begun.elapsed().as_millis()))?;
+        output.line(&format!(
+            "* a QUIC connection runs on it, {} ms after the start",
+            self.begun.elapsed().as_millis()
+        ))?;
         Ok(())
     }
 

@@ -1,0 +1,263 @@
+//! The binary as scripts see it: exit codes, one line of reproach, and one engine a home whoever runs it.
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says with a panic what is wrong")]
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+use knothole_proto::contact_link::ContactLink;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// The discard port: nobody answers there.
+const RENDEZVOUS: &str = "amaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaq@127.0.0.1:9";
+
+const BOB: &str = "knothole:aibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaiba\
+                   ?via=amaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaq@127.0.0.1:9";
+
+fn home() -> TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+fn command(home: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_knothole"));
+    command.args(["--home".as_ref(), home.as_os_str()]).args(arguments).stdin(Stdio::null());
+    for variable in ["KNOTHOLE_HOME", "KNOTHOLE_RENDEZVOUS", "KNOTHOLE_LOG"] {
+        command.env_remove(variable);
+    }
+    command
+}
+
+fn run(home: &Path, arguments: &[&str]) -> Output {
+    command(home, arguments).output().unwrap()
+}
+
+/// Standard output of a run that must have gone well.
+fn done(home: &Path, arguments: &[&str]) -> String {
+    let output = run(home, arguments);
+    assert!(output.status.success(), "{arguments:?}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The one line on standard error of a run that must have ended with this code.
+fn reproach(home: &Path, arguments: &[&str], code: i32) -> String {
+    let output = run(home, arguments);
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {told}");
+    assert_eq!(told.lines().count(), 1, "one line: {told}");
+    assert!(told.starts_with("knothole: "), "{told}");
+    told
+}
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+/// A daemon that is ready, and gone when this is dropped.
+struct Daemon(Child);
+
+impl Daemon {
+    fn start(home: &Path) -> Self {
+        let mut child = command(home, &["daemon"]).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let socket = home.canonicalize().unwrap().join("knothole.sock");
+        assert_eq!(line, format!("ready {}\n", socket.display()));
+        Self(child)
+    }
+
+    fn signal(&mut self, signal: Signal) -> Option<i32> {
+        kill(Pid::from_raw(self.0.id().cast_signed()), signal).unwrap();
+        self.0.wait().unwrap().code()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn help_lists_the_verbs_with_first_steps() {
+    let home = home();
+    let help = done(home.path(), &["--help"]);
+    for verb in
+        ["demo", "id", "add", "contacts", "accept", "block", "remove", "chat", "send", "history", "rpc", "daemon"]
+    {
+        assert!(help.contains(&format!("\n  {verb}")), "{verb}: {help}");
+    }
+    assert!(help.contains("knothole demo"), "{help}");
+}
+
+#[test]
+fn wrong_usage_exits_2_and_says_how_it_is_right() {
+    let home = home();
+    for arguments in
+        [&["frobnicate"][..], &["add"], &["send", "bob", "x", "--timeout", "soon"], &["--rendezvous", "x", "id"]]
+    {
+        let output = run(home.path(), arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(!output.stderr.is_empty());
+    }
+    let output = run(home.path(), &[]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("knothole demo"), "{output:?}");
+}
+
+#[test]
+fn the_link_needs_a_rendezvous_once_and_stays_the_same() {
+    let home = home();
+    assert!(reproach(home.path(), &["id"], 1).contains("--rendezvous"));
+    let first = done(home.path(), &["--rendezvous", RENDEZVOUS, "id"]);
+    let link: ContactLink = first.trim().parse().unwrap();
+    assert_eq!(link.via[0].to_string(), RENDEZVOUS);
+    assert_eq!(done(home.path(), &["id"]), first);
+    let told = json(&done(home.path(), &["id", "--json"]));
+    assert_eq!(told["link"], first.trim());
+    assert_eq!(told["peer"], link.peer.to_string());
+    let drawn = done(home.path(), &["id", "--qr"]);
+    assert!(drawn.starts_with(&first) && drawn.lines().count() > 20, "{drawn}");
+    assert_eq!(fs::metadata(home.path().join("identity")).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn the_environment_names_home_and_rendezvous_too() {
+    let home = home();
+    let output = Command::new(env!("CARGO_BIN_EXE_knothole"))
+        .arg("id")
+        .env("KNOTHOLE_HOME", home.path())
+        .env("KNOTHOLE_RENDEZVOUS", format!("{RENDEZVOUS}, {RENDEZVOUS}"))
+        .output()
+        .unwrap();
+    let link: ContactLink = String::from_utf8(output.stdout).unwrap().trim().parse().unwrap();
+    assert_eq!(link.via.len(), 2);
+    assert!(home.path().join("identity").exists());
+    assert!(!home.path().join("config.toml").exists(), "only arguments are remembered");
+}
+
+#[test]
+fn a_bad_link_exits_1_with_a_hint() {
+    let home = home();
+    let told = reproach(home.path(), &["add", "http://example.org"], 1);
+    assert!(told.contains("knothole id"), "{told}");
+    assert!(told.contains("knothole:"), "{told}");
+}
+
+#[test]
+fn contacts_are_kept_without_a_network_and_messages_to_them_wait() {
+    let home = home();
+    done(home.path(), &["--rendezvous", RENDEZVOUS, "add", BOB, "--name", "bob"]);
+    let contacts = json(&done(home.path(), &["contacts", "--json"]));
+    assert_eq!((&contacts[0]["name"], &contacts[0]["presence"]), (&"bob".into(), &"offline".into()));
+    let told = reproach(home.path(), &["send", "bob", "hello", "--timeout", "100ms"], 3);
+    assert!(told.contains("queued"), "{told}");
+    let history = json(&done(home.path(), &["history", "bob", "--json"]));
+    assert_eq!((&history[0]["text"], &history[0]["state"]), (&"hello".into(), &"queued".into()));
+    assert!(done(home.path(), &["history", "bob", "--search", "hell"]).contains("me: hello  (queued)"));
+    done(home.path(), &["block", "bob"]);
+    assert!(reproach(home.path(), &["send", "bob", "hello"], 1).contains("blocked"));
+    done(home.path(), &["remove", "bob"]);
+    for arguments in [&["send", "bob", "x"][..], &["chat", "bob"], &["history", "bob"], &["accept", "bob"]] {
+        assert!(reproach(home.path(), arguments, 1).contains("knothole contacts"));
+    }
+}
+
+#[test]
+fn what_cannot_be_sent_is_refused_before_anything_is_stored() {
+    let home = home();
+    done(home.path(), &["add", BOB, "--name", "bob"]);
+    for (input, told) in [(Vec::new(), "nothing to send"), (vec![b'x'; 70_000], "65536"), (vec![0xff], "UTF-8")] {
+        let mut child =
+            command(home.path(), &["send", "bob", "-"]).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        // It may have seen enough before the end.
+        let _ = child.stdin.take().unwrap().write_all(&input);
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        assert!(String::from_utf8_lossy(&output.stderr).contains(told), "{output:?}");
+    }
+    assert_eq!(done(home.path(), &["history", "bob", "--json"]).trim(), "[]");
+}
+
+#[test]
+fn rpc_answers_line_by_line_and_ends_with_its_input() {
+    let home = home();
+    let mut child = command(home.path(), &["--rendezvous", RENDEZVOUS, "rpc"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"status\"}\n{\n").unwrap();
+    input
+        .write_all(b"{\"jsonrpc\":\"2.0\",\"id\":2,\"method\":\"message.send\",\"params\":[\"bob\",\"x\"]}\n")
+        .unwrap();
+    drop(input);
+    let mut text = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut text).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let answers: Vec<_> = text.lines().map(json).filter(|line| line["method"] != "event").collect();
+    let answer = |id: Value| answers.iter().find(|answer| answer["id"] == id).expect("an answer");
+    assert_eq!(answers.len(), 3, "{text}");
+    assert_eq!(answer(1.into())["result"]["rendezvous"][0]["address"], RENDEZVOUS);
+    assert_eq!(answer(2.into())["error"]["code"], -32_000);
+    assert_eq!(answer(Value::Null)["error"]["code"], -32_700);
+}
+
+#[test]
+fn other_verbs_go_through_the_daemon_until_it_is_told_to_end() {
+    let home = home();
+    let mut daemon = Daemon::start(home.path());
+    let socket = home.path().join("knothole.sock");
+    assert_eq!(fs::metadata(&socket).unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(reproach(home.path(), &["daemon"], 1).contains("already"));
+    done(home.path(), &["add", BOB, "--name", "bob"]);
+    assert_eq!(json(&done(home.path(), &["contacts", "--json"]))[0]["name"], "bob");
+    assert_eq!(daemon.signal(Signal::SIGTERM), Some(0));
+    assert!(!socket.exists());
+    assert_eq!(json(&done(home.path(), &["contacts", "--json"]))[0]["name"], "bob");
+}
+
+#[test]
+fn a_killed_engine_leaves_a_home_that_works() {
+    let home = home();
+    let mut daemon = Daemon::start(home.path());
+    done(home.path(), &["add", BOB, "--name", "bob"]);
+    assert_eq!(daemon.signal(Signal::SIGKILL), None);
+    assert!(home.path().join("knothole.sock").exists(), "nobody was there to remove it");
+    assert_eq!(json(&done(home.path(), &["contacts", "--json"]))[0]["name"], "bob");
+}
+
+#[test]
+fn verbs_started_at_once_share_one_engine() {
+    let home = home();
+    let verbs: Vec<_> = (0..6)
+        .map(|number| {
+            let name = format!("bob{number}");
+            let key = char::from(b'b' + number).to_string().repeat(51) + "a";
+            let link = format!("knothole:{key}?via={RENDEZVOUS}");
+            command(home.path(), &["add", &link, "--name", &name]).stderr(Stdio::piped()).spawn().unwrap()
+        })
+        .collect();
+    for verb in verbs {
+        let output = verb.wait_with_output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+    }
+    let contacts = json(&done(home.path(), &["contacts", "--json"]));
+    assert_eq!(contacts.as_array().unwrap().len(), 6);
+}
+
+#[test]
+fn the_demo_delivers_its_transcript() {
+    let home = home();
+    let transcript = done(home.path(), &["demo"]);
+    let said = |name: &str| transcript.lines().filter(|line| line.starts_with(name)).count();
+    assert_eq!((said("alice: "), said("bob: ")), (2, 2), "{transcript}");
+    assert!(transcript.contains("direct"), "{transcript}");
+}
