@@ -21,7 +21,7 @@ pub async fn needed_ttl(rendezvous: SocketAddr) -> u8 {
 #[cfg(target_os = "linux")]
 mod probe {
     use std::io;
-    use std::net::{IpAddr, SocketAddr};
+    use std::net::{IpAddr, SocketAddr, UdpSocket};
     use std::os::fd::AsRawFd;
     use std::time::Duration;
 
@@ -35,37 +35,35 @@ mod probe {
     const PATIENCE: Duration = Duration::from_millis(500);
     /// ICMP's type for "time exceeded" (RFC 792).
     const TIME_EXCEEDED: u8 = 11;
-    /// What the error queue gives back of a probe: a STUN header.
-    const PROBE: usize = 20;
 
     pub(super) async fn routers(rendezvous: SocketAddr) -> io::Result<Vec<(u8, IpAddr)>> {
         if !rendezvous.is_ipv4() {
             // There are no NATs to pass.
             return Ok(Vec::new());
         }
-        let socket = std::net::UdpSocket::bind("0.0.0.0:0")?;
-        socket.set_nonblocking(true)?;
-        setsockopt(&socket, Ipv4RecvErr, &true)?;
-        for ttl in PROBED_TTLS {
-            socket.set_ttl(ttl.into())?;
-            // A probe that gets there is a STUN request, answered as such. Its id says which one died.
-            let id = TransactionId([ttl; 12]);
-            if let Err(error) = socket.send_to(&binding_request(id), rendezvous) {
-                // Sending reports the error of an earlier probe.
-                tracing::trace!(%error, ttl, "probe");
-            }
-        }
+        // A socket for each: a report need not quote enough of the probe to tell it by.
+        let probes = PROBED_TTLS.map(|ttl| Ok((ttl, probe(ttl, rendezvous)?))).collect::<io::Result<Vec<_>>>()?;
         tokio::time::sleep(PATIENCE).await;
         let mut reports = Vec::new();
-        while let Some(report) = next_report(&socket)? {
-            reports.extend(report);
+        for (ttl, socket) in &probes {
+            reports.extend(reporter(socket)?.map(|router| (*ttl, router)));
         }
         Ok(reports)
     }
 
-    /// The next entry of the error queue: `None` when it is empty, `Some(None)` for one of another kind.
-    fn next_report(socket: &std::net::UdpSocket) -> io::Result<Option<Option<(u8, IpAddr)>>> {
-        let mut probe = [0; PROBE];
+    fn probe(ttl: u8, rendezvous: SocketAddr) -> io::Result<UdpSocket> {
+        let socket = UdpSocket::bind("0.0.0.0:0")?;
+        socket.set_nonblocking(true)?;
+        socket.set_ttl(ttl.into())?;
+        setsockopt(&socket, Ipv4RecvErr, &true)?;
+        // One that gets there is a STUN request, and answered as such.
+        socket.send_to(&binding_request(TransactionId([ttl; 12])), rendezvous)?;
+        Ok(socket)
+    }
+
+    /// The router that reported the probe of this socket dead, if one has.
+    fn reporter(socket: &UdpSocket) -> io::Result<Option<IpAddr>> {
+        let mut probe = [0; 64];
         let mut buffers = [io::IoSliceMut::new(&mut probe)];
         let mut control = nix::cmsg_space!([u8; 64]);
         let flags = MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT;
@@ -74,14 +72,12 @@ mod probe {
             Err(nix::Error::EAGAIN) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
-        let router = message.cmsgs()?.find_map(|control| match control {
+        Ok(message.cmsgs()?.find_map(|control| match control {
             ControlMessageOwned::Ipv4RecvErr(error, Some(router)) if error.ee_type == TIME_EXCEEDED => {
                 Some(IpAddr::from(u32::from_be(router.sin_addr.s_addr).to_be_bytes()))
             }
             _ => None,
-        });
-        let complete = message.bytes == PROBE;
-        Ok(Some(router.filter(|_| complete).map(|router| (probe[PROBE - 1], router))))
+        }))
     }
 }
 

@@ -1,5 +1,5 @@
 //! The binary as scripts see it: exit codes, one line of reproach, and one engine a home whoever runs it.
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test says with a panic what is wrong")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test says with a panic what is wrong")]
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};

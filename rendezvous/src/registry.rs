@@ -212,7 +212,6 @@ mod tests {
         let table = 5.0 / (7.0 / 16.0);
         let bytes = size_of::<Option<Entry>>() as f64 + 4.0 + table;
         assert!(bytes <= 200.0, "{bytes}");
-        println!("line {} entry {} ", size_of::<crate::outbox::Line>(), size_of::<Option<Entry>>());
     }
 
     #[test]

@@ -313,3 +313,27 @@ fn derived<const N: usize>(seed: &hmac::Key, purpose: &[u8]) -> [u8; N] {
     secret.iter_mut().zip(tag.as_ref()).for_each(|(to, from)| *to = *from);
     secret
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn guessing_slots_makes_no_control_channel() {
+        #[expect(clippy::disallowed_methods, reason = "a test needs some instant to begin with")]
+        let now = Instant::now();
+        let mut server = Server::new(Policy::default(), [1; 32], now);
+        let peer = SocketAddr::from(([198, 51, 100, 1], 4000));
+        let request = SignInRequest { interval_s: 20 };
+        let secret = RegistrationSecret([2; 32]);
+        server.sign_in(now, LocalSocket(0), PeerId::new([3; 32]), peer, &request, &secret);
+        let mut guess = [0; 60];
+        let header = Header { kind: CONTROL, flags: 0, port: 0, slot: 0, number: 1 };
+        guess[..16].copy_from_slice(&header.to_bytes());
+        for from in [peer, SocketAddr::from(([203, 0, 113, 1], 9))] {
+            server.handle_datagram(now, from, LocalSocket(0), &guess);
+            assert!(server.registry.at(0, now).unwrap().line.is_none());
+        }
+        assert_eq!(server.counters.dropped_unauthentic, 2);
+    }
+}

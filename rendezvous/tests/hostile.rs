@@ -85,7 +85,7 @@ proptest! {
 }
 
 #[test]
-fn guessing_slots_makes_no_control_channel_and_leaves_nothing_to_do() {
+fn guessing_slots_leaves_nothing_to_say_and_nothing_to_do() {
     let mut world = World::new(Policy::default());
     let peers: Vec<_> = (1..=200).map(|n| world.sign_in(n, 20)).collect();
     let quiet = world.server.poll_timeout();

@@ -38,7 +38,12 @@ impl Engine {
             }
             Event::Admit { contact, remote } => {
                 tracing::debug!(?contact, %remote, "heard");
-                self.socket.routes().admit(remote, virtual_address(contact));
+                let routes = self.socket.routes();
+                routes.admit(remote, virtual_address(contact));
+                // Its first QUIC packet may come before our own check has been answered; the answer goes where it came from.
+                if routes.route(virtual_address(contact)).is_none() {
+                    routes.set_route(virtual_address(contact), Some(remote));
+                }
             }
             Event::Revoke { remote, .. } => self.socket.routes().revoke(remote),
             Event::Path { contact: id, remote, rtt, dials } => {

@@ -33,10 +33,14 @@ impl Home {
         }
         let named = env::var(RENDEZVOUS_VARIABLE).unwrap_or_default();
         let named = read(words(&named), RENDEZVOUS_VARIABLE)?;
-        if named.is_empty() { self.configured() } else { Ok(named) }
+        if named.is_empty() { self.configured_rendezvous() } else { Ok(named) }
     }
 
-    fn configured(&self) -> Result<Vec<RendezvousAddress>, HomeError> {
+    /// The rendezvous in config.toml; none where there is no such file.
+    ///
+    /// # Errors
+    /// [`HomeError::Rendezvous`], [`HomeError::Configuration`] or [`HomeError::File`].
+    pub fn configured_rendezvous(&self) -> Result<Vec<RendezvousAddress>, HomeError> {
         let path = self.configuration_path();
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
@@ -100,9 +104,9 @@ mod tests {
         let (_directory, home) = home();
         let first = [address("a.example"), address("2001:db8::1")];
         assert_eq!(home.rendezvous(&first).unwrap(), first);
-        assert_eq!(home.configured().unwrap(), first);
+        assert_eq!(home.configured_rendezvous().unwrap(), first);
         assert_eq!(home.rendezvous(&[address("b.example")]).unwrap(), [address("b.example")]);
-        assert_eq!(home.configured().unwrap(), first);
+        assert_eq!(home.configured_rendezvous().unwrap(), first);
         let text = fs::read_to_string(home.configuration_path()).unwrap();
         assert!(text.starts_with("# Where Knothole registers"), "{text}");
     }
@@ -110,7 +114,7 @@ mod tests {
     #[test]
     fn a_home_without_configuration_names_none() {
         let (_directory, home) = home();
-        assert_eq!(home.configured().unwrap(), []);
+        assert_eq!(home.configured_rendezvous().unwrap(), []);
     }
 
     #[test]
@@ -129,7 +133,7 @@ mod tests {
             ("rendezvous = [\"x@y\"]", "\"x@y\" in "),
         ] {
             fs::write(home.configuration_path(), text).unwrap();
-            let error = home.configured().unwrap_err().to_string();
+            let error = home.configured_rendezvous().unwrap_err().to_string();
             assert!(error.contains(told), "{error}");
             assert!(!error.contains('\n'), "{error}");
         }

@@ -53,12 +53,17 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let verb = verb.checked()?;
     let home = Home::open(arguments.home)?;
     let rendezvous = home.rendezvous(&arguments.rendezvous)?;
+    let told = !arguments.rendezvous.is_empty();
+    if told && home.configured_rendezvous()? != rendezvous {
+        output.aside(
+            "* config.toml names other rendezvous; --rendezvous is for this run alone (edit that file for good)",
+        );
+    }
     match verb {
         Verb::Id { qr } => identity::run(&home, rendezvous, qr, &output),
         Verb::Rpc => rpc::run(&home, rendezvous, &mut signals).await,
         Verb::Daemon => rpc::daemon(&home, rendezvous, &mut signals, &output).await,
         verb => {
-            let told = !arguments.rendezvous.is_empty();
             let mut session = tokio::select! {
                 session = Session::open(home, rendezvous) => session?,
                 () = signals.end() => return Err(Interrupted.into()),
@@ -66,9 +71,11 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
             if told {
                 session.tell_unused_rendezvous(&output).await;
             }
+            // To end a chat so is to leave it, not to break it off.
+            let interrupted = if matches!(verb, Verb::Chat { .. }) { Ok(()) } else { Err(Interrupted.into()) };
             let outcome = tokio::select! {
                 outcome = carry_out(verb, &mut session, &output) => outcome,
-                () = signals.end() => Err(Interrupted.into()),
+                () = signals.end() => interrupted,
             };
             session.end().await;
             outcome
