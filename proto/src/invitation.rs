@@ -33,6 +33,8 @@ pub enum Event {
 enum Phase {
     /// Nothing is wanted, or the contact is reached.
     Idle,
+    /// Wanted, but there is nobody to send an invitation through.
+    Waiting,
     /// Wanted, and due at this instant.
     Pausing { until: Instant },
     /// Invited; no answer yet.
@@ -69,16 +71,22 @@ impl Invitation {
 
     /// The contact is wanted now: something is to be said, its path died, or a person asks. Ends a pause.
     pub fn invite(&mut self, now: Instant) {
-        if matches!(self.phase, Phase::Idle | Phase::Pausing { .. }) {
+        if matches!(self.phase, Phase::Idle | Phase::Waiting | Phase::Pausing { .. }) {
             let earliest = self.last.map_or(now, |last| now.max(last + SHORTEST_INTERVAL));
             self.phase = Phase::Pausing { until: earliest };
         }
     }
 
-    /// Whether the contact is not reached and the next try waits.
+    /// Whether the contact is wanted and nothing is under way to reach it: `invite` would begin something.
     #[must_use]
-    pub const fn is_pausing(&self) -> bool {
-        matches!(self.phase, Phase::Pausing { .. })
+    pub const fn is_waiting(&self) -> bool {
+        matches!(self.phase, Phase::Waiting | Phase::Pausing { .. })
+    }
+
+    /// The invitation could not be sent, for no rendezvous knows us. `invite` is to be called when one does.
+    pub fn handle_unsent(&mut self) {
+        self.phase = Phase::Waiting;
+        self.last = None;
     }
 
     /// The contact took our invitation up. `false` if we sent none of this name: then nothing may follow from it.
@@ -111,7 +119,7 @@ impl Invitation {
         }
         self.accepts_again = Some(from + ACCEPT_INTERVAL);
         // Its invitation serves as well as ours would; ours, if out, goes on and harms nothing.
-        if matches!(self.phase, Phase::Pausing { .. }) {
+        if self.is_waiting() {
             self.phase = Phase::Introduced { until: now + PATIENCE };
         }
         true
@@ -125,7 +133,7 @@ impl Invitation {
 
     /// The checks found none.
     pub fn handle_unreachable(&mut self, now: Instant) {
-        if !matches!(self.phase, Phase::Pausing { .. }) {
+        if !self.is_waiting() {
             self.pause(now);
         }
     }
@@ -151,7 +159,7 @@ impl Invitation {
     #[must_use]
     pub const fn poll_timeout(&self) -> Option<Instant> {
         match self.phase {
-            Phase::Idle => None,
+            Phase::Idle | Phase::Waiting => None,
             Phase::Pausing { until } | Phase::Inviting { until, .. } | Phase::Introduced { until } => Some(until),
         }
     }
@@ -223,6 +231,20 @@ mod tests {
         assert!(pauses[11] >= LONGEST_PAUSE.mul_f64(0.8) && pauses[11] <= LONGEST_PAUSE.mul_f64(1.2));
         invitation.invite(at);
         assert_eq!(next_invitation(&mut invitation).0, at + SHORTEST_INTERVAL, "but never twice a second");
+    }
+
+    #[test]
+    fn what_could_not_be_sent_goes_out_as_soon_as_there_is_a_way() {
+        let start = now();
+        let mut invitation = Invitation::new([1; 32]);
+        invitation.invite(start);
+        next_invitation(&mut invitation);
+        invitation.handle_unsent();
+        assert!(invitation.is_waiting());
+        assert_eq!(invitation.poll_timeout(), None);
+        let later = start + Duration::from_millis(120);
+        invitation.invite(later);
+        assert_eq!(next_invitation(&mut invitation).0, later);
     }
 
     #[test]

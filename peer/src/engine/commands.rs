@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use knothole_proto::contact_link::{ContactLink, RendezvousAddress};
+use knothole_proto::contact_link::{ContactLink, MAX_VIA, RendezvousAddress};
 use knothole_proto::conversation::Outgoing;
 use knothole_proto::frames::MessageId;
 use knothole_proto::identity::PeerId;
@@ -70,7 +70,7 @@ impl Engine {
     }
 
     fn status(&self) -> Status {
-        let own = self.rendezvous.iter().take(self.own_rendezvous);
+        let own = self.rendezvous.iter().take(self.own_rendezvous.min(MAX_VIA));
         let via = own.map(|rendezvous| rendezvous.address.clone()).collect();
         Status { peer: self.me, link: ContactLink { peer: self.me, via }, rendezvous: self.rendezvous_status() }
     }

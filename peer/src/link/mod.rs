@@ -39,6 +39,10 @@ pub const BODY: usize = 192 << 10;
 /// How many events wait for the engine before links stop reading; with bodies of full length, 12 MiB.
 const EVENTS: usize = 64;
 
+/// How long the endpoint stays after the last close, to repeat it to whoever has not heard it: most round trips. Whoever
+/// misses it finds out by the idle timeout.
+const LAST_WORDS: Duration = Duration::from_millis(150);
+
 /// A link, never used again for another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LinkId(u64);
@@ -260,7 +264,7 @@ impl Links {
         let mut talking = std::mem::take(&mut *locked(&self.shared.tasks));
         let _ = timeout(FAREWELL, async { while talking.join_next().await.is_some() {} }).await;
         self.endpoint.close(GOODBYE, b"goodbye");
-        let _ = timeout(FAREWELL, self.endpoint.wait_idle()).await;
+        let _ = timeout(LAST_WORDS, self.endpoint.wait_idle()).await;
     }
 
     /// Begins a handshake with whoever holds the key `expected`.

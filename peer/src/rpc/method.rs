@@ -1,4 +1,5 @@
-//! The methods: parameters to commands, answers to results. Their surface is docs/user-guide.md, "JSON-RPC".
+//! The methods: parameters to commands, answers to results. Scripts rely on their names and fields: both may grow, and
+//! neither changes its meaning.
 
 use std::time::Duration;
 

@@ -25,8 +25,8 @@ const SIGN_IN_PATIENCE: Duration = Duration::from_secs(10);
 /// that a million peers do not return in the same second.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-/// Our latest datagrams that an "unknown slot" may be about.
-const REMEMBERED_ECHOES: usize = 4;
+/// Our latest datagrams, control included, that an "unknown slot" may be about: a wave of invitations and some keepalives.
+const REMEMBERED_ECHOES: usize = 16;
 
 /// What the driver must know or do.
 #[derive(Debug, PartialEq, Eq)]
@@ -168,6 +168,10 @@ impl Client {
         if header.kind == CONTROL {
             match active.channel.handle(header, datagram) {
                 Opened::Fresh(Some(ToPeer::Closing)) => {
+                    // The acknowledgement is the last that goes this way.
+                    while let Some(payload) = active.channel.poll_transmit(now) {
+                        active.transmit(payload, &mut self.outgoing);
+                    }
                     self.lose();
                     self.pause_then_sign_in(now);
                 }
@@ -228,6 +232,7 @@ impl Client {
         self.outgoing.pop_front().or_else(|| {
             let active = self.active.as_mut()?;
             let payload = active.channel.poll_transmit(now)?;
+            active.remember(&payload);
             Some(Transmit { to: active.remote, ttl: None, payload })
         })
     }
@@ -304,11 +309,15 @@ impl Active {
     }
 
     fn transmit(&mut self, payload: Vec<u8>, outgoing: &mut VecDeque<Transmit>) {
+        self.remember(&payload);
+        outgoing.push_back(Transmit { to: self.remote, ttl: None, payload });
+    }
+
+    fn remember(&mut self, datagram: &[u8]) {
         if self.echoes.len() == REMEMBERED_ECHOES {
             self.echoes.pop_front();
         }
-        self.echoes.extend(keepalive::echo(&payload));
-        outgoing.push_back(Transmit { to: self.remote, ttl: None, payload });
+        self.echoes.extend(keepalive::echo(datagram));
     }
 }
 

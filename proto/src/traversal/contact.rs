@@ -82,9 +82,18 @@ impl Contact {
 
     /// A rendezvous of this contact knows us now: what waited for that need not wait longer.
     pub(super) fn handle_registered(&mut self, now: Instant) {
-        if self.invitation.is_pausing() {
+        if self.invitation.is_waiting() {
             self.invitation.invite(now);
         }
+    }
+
+    /// None of its rendezvous knows us.
+    pub(super) fn handle_unsent(&mut self) {
+        self.invitation.handle_unsent();
+    }
+
+    pub(super) fn is_waiting(&self) -> bool {
+        self.invitation.is_waiting()
     }
 
     /// The rendezvous to ask next, of those where we are registered.

@@ -217,9 +217,11 @@ impl Traversal {
 
     /// The sign-in failed.
     pub fn handle_sign_in_failed(&mut self, id: RendezvousId, now: Instant) {
-        if let Some(client) = self.rendezvous.get_mut(&id) {
-            client.handle_sign_in_failed(now);
-        }
+        let Some(client) = self.rendezvous.get_mut(&id) else { return };
+        client.handle_sign_in_failed(now);
+        let waiting = self.contacts.iter().filter(|(_, contact)| contact.is_waiting() && contact.via().contains(&id));
+        let why = Unreachable::NoRendezvous;
+        self.events.extend(waiting.map(|(contact, _)| Event::Unreachable { contact: *contact, why }));
     }
 
     /// A STUN or Knothole datagram came.
@@ -415,12 +417,10 @@ impl Traversal {
         };
         let to = contact.peer();
         let registered = |via: &RendezvousId| self.rendezvous.get(via).is_some_and(|c| c.observed().is_some());
-        let sent = match contact.next_via(registered) {
-            Some(via) => self.say(via, ToRendezvous::Invite { introduction, to, candidates }, now),
-            None => false,
-        };
-        if !sent {
-            self.handle_declined(introduction, Unreachable::NoRendezvous, now);
+        match contact.next_via(registered) {
+            None => contact.handle_unsent(),
+            Some(via) if self.say(via, ToRendezvous::Invite { introduction, to, candidates }, now) => {}
+            Some(_) => self.handle_declined(introduction, Unreachable::Refused, now),
         }
     }
 

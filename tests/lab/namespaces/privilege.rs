@@ -77,6 +77,9 @@ fn probe() -> Result<()> {
 fn prepare() -> Result<()> {
     let status = Command::new("mount").args(["-t", "tmpfs", "tmpfs", "/run"]).status()?;
     ensure!(status.success(), "cannot mount a tmpfs over /run");
+    // Processes in here have numbers of their own, by which only a /proc of their own knows them.
+    let status = Command::new("mount").args(["-t", "proc", "proc", "/proc"]).status()?;
+    ensure!(status.success(), "cannot mount a /proc for this namespace");
     ip(["link", "set", "lo", "up"])
 }
 
