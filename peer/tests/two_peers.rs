@@ -3,6 +3,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::panic,
     reason = "all of it is test code; clippy.toml's exemption ends at #[test] functions"
 )]
 
@@ -21,6 +22,7 @@ use knothole_proto::frames::MessageId;
 use knothole_rendezvous::Policy;
 use knothole_rendezvous::serve::{Config, Serving};
 use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
 
 /// Loopback answers in microseconds; a test that waits so long has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -63,8 +65,15 @@ async fn history(peer: &Peer, with: &str) -> Vec<Message> {
 async fn event<T>(events: &mut Receiver<Arc<Event>>, mut wanted: impl FnMut(&EventKind) -> Option<T>) -> T {
     let waiting = async {
         loop {
-            if let Some(found) = wanted(&events.recv().await.unwrap().kind) {
-                return found;
+            match events.recv().await {
+                Ok(event) => {
+                    if let Some(found) = wanted(&event.kind) {
+                        return found;
+                    }
+                }
+                // The newest are still there.
+                Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => panic!("the engine has ended"),
             }
         }
     };

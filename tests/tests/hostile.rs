@@ -24,7 +24,8 @@ fn seeds() -> Vec<Vec<u8>> {
         let length = u16::try_from(attributes.len()).unwrap_or_default();
         [&kind.to_be_bytes()[..], &length.to_be_bytes(), &0x2112_a442_u32.to_be_bytes(), &[7; 12], attributes].concat()
     };
-    let username = [&[0, 6, 0, 20][..], &[b'a'; 20], &[0, 8, 0, 20], &[9; 20], &[0x80, 0x28, 0, 4, 1, 2, 3, 4]].concat();
+    let username =
+        [&[0, 6, 0, 20][..], &[b'a'; 20], &[0, 8, 0, 20], &[9; 20], &[0x80, 0x28, 0, 4, 1, 2, 3, 4]].concat();
     let mut seeds = vec![
         stun(1, &[]),
         stun(1, &username),
@@ -124,11 +125,7 @@ fn a_million_datagrams_of_garbage_leave_rendezvous_and_peer_serving() -> Result<
 
         let before = (rendezvous.process.resident()?, alice.process.resident()?);
         let alternate = SocketAddr::new(second, 3479);
-        for (host, target) in [
-            (&town, SocketAddr::new(town.address(), 3478)),
-            (&town, alternate),
-            (&house, at_alice),
-        ] {
+        for (host, target) in [(&town, SocketAddr::new(town.address(), 3478)), (&town, alternate), (&house, at_alice)] {
             let (sent, received) = flood(host, target, seed)?;
             println!("{target}: {DATAGRAMS} datagrams, {sent} bytes sent, {received} came back (seed {seed})");
             ensure!(received <= sent, "{target} gave {received} bytes for {sent}");

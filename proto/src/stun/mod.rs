@@ -178,10 +178,9 @@ mod tests {
         }
     }
 
-    /// `cargo test -p knothole-proto -- --ignored decoder` mutates three million messages for stun-rs alone.
+    /// A second of work in a debug build. When stun-rs is updated, raise the rounds to some millions once.
     #[test]
-    #[ignore = "ten seconds of work; run it when stun-rs is updated"]
-    fn the_decoder_of_stun_rs_survives_millions_of_mutations() {
+    fn the_decoder_of_stun_rs_survives_mutations() {
         let key = HMACKey::new_short_term(crate::identity::base32_text(&check::tests::KEY.0)).unwrap();
         let strict = DecoderContextBuilder::default().with_key(key).with_validation().build();
         let lax = DecoderContextBuilder::default().not_ignore().with_unknown_data().build();
@@ -194,7 +193,7 @@ mod tests {
             state ^= state << 17;
             (state >> 11) as usize % below
         };
-        for round in 0..3_000_000 {
+        for round in 0..200_000 {
             let mut datagram = samples[round % samples.len()].clone();
             for _ in 0..=draw(6) {
                 let at = draw(datagram.len());

@@ -63,7 +63,7 @@ pub(crate) async fn talk(session: &mut Session, who: &str, manner: Manner, outpu
 }
 
 /// Shows what was said before, and notes that it is read.
-async fn recall(session: &Session, conversation: &Conversation, output: &Output) -> anyhow::Result<()> {
+async fn recall(session: &mut Session, conversation: &Conversation, output: &Output) -> anyhow::Result<()> {
     let page = Page { name: conversation.peer().to_owned(), search: None, limit: RECENT };
     let messages = history::read(session, &page).await?;
     for message in &messages {

@@ -6,8 +6,13 @@ use crate::output::Output;
 use crate::session::{Session, entries, name, word};
 use crate::text::harmless;
 
-pub(crate) async fn add(session: &Session, link: &str, wanted: Option<String>, output: &Output) -> anyhow::Result<()> {
-    let added = session.call("contact.add", json!({"link": link, "name": wanted})).await?;
+pub(crate) async fn add(
+    session: &mut Session,
+    link: &str,
+    wanted: Option<String>,
+    output: &Output,
+) -> anyhow::Result<()> {
+    let added = session.insist("contact.add", json!({"link": link, "name": wanted})).await?;
     output.data(&added, || {
         let name = name(&added);
         format!("{name} is a contact now; talk with: knothole chat {}", quoted(&name))
@@ -15,8 +20,8 @@ pub(crate) async fn add(session: &Session, link: &str, wanted: Option<String>, o
     Ok(())
 }
 
-pub(crate) async fn list(session: &Session, output: &Output) -> anyhow::Result<()> {
-    let contacts = session.call("contact.list", json!({})).await?;
+pub(crate) async fn list(session: &mut Session, output: &Output) -> anyhow::Result<()> {
+    let contacts = session.insist("contact.list", json!({})).await?;
     output.data(&contacts, || table(entries(&contacts), session.is_new()))?;
     if Output::at_terminal() && !output.json {
         if entries(&contacts).is_empty() {
@@ -30,8 +35,8 @@ pub(crate) async fn list(session: &Session, output: &Output) -> anyhow::Result<(
     Ok(())
 }
 
-pub(crate) async fn accept(session: &Session, who: &str, output: &Output) -> anyhow::Result<()> {
-    let contact = session.call("contact.accept", json!({"peer": who})).await?;
+pub(crate) async fn accept(session: &mut Session, who: &str, output: &Output) -> anyhow::Result<()> {
+    let contact = session.insist("contact.accept", json!({"peer": who})).await?;
     output.data(&contact, || {
         let name = name(&contact);
         format!("{name} is a contact now; talk with: knothole chat {}", quoted(&name))
@@ -39,14 +44,14 @@ pub(crate) async fn accept(session: &Session, who: &str, output: &Output) -> any
     Ok(())
 }
 
-pub(crate) async fn block(session: &Session, who: &str, output: &Output) -> anyhow::Result<()> {
-    let contact = session.call("contact.block", json!({"peer": who})).await?;
+pub(crate) async fn block(session: &mut Session, who: &str, output: &Output) -> anyhow::Result<()> {
+    let contact = session.insist("contact.block", json!({"peer": who})).await?;
     output.data(&contact, || format!("{} is blocked", name(&contact)))?;
     Ok(())
 }
 
-pub(crate) async fn remove(session: &Session, who: &str, output: &Output) -> anyhow::Result<()> {
-    let removed = session.call("contact.remove", json!({"peer": who})).await?;
+pub(crate) async fn remove(session: &mut Session, who: &str, output: &Output) -> anyhow::Result<()> {
+    let removed = session.insist("contact.remove", json!({"peer": who})).await?;
     output.data(&removed, || format!("{} is removed, and the conversation deleted", harmless(who)))?;
     Ok(())
 }

@@ -10,7 +10,7 @@ use crate::text::{harmless, minute, said};
 /// Messages that the engine gives at a time.
 const CHUNK: u32 = 1000;
 
-pub(crate) async fn run(session: &Session, page: Page, output: &Output) -> anyhow::Result<()> {
+pub(crate) async fn run(session: &mut Session, page: Page, output: &Output) -> anyhow::Result<()> {
     let messages = Value::from(read(session, &page).await?);
     let with = contact_name(session, &page.name).await?;
     output.data(&messages, || told(entries(&messages), session.me(), &with))?;
@@ -21,7 +21,7 @@ pub(crate) async fn run(session: &Session, page: Page, output: &Output) -> anyho
 }
 
 /// The newest messages, oldest first.
-pub(crate) async fn read(session: &Session, page: &Page) -> anyhow::Result<Vec<Value>> {
+pub(crate) async fn read(session: &mut Session, page: &Page) -> anyhow::Result<Vec<Value>> {
     let mut messages: Vec<Value> = Vec::new();
     loop {
         let wanted = page.limit - u32::try_from(messages.len()).unwrap_or(page.limit).min(page.limit);
@@ -34,7 +34,7 @@ pub(crate) async fn read(session: &Session, page: &Page) -> anyhow::Result<Vec<V
             "before": messages.first().map(|oldest| &oldest["message"]),
             "limit": wanted.min(CHUNK),
         });
-        let Value::Array(mut older) = session.call("message.history", asked).await? else {
+        let Value::Array(mut older) = session.insist("message.history", asked).await? else {
             return Ok(messages);
         };
         let last = older.len() < wanted.min(CHUNK) as usize;
@@ -47,8 +47,8 @@ pub(crate) async fn read(session: &Session, page: &Page) -> anyhow::Result<Vec<V
 }
 
 /// What the contact is called, whichever way it was named.
-async fn contact_name(session: &Session, who: &str) -> anyhow::Result<String> {
-    let contacts = session.call("contact.list", json!({})).await?;
+async fn contact_name(session: &mut Session, who: &str) -> anyhow::Result<String> {
+    let contacts = session.insist("contact.list", json!({})).await?;
     let found = entries(&contacts).iter().find(|contact| word(contact, "peer") == who);
     Ok(harmless(found.map_or(who, |contact| word(contact, "name"))))
 }

@@ -20,6 +20,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long to wait before the next look: short against what a person notices.
 const PAUSE: Duration = Duration::from_millis(30);
 
+/// How many engines may end over one call before it is given up: each is another verb that happens to be done.
+const RENEWALS: usize = 8;
+
 /// A conversation with the engine of a home.
 pub(crate) struct Session {
     home: Home,
@@ -52,9 +55,11 @@ impl Session {
 
     async fn connect(home: Home, rendezvous: Vec<RendezvousAddress>, allow_loopback: bool) -> anyhow::Result<Self> {
         let (hosted, client, events) = client(reach(&home, &rendezvous, allow_loopback).await?);
-        let status = client.call("status", json!({})).await?;
-        let me = word(&status, "peer").to_owned();
-        Ok(Self { home, rendezvous, allow_loopback, client, events, hosted, me })
+        let me = String::new();
+        let mut session = Self { home, rendezvous, allow_loopback, client, events, hosted, me };
+        let status = session.insist("status", json!({})).await?;
+        word(&status, "peer").clone_into(&mut session.me);
+        Ok(session)
     }
 
     /// Our own peer id.
@@ -70,6 +75,18 @@ impl Session {
     /// Calls a method of the engine.
     pub(crate) async fn call(&self, method: &str, parameters: Value) -> Result<Value, CallError> {
         self.client.call(method, parameters).await
+    }
+
+    /// Calls a method that may as well be called twice: if the process that runs the engine ends over it (another verb that
+    /// is done, say), the next engine is asked.
+    pub(crate) async fn insist(&mut self, method: &str, parameters: Value) -> anyhow::Result<Value> {
+        for _ in 0..RENEWALS {
+            match self.call(method, parameters.clone()).await {
+                Err(CallError::Closed) => self.renew().await?,
+                answer => return Ok(answer?),
+            }
+        }
+        Ok(self.call(method, parameters).await?)
     }
 
     /// The next event; `None`: the engine has ended, and [`renew`](Self::renew) goes on with another.
