@@ -49,6 +49,8 @@ pub struct Invitation {
     phase: Phase,
     pause: Duration,
     last: Option<Instant>,
+    /// Our latest invitation, until it is taken up.
+    outstanding: Option<IntroductionId>,
     /// Full when in the past; each acceptance moves it one interval into the future.
     accepts_again: Option<Instant>,
     random: ChaCha12Rng,
@@ -63,6 +65,7 @@ impl Invitation {
             phase: Phase::Idle,
             pause: FIRST_PAUSE,
             last: None,
+            outstanding: None,
             accepts_again: None,
             random: ChaCha12Rng::from_seed(seed),
             event: None,
@@ -89,15 +92,16 @@ impl Invitation {
         self.last = None;
     }
 
-    /// The contact took our invitation up. `false` if we sent none of this name: then nothing may follow from it.
+    /// The contact took our invitation up. `false` if we sent none of this name: then nothing may follow from it. It counts
+    /// also when the contact was reached in the meantime, by an invitation of its own.
     pub fn handle_accepted(&mut self, introduction: IntroductionId, now: Instant) -> bool {
-        match self.phase {
-            Phase::Inviting { introduction: ours, .. } if ours == introduction => {
-                self.phase = Phase::Introduced { until: now + PATIENCE };
-                true
-            }
-            _ => false,
+        if self.outstanding.take_if(|ours| *ours == introduction).is_none() {
+            return false;
         }
+        if matches!(self.phase, Phase::Inviting { .. }) {
+            self.phase = Phase::Introduced { until: now + PATIENCE };
+        }
+        true
     }
 
     /// The contact is absent, or the rendezvous refused. `false` if we sent no invitation of this name.
@@ -141,6 +145,7 @@ impl Invitation {
     /// The contact is wanted no more.
     pub fn cancel(&mut self) {
         self.phase = Phase::Idle;
+        self.outstanding = None;
         self.event = None;
     }
 
@@ -173,6 +178,7 @@ impl Invitation {
                 let introduction = IntroductionId(introduction);
                 self.phase = Phase::Inviting { introduction, until: now + PATIENCE };
                 self.last = Some(now);
+                self.outstanding = Some(introduction);
                 self.event = Some(Event::Invite(introduction));
             }
             Phase::Inviting { until, .. } | Phase::Introduced { until } if until <= now => self.pause(now),
@@ -231,6 +237,18 @@ mod tests {
         assert!(pauses[11] >= LONGEST_PAUSE.mul_f64(0.8) && pauses[11] <= LONGEST_PAUSE.mul_f64(1.2));
         invitation.invite(at);
         assert_eq!(next_invitation(&mut invitation).0, at + SHORTEST_INTERVAL, "but never twice a second");
+    }
+
+    #[test]
+    fn an_acceptance_counts_once_also_when_the_contact_was_reached_before_it_came() {
+        let now = now();
+        let mut invitation = Invitation::new([1; 32]);
+        invitation.invite(now);
+        let (_, introduction) = next_invitation(&mut invitation);
+        invitation.handle_reached();
+        assert!(invitation.handle_accepted(introduction, now));
+        assert!(!invitation.handle_accepted(introduction, now));
+        assert_eq!(invitation.poll_timeout(), None);
     }
 
     #[test]

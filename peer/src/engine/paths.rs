@@ -46,7 +46,8 @@ impl Engine {
                 }
             }
             Event::Revoke { remote, .. } => self.socket.routes().revoke(remote),
-            Event::Path { contact: id, remote, rtt, dials } => {
+            Event::Dial(id) => self.dial(id, true, now),
+            Event::Path { contact: id, remote, rtt } => {
                 let Some(contact) = self.contacts.get_mut(&id) else { return };
                 contact.path = Some((remote, rtt));
                 contact.told_why = None;
@@ -57,7 +58,7 @@ impl Engine {
                 self.socket.routes().set_route(virtual_address(id), Some(remote));
                 self.links.nudge(virtual_address(id));
                 self.emit(EventKind::Path { peer, name, path: PathChange::Direct { remote, rtt } });
-                self.dial(id, dials, now);
+                self.dial(id, false, now);
             }
             Event::PathLost(id) => {
                 self.socket.routes().set_route(virtual_address(id), None);

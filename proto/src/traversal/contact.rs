@@ -17,7 +17,8 @@ pub(super) enum Step {
     Invite(IntroductionId),
     Admit(SocketAddr),
     Revoke(SocketAddr),
-    Path { remote: SocketAddr, rtt: Duration, dials: bool },
+    Path { remote: SocketAddr, rtt: Duration },
+    Dial,
     Lost,
     Failed,
 }
@@ -34,6 +35,8 @@ pub(super) struct Contact {
     invited_us: Option<Instant>,
     accepted_ours: Option<Instant>,
     dials: bool,
+    /// Whether the owner is to be told so, once there is a path.
+    dial_due: bool,
 }
 
 impl Contact {
@@ -54,6 +57,7 @@ impl Contact {
             invited_us: None,
             accepted_ours: None,
             dials: false,
+            dial_due: false,
         }
     }
 
@@ -133,6 +137,8 @@ impl Contact {
         self.accepted_ours = Some(now);
         let invited = self.invited_us.is_some_and(|at| now.saturating_duration_since(at) < GLARE);
         self.dials = !invited || self.me < self.peer;
+        // There may be a path already, by the contact's own invitation.
+        self.dial_due = self.dials;
         self.agent.introduce(introduction, key, Role::Inviter, remotes, now);
         true
     }
@@ -158,7 +164,8 @@ impl Contact {
                 path::Event::Selected(Path { remote, rtt, .. }) => {
                     self.tried = 0;
                     self.invitation.handle_reached();
-                    Step::Path { remote, rtt, dials: self.dials }
+                    self.dial_due = self.dials;
+                    Step::Path { remote, rtt }
                 }
                 path::Event::Lost { .. } => {
                     self.invitation.invite(now);
@@ -169,6 +176,9 @@ impl Contact {
                     Step::Failed
                 }
             });
+        }
+        if std::mem::take(&mut self.dial_due) && self.agent.path().is_some() {
+            return Some(Step::Dial);
         }
         if self.invitation.poll_timeout().is_some_and(|due| due <= now) {
             self.invitation.handle_timeout(now);

@@ -89,9 +89,9 @@ pub enum Event {
         remote: SocketAddr,
         /// The round-trip time of the check.
         rtt: Duration,
-        /// Whether it is ours to open the connection, if there is none: the inviter's, or in glare the smaller id's.
-        dials: bool,
     },
+    /// There is a path, and it is ours to open the connection if there is none: the inviter's, or in glare the smaller id's.
+    Dial(ContactId),
     /// The path carries nothing any more. An invitation is on its way already.
     PathLost(ContactId),
     /// It was not reached this time.
@@ -402,9 +402,8 @@ impl Traversal {
             Step::Invite(introduction) => self.invite(id, introduction, now),
             Step::Admit(remote) => self.events.push_back(Event::Admit { contact: id, remote }),
             Step::Revoke(remote) => self.events.push_back(Event::Revoke { contact: id, remote }),
-            Step::Path { remote, rtt, dials } => {
-                self.events.push_back(Event::Path { contact: id, remote, rtt, dials });
-            }
+            Step::Path { remote, rtt } => self.events.push_back(Event::Path { contact: id, remote, rtt }),
+            Step::Dial => self.events.push_back(Event::Dial(id)),
             Step::Lost => self.events.push_back(Event::PathLost(id)),
             Step::Failed => self.events.push_back(Event::Unreachable { contact: id, why: Unreachable::NoPath }),
         }

@@ -200,9 +200,15 @@ impl Node {
                 Event::Revoke { remote, .. } => {
                     self.admitted.remove(&remote);
                 }
-                Event::Path { contact, remote, dials, .. } => {
+                Event::Dial(contact) => {
+                    if let Some(route) = self.routes.get_mut(&contact) {
+                        route.speaks = Some(now);
+                    }
+                }
+                Event::Path { contact, remote, .. } => {
                     self.admitted.insert(remote, contact);
-                    let speaks = dials.then_some(now);
+                    // What was being said is said on the new path.
+                    let speaks = self.routes.remove(&contact).and_then(|route| route.speaks);
                     self.routes.insert(contact, Route { remote, speaks, echoed: false });
                 }
                 Event::PathLost(contact) => {
