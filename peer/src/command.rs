@@ -171,8 +171,19 @@ pub struct ContactView {
 /// How a contact is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PathView {
-    /// Its address.
+    /// Straight, or through a rendezvous.
+    pub kind: PathKind,
+    /// The contact's address, or the rendezvous'.
     pub remote: std::net::SocketAddr,
-    /// Round-trip time.
-    pub rtt: Duration,
+    /// Round-trip time, where it is known.
+    pub rtt: Option<Duration>,
+}
+
+/// Whether a path is straight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PathKind {
+    /// From socket to socket.
+    Direct,
+    /// Through a rendezvous that cannot read it.
+    Relay,
 }

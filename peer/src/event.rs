@@ -88,6 +88,13 @@ pub enum PathChange {
         /// Round-trip time.
         rtt: Duration,
     },
+    /// Through a rendezvous that cannot read it.
+    Relay {
+        /// The rendezvous' address.
+        rendezvous: SocketAddr,
+        /// Why not straight, in words for a person.
+        why: String,
+    },
     /// No way at present.
     None {
         /// Why, in words for a person.

@@ -113,6 +113,20 @@ pub enum ToPeer {
     },
     /// The rendezvous shuts down.
     Closing,
+    /// The two peers of this introduction may send each other relay frames: sent to both when the invitee has accepted.
+    Relay {
+        /// As in the invitation.
+        introduction: IntroductionId,
+        /// The other peer.
+        with: PeerId,
+        /// Names the relay channel in its frames.
+        channel: u32,
+    },
+    /// The channel is no more: it was idle for long, or the other peer's registration has ended.
+    RelayClosed {
+        /// As when it was opened.
+        channel: u32,
+    },
 }
 
 #[derive(Serialize, Deserialize)]

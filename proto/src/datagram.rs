@@ -39,7 +39,28 @@ pub const UNKNOWN_SLOT: u8 = 8;
 /// First byte of a sealed control message, either way.
 pub const CONTROL: u8 = 9;
 
-/// Every Knothole datagram begins with: kind (1), flags (1), port or zero (2), slot (4), counter or the like (8).
+/// First byte of a relay frame, either way: [`RELAY_HEADER`] bytes, then a QUIC datagram.
+pub const RELAY: u8 = 10;
+
+/// A relay frame begins with: kind (1), zero (3), channel (4). It is the one datagram without the [`Header`].
+pub const RELAY_HEADER: usize = 8;
+
+/// The first bytes of a relay frame for this channel.
+#[must_use]
+pub const fn relay_header(channel: u32) -> [u8; RELAY_HEADER] {
+    let [a, b, c, d] = channel.to_be_bytes();
+    [RELAY, 0, 0, 0, a, b, c, d]
+}
+
+/// The channel of a relay frame and the QUIC datagram in it; `None` for anything else.
+#[must_use]
+pub fn parse_relay(datagram: &[u8]) -> Option<(u32, &[u8])> {
+    let (&[kind, _, _, _, a, b, c, d], inner) = datagram.split_first_chunk::<RELAY_HEADER>()?;
+    let quic = inner.first().is_some_and(|first| classify(*first) == Kind::Quic);
+    (kind == RELAY && quic).then_some((u32::from_be_bytes([a, b, c, d]), inner))
+}
+
+/// Every other Knothole datagram begins with: kind (1), flags (1), port or zero (2), slot (4), counter or the like (8).
 pub const HEADER: usize = 16;
 /// The length of every authentication tag, of SipHash-2-4-128 and of ChaCha20-Poly1305 alike.
 pub const TAG: usize = 16;
@@ -112,6 +133,16 @@ mod tests {
                 _ => Kind::Unknown,
             };
             assert_eq!(classify(first), expected, "{first}");
+        }
+    }
+
+    #[test]
+    fn a_relay_frame_reads_back_and_carries_nothing_but_quic() {
+        let frame = [&relay_header(0x0102_0304)[..], &[0x41, 7, 8]].concat();
+        assert_eq!(frame[..8], [10, 0, 0, 0, 1, 2, 3, 4]);
+        assert_eq!(parse_relay(&frame), Some((0x0102_0304, &[0x41, 7, 8][..])));
+        for other in [&frame[..8], &[&frame[..8], &[1]].concat(), &[&frame[..8], &[10]].concat(), &[0x41; 20]] {
+            assert_eq!(parse_relay(other), None, "{other:?}");
         }
     }
 

@@ -1,55 +1,20 @@
 //! The real binaries in the namespace lab: whoever can meet directly does, soon, and says so as the interface promises.
 #![cfg(target_os = "linux")]
 
-use std::path::{Path, PathBuf};
+mod town;
+
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use knothole_lab::namespaces::{Host, Input, Lab, run};
 use knothole_lab::nat::{Behaviour, NatKind};
-use knothole_lab::person::{Person, Rendezvous, binaries};
+use knothole_lab::person::Person;
 use nix::sys::signal::Signal;
 use serde_json::json;
+use town::{PATIENCE, Town};
 
-const PATIENCE: Duration = Duration::from_secs(15);
 /// Between two sites of 20 ms each way.
 const ROUND_TRIP: Duration = Duration::from_millis(80);
-
-/// A rendezvous, and homes for peers.
-struct Town {
-    directory: tempfile::TempDir,
-    programs: PathBuf,
-    rendezvous: Rendezvous,
-    homes: usize,
-}
-
-impl Town {
-    fn new(lab: &mut Lab) -> Result<Self> {
-        let programs = binaries()?;
-        let directory = tempfile::tempdir()?;
-        let host = lab.public_host("rendezvous")?;
-        let command = host.command(programs.join("knothole-rendezvous"));
-        let listen = format!("{}:3478", host.address());
-        let rendezvous = Rendezvous::start(command, &listen, &directory.path().join("state"))?;
-        Ok(Self { directory, programs, rendezvous, homes: 0 })
-    }
-
-    fn home(&mut self) -> PathBuf {
-        self.homes += 1;
-        self.directory.path().join(format!("home-{}", self.homes))
-    }
-
-    fn person(&self, host: &Host, home: &Path) -> Result<Person> {
-        let mut person = Person::start(host.command(self.programs.join("knothole")), home, &self.rendezvous.address)?;
-        person.event("registered", &json!({}), PATIENCE).with_context(|| host.name().to_owned())?;
-        Ok(person)
-    }
-
-    fn newcomer(&mut self, host: &Host) -> Result<Person> {
-        let home = self.home();
-        self.person(host, &home)
-    }
-}
 
 /// Alice knows Bob already, and Bob now adds Alice, while Alice writes: how long until the first of them has a direct path,
 /// and until Bob has the message.

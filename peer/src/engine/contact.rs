@@ -9,7 +9,7 @@ use knothole_proto::identity::PeerId;
 use knothole_proto::traversal::ContactId;
 
 use super::{Engine, virtual_address};
-use crate::command::{ContactView, PathView};
+use crate::command::{ContactView, PathKind, PathView};
 use crate::link::LinkId;
 use crate::store::{self, ContactState};
 
@@ -22,6 +22,8 @@ pub(super) struct Contact {
     pub(super) verified: bool,
     pub(super) unread: u64,
     pub(super) path: Option<(SocketAddr, Duration)>,
+    /// Where QUIC goes while there is no path.
+    pub(super) relay: Option<Relay>,
     /// Why there is no path, as the faces were last told.
     pub(super) told_why: Option<&'static str>,
     /// Whether the faces were last told that it is online.
@@ -31,6 +33,13 @@ pub(super) struct Contact {
     pub(super) conversation: Option<Conversation>,
     /// A frame that the link had no room for.
     pub(super) stalled: Option<Vec<u8>>,
+}
+
+/// A channel at a rendezvous that relays.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Relay {
+    pub(super) rendezvous: SocketAddr,
+    pub(super) channel: u32,
 }
 
 /// The connection in use.
@@ -49,7 +58,13 @@ impl Contact {
             name: self.name.clone(),
             state: self.state,
             online: self.is_online(),
-            path: self.path.map(|(remote, rtt)| PathView { remote, rtt }),
+            path: match (self.path, self.relay) {
+                (Some((remote, rtt)), _) => Some(PathView { kind: PathKind::Direct, remote, rtt: Some(rtt) }),
+                (None, Some(relay)) => {
+                    Some(PathView { kind: PathKind::Relay, remote: relay.rendezvous, rtt: None })
+                }
+                (None, None) => None,
+            },
             verified: self.verified,
             unread: self.unread.try_into().unwrap_or(u32::MAX),
         }
@@ -92,6 +107,7 @@ impl Engine {
             verified: known.verified,
             unread: known.unread,
             path: None,
+            relay: None,
             told_why: None,
             told_online: false,
             link: None,

@@ -12,6 +12,8 @@ use crate::link::{Down, LinkEvent, LinkId};
 
 /// Two connections that begin within this were dialled at once by both sides; one later replaces the one before it.
 const GLARE: Duration = Duration::from_secs(5);
+/// The round trip through a relay to assume until one is measured: a guess between a city and an ocean.
+const RELAY_RTT: Duration = Duration::from_millis(150);
 /// A contact that does not open the connection after this, though it should, is dialled.
 const DIAL_PATIENCE: Duration = Duration::from_secs(3);
 
@@ -99,6 +101,7 @@ impl Engine {
             Down::Refused => "the contact refused the connection",
             Down::Failed(_) => "the connection broke",
         };
+        contact.relay = None;
         self.tell_no_path(id, why);
         self.traversal.release(id);
         self.socket.routes().forget(virtual_address(id));
@@ -110,8 +113,13 @@ impl Engine {
     /// There is a path: whoever's turn it is opens the connection, unless there is one.
     pub(super) fn dial(&mut self, id: ContactId, ours: bool, now: Instant) {
         let Some(contact) = self.contacts.get_mut(&id).filter(|contact| contact.link.is_none()) else { return };
-        match contact.path {
-            Some((_, rtt)) if ours => {
+        let rtt = match (contact.path, contact.relay) {
+            (Some((_, rtt)), _) => Some(rtt),
+            (None, Some(_)) => Some(RELAY_RTT),
+            (None, None) => None,
+        };
+        match rtt {
+            Some(rtt) if ours => {
                 let link = self.links.dial(virtual_address(id), contact.peer, rtt);
                 self.link_contacts.insert(link, id);
                 // What is to be said is queued now and leaves with the end of the handshake, to that key alone.

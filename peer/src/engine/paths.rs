@@ -4,10 +4,11 @@ use std::time::{Duration, Instant};
 
 use knothole_proto::traversal::{ContactId, Event, Unreachable};
 
+use super::contact::Relay;
 use super::timers::Timer;
 use super::{Engine, virtual_address};
 use crate::event::{EventKind, PathChange};
-use crate::socket::{SILENCE_MS, VirtualAddress};
+use crate::socket::{Route, SILENCE_MS, VirtualAddress};
 
 /// A silence of so many round trips is more than QUIC's patience; shorter ones happen on every lossy path.
 const SILENT_ROUND_TRIPS: u32 = 3;
@@ -42,7 +43,7 @@ impl Engine {
                 routes.admit(remote, virtual_address(contact));
                 // Its first QUIC packet may come before our own check has been answered; the answer goes where it came from.
                 if routes.route(virtual_address(contact)).is_none() {
-                    routes.set_route(virtual_address(contact), Some(remote));
+                    routes.set_route(virtual_address(contact), Some(Route::Direct(remote)));
                 }
             }
             Event::Revoke { remote, .. } => self.socket.routes().revoke(remote),
@@ -55,14 +56,39 @@ impl Engine {
                 let (peer, name) = (contact.peer, contact.name.clone());
                 // A source is admitted by its own checks; the answer to ours proves the address just as well.
                 self.socket.routes().admit(remote, virtual_address(id));
-                self.socket.routes().set_route(virtual_address(id), Some(remote));
+                self.socket.routes().set_route(virtual_address(id), Some(Route::Direct(remote)));
                 self.links.nudge(virtual_address(id));
                 self.emit(EventKind::Path { peer, name, path: PathChange::Direct { remote, rtt } });
                 self.dial(id, false, now);
             }
             Event::PathLost(id) => {
-                self.socket.routes().set_route(virtual_address(id), None);
+                let Some(contact) = self.contacts.get_mut(&id) else { return };
+                contact.path = None;
+                self.fall_back(id);
                 self.tell_no_path(id, "the direct path stopped answering; looking for another");
+            }
+            Event::Relay { contact: id, rendezvous, channel } => {
+                let Some(contact) = self.contacts.get_mut(&id) else { return };
+                let routes = self.socket.routes();
+                if let Some(old) = contact.relay.replace(Relay { rendezvous, channel }) {
+                    routes.revoke_relay(old.rendezvous, old.channel);
+                }
+                routes.admit_relay(rendezvous, channel, virtual_address(id));
+                if contact.path.is_none() {
+                    self.fall_back(id);
+                    self.tell_no_path(id, "looking for a direct path");
+                }
+                self.dial(id, false, now);
+            }
+            Event::RelayClosed(id) => {
+                let Some(contact) = self.contacts.get_mut(&id) else { return };
+                let Some(old) = contact.relay.take() else { return };
+                self.socket.routes().revoke_relay(old.rendezvous, old.channel);
+                if contact.path.is_none() {
+                    self.fall_back(id);
+                    self.tell_no_path(id, "the relay has closed; looking for another way");
+                    self.traversal.connect(id, now);
+                }
             }
             Event::Unreachable { contact, why } => {
                 let why = match why {
@@ -76,13 +102,26 @@ impl Engine {
         }
     }
 
-    /// Tells the faces that a contact has no path, once for each reason.
+    /// Without a direct path QUIC goes through the relay, where there is one.
+    fn fall_back(&mut self, id: ContactId) {
+        let relay = self.contacts.get(&id).and_then(|contact| contact.relay);
+        let route = relay.map(|Relay { rendezvous, channel }| Route::Relay { rendezvous, channel });
+        self.socket.routes().set_route(virtual_address(id), route);
+        self.links.nudge(virtual_address(id));
+    }
+
+    /// Tells the faces that a contact has no direct path, once for each reason.
     pub(super) fn tell_no_path(&mut self, id: ContactId, why: &'static str) {
         let Some(contact) = self.contacts.get_mut(&id) else { return };
         contact.path = None;
         if contact.told_why.replace(why) != Some(why) {
             let (peer, name) = (contact.peer, contact.name.clone());
-            self.emit(EventKind::Path { peer, name, path: PathChange::None { why: why.to_owned() } });
+            let why = why.to_owned();
+            let path = match contact.relay {
+                Some(Relay { rendezvous, .. }) => PathChange::Relay { rendezvous, why },
+                None => PathChange::None { why },
+            };
+            self.emit(EventKind::Path { peer, name, path });
         }
     }
 

@@ -102,7 +102,7 @@ impl Engine {
         };
         let virtual_address = VirtualAddress::new(FIRST_ADDRESS | id.0);
         self.socket.routes().admit(remote, virtual_address);
-        self.socket.routes().set_route(virtual_address, Some(remote));
+        self.socket.routes().set_route(virtual_address, Some(remote.into()));
         let asking = sign_in(&self.links, virtual_address, rendezvous.address.key, to_bytes(&request));
         self.step_after(id, async move {
             match tokio::time::timeout(PATIENCE, asking).await.unwrap_or(Err(SignInError::Unreachable)) {

@@ -8,7 +8,7 @@ use knothole_proto::frames::MessageId;
 use knothole_proto::identity::{PeerId, PublicKey};
 use tokio::sync::{broadcast, mpsc, watch};
 
-use crate::command::{Command, CommandError, ContactView, PathView, RendezvousState, RendezvousStatus, Status};
+use crate::command::{Command, CommandError, ContactView, PathKind, PathView, RendezvousState, RendezvousStatus, Status};
 use crate::event::{Event, EventKind};
 use crate::handle::Peer;
 use crate::store::{Author, ContactState, Message, MessageState};
@@ -153,7 +153,11 @@ fn contact() -> ContactView {
         name: "bob".into(),
         state: ContactState::Contact,
         online: true,
-        path: Some(PathView { remote: "203.0.113.9:99".parse().unwrap(), rtt: Duration::from_micros(1234) }),
+        path: Some(PathView {
+            kind: PathKind::Direct,
+            remote: "203.0.113.9:99".parse().unwrap(),
+            rtt: Some(Duration::from_micros(1234)),
+        }),
         verified: true,
         unread: 3,
     }

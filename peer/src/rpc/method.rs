@@ -10,7 +10,9 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::command::{Command, CommandError, ContactView, PathView, RendezvousState, RendezvousStatus};
+use crate::command::{
+    Command, CommandError, ContactView, PathKind, PathView, RendezvousState, RendezvousStatus,
+};
 use crate::handle::Peer;
 use crate::store::{Author, Message};
 
@@ -161,7 +163,11 @@ fn contact(contact: &ContactView) -> Value {
 }
 
 fn path(path: &PathView) -> Value {
-    json!({"kind": "direct", "remote": path.remote, "rtt_ms": milliseconds(path.rtt)})
+    let kind = match path.kind {
+        PathKind::Direct => "direct",
+        PathKind::Relay => "relay",
+    };
+    json!({"kind": kind, "remote": path.remote, "rtt_ms": path.rtt.map(milliseconds)})
 }
 
 fn entry(message: &Message, me: PeerId, contact: PeerId) -> Value {

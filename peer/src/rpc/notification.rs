@@ -69,6 +69,13 @@ fn way(path: &PathChange) -> Value {
             "rtt_ms": milliseconds(*rtt),
             "why": null,
         }),
+        PathChange::Relay { rendezvous, why } => json!({
+            "kind": "relay",
+            "transport": "udp",
+            "remote": rendezvous,
+            "rtt_ms": null,
+            "why": why,
+        }),
         PathChange::None { why } => json!({
             "kind": "none",
             "transport": null,

@@ -12,6 +12,13 @@ use crate::path::{self, Agent, Config, Path, Role};
 /// Both sides' invitations within this are one meeting, in which the ids decide who dials.
 const GLARE: Duration = Duration::from_secs(10);
 
+/// A way through a rendezvous, which both may use until it closes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Relay {
+    pub(super) rendezvous: RendezvousId,
+    pub(super) channel: u32,
+}
+
 /// What a contact wants done.
 pub(super) enum Step {
     Invite(IntroductionId),
@@ -35,8 +42,9 @@ pub(super) struct Contact {
     invited_us: Option<Instant>,
     accepted_ours: Option<Instant>,
     dials: bool,
-    /// Whether the owner is to be told so, once there is a path.
+    /// Whether the owner is to be told so, once there is a path or a relay.
     dial_due: bool,
+    relay: Option<Relay>,
 }
 
 impl Contact {
@@ -58,6 +66,7 @@ impl Contact {
             accepted_ours: None,
             dials: false,
             dial_due: false,
+            relay: None,
         }
     }
 
@@ -74,7 +83,7 @@ impl Contact {
     }
 
     pub(super) fn connect(&mut self, now: Instant) {
-        if self.agent.path().is_none() {
+        if self.agent.path().is_none() && self.relay.is_none() {
             self.invitation.invite(now);
         }
     }
@@ -82,6 +91,8 @@ impl Contact {
     pub(super) fn release(&mut self) {
         self.invitation.cancel();
         self.agent.reset();
+        self.relay = None;
+        self.dial_due = false;
     }
 
     /// A rendezvous of this contact knows us now: what waited for that need not wait longer.
@@ -143,6 +154,15 @@ impl Contact {
         true
     }
 
+    pub(super) fn handle_relay(&mut self, relay: Relay) {
+        self.relay = Some(relay);
+    }
+
+    /// Whether this was the contact's relay, which is no more.
+    pub(super) fn handle_relay_closed(&mut self, closed: impl Fn(&Relay) -> bool) -> bool {
+        self.relay.take_if(|relay| closed(relay)).is_some()
+    }
+
     pub(super) fn handle_declined(&mut self, introduction: IntroductionId, now: Instant) -> bool {
         let declined = self.invitation.handle_declined(introduction, now);
         if declined {
@@ -177,7 +197,8 @@ impl Contact {
                 }
             });
         }
-        if std::mem::take(&mut self.dial_due) && self.agent.path().is_some() {
+        if self.dial_due && (self.relay.is_some() || self.agent.path().is_some()) {
+            self.dial_due = false;
             return Some(Step::Dial);
         }
         if self.invitation.poll_timeout().is_some_and(|due| due <= now) {

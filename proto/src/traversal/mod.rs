@@ -23,7 +23,7 @@ use crate::path::{self, Config};
 use crate::registration::{self, SignInAnswer, client};
 use crate::seal::RegistrationSecret;
 use crate::stun::check::{Peek, peek};
-use contact::{Contact, Step};
+use contact::{Contact, Relay, Step};
 
 /// The owner's name for a rendezvous.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -90,8 +90,19 @@ pub enum Event {
         /// The round-trip time of the check.
         rtt: Duration,
     },
-    /// There is a path, and it is ours to open the connection if there is none: the inviter's, or in glare the smaller id's.
+    /// There is a path or a relay, and it is ours to open the connection if there is none: the inviter's, or in glare the smaller id's.
     Dial(ContactId),
+    /// Until there is a direct path, QUIC to the contact may go through this relay channel, and come from it.
+    Relay {
+        /// Whose.
+        contact: ContactId,
+        /// The rendezvous that relays.
+        rendezvous: SocketAddr,
+        /// Names the channel in the frames.
+        channel: u32,
+    },
+    /// The contact's relay channel is no more.
+    RelayClosed(ContactId),
     /// The path carries nothing any more. An invitation is on its way already.
     PathLost(ContactId),
     /// It was not reached this time.
@@ -342,7 +353,11 @@ impl Traversal {
     fn handle_registration_event(&mut self, id: RendezvousId, event: client::Event, now: Instant) {
         match event {
             client::Event::SignIn => self.events.push_back(Event::SignIn(id)),
-            client::Event::Unregistered => self.events.push_back(Event::Unregistered(id)),
+            client::Event::Unregistered => {
+                self.events.push_back(Event::Unregistered(id));
+                // Channels end with the registration.
+                self.handle_relay_closed(|relay| relay.rendezvous == id);
+            }
             client::Event::Registered { observed } => {
                 self.events.push_back(Event::Registered { rendezvous: id, observed });
                 for contact in self.contacts.values_mut().filter(|contact| contact.via().contains(&id)) {
@@ -385,7 +400,28 @@ impl Traversal {
             }
             ToPeer::Absent { introduction } => self.handle_declined(introduction, Unreachable::Absent, now),
             ToPeer::Refused { introduction } => self.handle_declined(introduction, Unreachable::Refused, now),
+            ToPeer::Relay { with, channel, .. } => self.handle_relay(id, with, channel),
+            ToPeer::RelayClosed { channel } => {
+                self.handle_relay_closed(|relay| *relay == Relay { rendezvous: id, channel });
+            }
             ToPeer::Closing => {}
+        }
+    }
+
+    fn handle_relay(&mut self, id: RendezvousId, with: PeerId, channel: u32) {
+        let Some(rendezvous) = self.rendezvous.get(&id).and_then(client::Client::remote) else { return };
+        let Some(&contact) = self.ids.get(&with) else { return };
+        if let Some(known) = self.contacts.get_mut(&contact) {
+            known.handle_relay(Relay { rendezvous: id, channel });
+            self.events.push_back(Event::Relay { contact, rendezvous, channel });
+        }
+    }
+
+    fn handle_relay_closed(&mut self, closed: impl Fn(&Relay) -> bool) {
+        for (id, contact) in &mut self.contacts {
+            if contact.handle_relay_closed(&closed) {
+                self.events.push_back(Event::RelayClosed(*id));
+            }
         }
     }
 
@@ -404,7 +440,11 @@ impl Traversal {
             Step::Revoke(remote) => self.events.push_back(Event::Revoke { contact: id, remote }),
             Step::Path { remote, rtt } => self.events.push_back(Event::Path { contact: id, remote, rtt }),
             Step::Dial => self.events.push_back(Event::Dial(id)),
-            Step::Lost => self.events.push_back(Event::PathLost(id)),
+            Step::Lost => {
+                self.events.push_back(Event::PathLost(id));
+                // Perhaps it was our own mapping that moved: then the rendezvous must learn it before anything goes through it.
+                self.handle_network_change(now);
+            }
             Step::Failed => self.events.push_back(Event::Unreachable { contact: id, why: Unreachable::NoPath }),
         }
     }

@@ -36,6 +36,8 @@ pub struct Node {
     routes: BTreeMap<ContactId, Route>,
     admitted: BTreeMap<SocketAddr, ContactId>,
     outgoing: VecDeque<Packet>,
+    /// Whether it is ours to speak first.
+    speaker: bool,
     unreachable: Vec<(Instant, knothole_proto::traversal::Unreachable)>,
     strangers: BTreeSet<SocketAddr>,
     /// The routers on the way to the rendezvous, as far as they reported dead probes.
@@ -78,7 +80,9 @@ impl Node {
             routes: BTreeMap::new(),
             admitted: BTreeMap::new(),
             outgoing: VecDeque::new(),
-            unreachable: Vec::new(),
+            /// Whether it is ours to speak first.
+    speaker: bool,
+    unreachable: Vec::new(),
             strangers: BTreeSet::new(),
             routers: Vec::new(),
         }
@@ -201,6 +205,7 @@ impl Node {
                     self.admitted.remove(&remote);
                 }
                 Event::Dial(contact) => {
+                    self.speaker = true;
                     if let Some(route) = self.routes.get_mut(&contact) {
                         route.speaks = Some(now);
                     }
@@ -208,14 +213,15 @@ impl Node {
                 Event::Path { contact, remote, .. } => {
                     self.admitted.insert(remote, contact);
                     // What was being said is said on the new path.
-                    let speaks = self.routes.remove(&contact).and_then(|route| route.speaks);
+                    let speaks = self.speaker.then_some(now);
                     self.routes.insert(contact, Route { remote, speaks, echoed: false });
                 }
                 Event::PathLost(contact) => {
                     self.routes.remove(&contact);
                 }
                 Event::Unreachable { why, .. } => self.unreachable.push((now, why)),
-                Event::Request { .. } => {}
+                // The simulated peers talk directly or not at all.
+                Event::Request { .. } | Event::Relay { .. } | Event::RelayClosed(_) => {}
             }
         }
     }

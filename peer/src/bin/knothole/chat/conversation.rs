@@ -18,6 +18,7 @@ pub(super) struct Conversation {
     failed: usize,
     /// The path to the contact, while there is one.
     path: Option<String>,
+    online: bool,
     /// The last thing told about presence and path: both events say much the same.
     told: String,
 }
@@ -44,6 +45,7 @@ impl Conversation {
             waiting: BTreeMap::new(),
             failed: 0,
             path: contact["path"].is_object().then(|| way(&contact["path"])),
+            online: false,
             told: String::new(),
         };
         conversation.told = conversation.presence(word(contact, "presence") == "online");
@@ -114,7 +116,7 @@ impl Conversation {
                 });
             }
             "presence" => self.presence(word(event, "state") == "online"),
-            "path" => self.way(event),
+            "path" => self.way(event)?,
             _ => return None,
         };
         if self.told == news {
@@ -125,6 +127,7 @@ impl Conversation {
     }
 
     fn presence(&mut self, online: bool) -> String {
+        self.online = online;
         if !online {
             self.path = None;
         }
@@ -134,13 +137,18 @@ impl Conversation {
         }
     }
 
-    fn way(&mut self, event: &Value) -> String {
-        if word(event, "kind") == "none" {
-            self.path = None;
-            return format!("no path to {} ({})", self.name, harmless(word(event, "why")));
-        }
-        self.path = Some(way(event));
-        self.presence(true)
+    /// A path says something only of one who is there; until then it is kept for the line that says so.
+    fn way(&mut self, event: &Value) -> Option<String> {
+        let why = harmless(word(event, "why"));
+        self.path = match word(event, "kind") {
+            "none" => {
+                self.path = None;
+                return Some(format!("no path to {} ({why})", self.name));
+            }
+            "relay" => Some(format!("{}: {why}", way(event))),
+            _ => Some(way(event)),
+        };
+        self.online.then(|| self.presence(true))
     }
 }
 
