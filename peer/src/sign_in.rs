@@ -130,7 +130,7 @@ mod tests {
         let secret = IdentitySecret::new([1; 32]);
         let (socket, _arrivals) = Socket::bind(0).unwrap();
         let at = rendezvous.local_addr().unwrap();
-        socket.routes().set_route(RENDEZVOUS, Some(at));
+        socket.routes().set_route(RENDEZVOUS, Some(at.into()));
         socket.routes().admit(at, RENDEZVOUS);
         let heartbeat = Heartbeat { idle_timeout: Duration::from_secs(1), ..Heartbeat::default() };
         (Links::new(socket, &secret, heartbeat).unwrap().0, secret.public_key())

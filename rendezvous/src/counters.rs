@@ -29,6 +29,16 @@ pub struct Counters {
     pub refused: u64,
     /// Acceptances and "opened" relayed.
     pub relayed: u64,
+    /// Relay channels opened.
+    pub channels_opened: u64,
+    /// Relay channels refused: too many in all or of one registration, or closing.
+    pub channels_refused: u64,
+    /// Relay channels closed because they carried nothing for long.
+    pub channels_idle: u64,
+    /// Relay frames passed on.
+    pub forwarded: u64,
+    /// Their bytes, as UDP payload.
+    pub forwarded_bytes: u64,
     /// STUN requests answered.
     pub stun: u64,
     /// Dropped: neither STUN nor Knothole, or no sound datagram of its kind.
@@ -41,4 +51,8 @@ pub struct Counters {
     pub dropped_unadmitted: u64,
     /// Dropped: an acceptance or an "opened" for a peer that is not here or does not keep up, or beyond the rate.
     pub dropped_relay: u64,
+    /// Dropped: a relay frame for no channel, or from neither of its two peers, or one of them is gone.
+    pub dropped_foreign: u64,
+    /// Dropped: a relay frame beyond its sender's bytes.
+    pub dropped_quota: u64,
 }

@@ -7,14 +7,16 @@
 //! ```text
 //! registry      who is registered: slots, the way from a peer to its slot, what expires when
 //! introduction  what one peer may ask of another, and the key of an introduction
+//! relay         frames between two peers that have no direct path (yet)
 //! outbox        datagrams on their way, and when a control message is repeated
 //! closing       telling everybody goodbye, a bounded number at a time
 //! admission     how much is answered to those who proved nothing
 //! discovery     the four sockets of RFC 5780
 //! ```
 //!
-//! What it deliberately does not do: it reads no message between peers (they talk to each other), keeps no state on a
-//! disk besides its key, remembers no introduction, and holds no QUIC connection to an idle peer.
+//! What it deliberately does not do: it reads no message between peers (those that it relays are theirs alone to
+//! open), keeps no state on a disk besides its key, remembers of an introduction only that it was asked for, and holds no
+//! QUIC connection to an idle peer.
 
 mod admission;
 mod closing;
@@ -24,6 +26,7 @@ mod introduction;
 mod outbox;
 mod policy;
 mod registry;
+mod relay;
 #[expect(
     clippy::disallowed_methods,
     clippy::disallowed_types,

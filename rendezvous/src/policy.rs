@@ -23,6 +23,15 @@ pub struct Policy {
     /// Acceptances and "opened" by one peer. Default: 256 at once, 8 a second: one for each invitation of its own, and
     /// for each by as many contacts as may invite it at the same time.
     pub relays: Rate,
+    /// Relay channels at once. Default: 250,000, one for four registrations, some 25 MB: most pairs find a direct path,
+    /// and leave their channel two minutes later.
+    pub relay_channels: u32,
+    /// Relay channels of one registration. Default: 64: who talks to more contacts at once than that, without a direct path
+    /// to any, is no person.
+    pub relay_channels_each: u32,
+    /// Bytes that one registration has relayed, its frames' IP and UDP headers included. Default: 2 MB at once, 256 KB a
+    /// second: a photograph goes through at once, talk and calls always; what is more is dropped, and QUIC slows down to it.
+    pub relay_bytes: Rate,
     /// The four sockets of RFC 5780, if there are four.
     pub discovery: Option<FourSockets>,
 }
@@ -34,6 +43,9 @@ impl Default for Policy {
             unauthenticated: Rate { burst: 4_000, per_second: 1_000 },
             invitations: Rate { burst: 64, per_second: 2 },
             relays: Rate { burst: 256, per_second: 8 },
+            relay_channels: 250_000,
+            relay_channels_each: 64,
+            relay_bytes: Rate { burst: 2_000_000, per_second: 256_000 },
             discovery: None,
         }
     }

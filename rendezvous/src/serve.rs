@@ -15,6 +15,7 @@ mod handoff;
 mod port;
 mod sign_in;
 mod tokens;
+mod train;
 
 use std::io;
 use std::net::SocketAddr;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use aws_lc_rs::hmac;
 use knothole_proto::control::Opened;
-use knothole_proto::datagram::{CONTROL, Header, KEEPALIVE, Kind, MOVE, Transmit, classify};
+use knothole_proto::datagram::{CONTROL, Header, KEEPALIVE, Kind, MOVE, RELAY, Transmit, classify, parse_relay};
 use knothole_proto::identity::PeerId;
 use knothole_proto::keepalive;
 use knothole_proto::registration::server::{Challenger, Outcome, Registration};
@@ -20,6 +20,7 @@ use crate::introduction::{Allowance, Introductions};
 use crate::outbox::{Line, Outbox};
 use crate::policy::{LocalSocket, Policy};
 use crate::registry::{Entry, Registry};
+use crate::relay::Relay;
 
 /// A refused peer comes back after this many seconds: a full table empties with the registrations' lifetime, 40 s for
 /// most.
@@ -36,6 +37,7 @@ pub struct Server {
     pub(crate) start: Instant,
     pub(crate) registry: Registry,
     pub(crate) introductions: Introductions,
+    pub(crate) relay: Relay,
     pub(crate) outbox: Outbox,
     pub(crate) counters: Counters,
     pub(crate) closing: Option<Closing>,
@@ -52,7 +54,8 @@ impl Server {
             policy,
             start: now,
             registry: Registry::new(policy.registrations, derived(&seed, b"peer table"), now),
-            introductions: Introductions::new(&derived(&seed, b"introductions")),
+            introductions: Introductions::new(&derived(&seed, b"introductions"), derived(&seed, b"invitations")),
+            relay: Relay::new(policy.relay_channels, derived(&seed, b"relay channels")),
             outbox: Outbox::default(),
             counters: Counters::default(),
             closing: None,
@@ -65,6 +68,7 @@ impl Server {
     pub fn handle_datagram(&mut self, now: Instant, from: SocketAddr, local: LocalSocket, datagram: &[u8]) {
         match datagram.first().map(|first| classify(*first)) {
             Some(Kind::Stun) => self.handle_stun(now, from, local, datagram),
+            Some(Kind::Knothole) if datagram.first() == Some(&RELAY) => self.handle_relay(now, from, datagram),
             Some(Kind::Knothole) => match Header::parse(datagram) {
                 Some(header) if matches!(header.kind, KEEPALIVE | MOVE) => {
                     self.handle_keepalive(now, from, local, header, datagram);
@@ -81,6 +85,10 @@ impl Server {
     /// instead of one after the other. The number means nothing; it keeps the compiler from leaving the reading out.
     #[must_use]
     pub fn look_ahead(&self, datagram: &[u8]) -> u64 {
+        if let Some((channel, _)) = parse_relay(datagram) {
+            let ends = self.relay.ends(channel).into_iter().flatten();
+            return ends.map(|slot| self.registry.touch(slot)).fold(0, u64::wrapping_add);
+        }
         match Header::parse(datagram) {
             Some(header) if matches!(header.kind, KEEPALIVE | MOVE) => self.registry.touch(header.slot),
             _ => 0,
@@ -114,7 +122,7 @@ impl Server {
             if let Some(entry) = self.registry.at(slot, now) {
                 entry.allowance = old.allowance.clone();
             }
-            self.ended(slot, old);
+            self.ended(now, slot, old);
         }
         self.counters.signed_in += 1;
         tracing::debug!(?peer, slot, %observed, ?lifetime, "signed in");
@@ -123,13 +131,15 @@ impl Server {
         SignInAnswer::Registered { slot, lifetime_s, observed }
     }
 
-    /// Does what is due: ends registrations whose keepalives stayed away, repeats control messages.
+    /// Does what is due: ends registrations whose keepalives stayed away and relay channels that carry nothing, repeats
+    /// control messages.
     pub fn handle_timeout(&mut self, now: Instant) {
         while let Some((slot, entry)) = self.registry.poll_expired(now) {
             self.counters.expired += 1;
             tracing::debug!(peer = ?entry.registration.peer(), slot, "expired");
-            self.ended(slot, entry);
+            self.ended(now, slot, entry);
         }
+        self.close_idle_relays(now);
         while let Some(slot) = self.outbox.pop_due(now) {
             if let Some(line) = self.registry.at(slot, now).and_then(|entry| entry.line.as_mut()) {
                 line.handle_timeout(now);
@@ -141,7 +151,8 @@ impl Server {
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        [self.registry.poll_timeout(), self.outbox.poll_timeout()].into_iter().flatten().min()
+        let idle = self.relay.poll_timeout_s().map(|due_s| self.start + Duration::from_secs(due_s.into()));
+        [self.registry.poll_timeout(), self.outbox.poll_timeout(), idle].into_iter().flatten().min()
     }
 
     /// The next datagram to send, and by which way.
@@ -166,7 +177,7 @@ impl Server {
             let closed = entry.line.as_ref().is_some_and(|line| line.told && line.channel.is_idle());
             self.outbox.rest(entry.line.as_deref_mut());
             if closed && let Some(entry) = self.registry.remove(slot) {
-                self.ended(slot, entry);
+                self.ended(now, slot, entry);
             }
         }
     }
@@ -285,7 +296,8 @@ impl Server {
     }
 
     /// Lets go of what hung on a registration.
-    pub(crate) fn ended(&mut self, slot: u32, mut entry: Entry) {
+    pub(crate) fn ended(&mut self, now: Instant, slot: u32, mut entry: Entry) {
+        self.close_relays(now, slot);
         let Some(line) = entry.line.as_mut() else { return };
         self.outbox.disarm(slot, line);
         if let Some(closing) = self.closing.as_mut().filter(|_| line.told) {

@@ -5,7 +5,7 @@ mod world;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use knothole_proto::datagram::{CONTROL, Header};
+use knothole_proto::datagram::{CONTROL, Header, relay_header};
 use knothole_proto::keepalive;
 use knothole_proto::seal::TagKey;
 use knothole_proto::stun::{TransactionId, discovery};
@@ -32,7 +32,8 @@ fn hand_hostile(world: &mut World, from: SocketAddr, datagram: &[u8]) -> Result<
 /// Sound datagrams of every kind, to be damaged: random ones rarely get past the first check.
 #[expect(clippy::unwrap_used, reason = "a test's helper: it fails by panicking")]
 fn samples(world: &mut World) -> Vec<Vec<u8>> {
-    let (mut alice, bob) = (world.sign_in(1, 20), world.sign_in(2, 20));
+    let (mut alice, mut bob) = (world.sign_in(1, 20), world.sign_in(2, 20));
+    let channel = world.relay_channel(&mut alice, &mut bob, 9);
     let key = TagKey::new(&alice.secret);
     alice.channel.send(bob.invite(1), world.now).unwrap();
     vec![
@@ -41,6 +42,7 @@ fn samples(world: &mut World) -> Vec<Vec<u8>> {
         keepalive::moved(&key, alice.slot, 2_000, 5),
         alice.channel.poll_transmit(world.now).unwrap(),
         Header { kind: CONTROL, flags: 0, port: 0, slot: bob.slot, number: 1 }.to_bytes().into(),
+        [&relay_header(channel)[..], &[0x41; 60]].concat(),
         discovery::binding_request(TransactionId([3; 12])),
         discovery::change_request(TransactionId([3; 12]), true, true),
     ]

@@ -12,9 +12,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use knothole_proto::candidate::IntroductionId;
 use knothole_proto::certificate::{IdentitySecret, RENDEZVOUS_ALPN, client_config};
-use knothole_proto::control::{Opened, PeerChannel, ToPeer};
-use knothole_proto::datagram::{CONTROL, Header};
+use knothole_proto::control::{Opened, PeerChannel, ToPeer, ToRendezvous};
+use knothole_proto::datagram::{CONTROL, Header, relay_header};
 use knothole_proto::keepalive::{self, FromRendezvous};
 use knothole_proto::registration::{SignInAnswer, SignInRequest, from_bytes, to_bytes};
 use knothole_proto::seal::{RegistrationSecret, TagKey};
@@ -86,6 +87,9 @@ impl Client {
     async fn stop_quic(self) -> UdpSocket {
         self.endpoint.wait_idle().await;
         drop(self.endpoint);
+        // quinn has the kernel join what arrives together. From now on each datagram is read by itself.
+        #[cfg(target_os = "linux")]
+        nix::sys::socket::setsockopt(&self.socket, nix::sys::socket::sockopt::UdpGroSegment, &false).unwrap();
         self.socket
     }
 }
@@ -126,6 +130,85 @@ async fn a_peer_signs_in_keeps_alive_and_is_told_when_the_rendezvous_closes() {
     let acknowledgement = channel.poll_transmit(std::time::Instant::now()).unwrap();
     socket.send_to(&acknowledgement, at).await.unwrap();
     closing.await.unwrap();
+}
+
+/// A registered peer that speaks by its socket.
+struct Registered {
+    socket: UdpSocket,
+    channel: PeerChannel,
+    at: SocketAddr,
+}
+
+impl Registered {
+    async fn new(serving: &Serving, n: u8) -> Self {
+        let (client, at) = (Client::new(serving, n).await, serving.bound()[0]);
+        let SignedIn { answer, secret, .. } = client.sign_in(at).await;
+        let SignInAnswer::Registered { slot, .. } = answer else { panic!("{answer:?}") };
+        Self { socket: client.stop_quic().await, channel: PeerChannel::of_peer(&secret, slot), at }
+    }
+
+    async fn say(&mut self, message: ToRendezvous) {
+        self.channel.send(message, std::time::Instant::now()).unwrap();
+        self.flush().await;
+    }
+
+    async fn flush(&mut self) {
+        while let Some(datagram) = self.channel.poll_transmit(std::time::Instant::now()) {
+            self.socket.send_to(&datagram, self.at).await.unwrap();
+        }
+    }
+
+    /// The next message; what comes with it is acknowledged.
+    async fn hear(&mut self) -> ToPeer {
+        loop {
+            let datagram = receive(&self.socket).await;
+            let header = Header::parse(&datagram).unwrap();
+            let opened = self.channel.handle(header, &datagram);
+            self.flush().await;
+            if let Opened::Fresh(Some(message)) = opened {
+                return message;
+            }
+        }
+    }
+}
+
+/// What leaves as a train arrives as single datagrams.
+#[tokio::test]
+async fn relay_frames_sent_together_arrive_whole_and_in_order_at_the_other_peer() {
+    let serving = Serving::start(config(&["127.0.0.1:0"])).await.unwrap();
+    let (mut alice, mut bob) = (Registered::new(&serving, 2).await, Registered::new(&serving, 3).await);
+    let id = |n| IdentitySecret::new([n; 32]).public_key();
+    let introduction = IntroductionId([7; 12]);
+    alice.say(ToRendezvous::Invite { introduction, to: id(3), candidates: Vec::new() }).await;
+    assert!(matches!(bob.hear().await, ToPeer::Invited { .. }));
+    bob.say(ToRendezvous::Accept { introduction, to: id(2), candidates: Vec::new() }).await;
+    assert!(matches!(alice.hear().await, ToPeer::Accepted { .. }));
+    let ToPeer::Relay { channel, with, .. } = alice.hear().await else { panic!("a channel") };
+    assert_eq!(with, id(3));
+    assert_eq!(bob.hear().await, ToPeer::Relay { introduction, with: id(2), channel });
+
+    // Lengths as QUIC has them: many of one size, a shorter one, some that differ, one as long as there may be.
+    let lengths = [[1208; 20].as_slice(), &[90], &[1208; 3], &[40, 41, 42, 1472]].concat();
+    for (from, to) in [(&alice, &bob), (&bob, &alice)] {
+        let frames = lengths.iter().zip(0..).map(|(length, n)| {
+            let mut frame = relay_header(channel).to_vec();
+            frame.extend([0x41, n]);
+            frame.resize(*length, n);
+            frame
+        });
+        let frames: Vec<_> = frames.collect();
+        for frame in &frames {
+            from.socket.send_to(frame, from.at).await.unwrap();
+        }
+        for frame in &frames {
+            let mut received = receive(&to.socket).await;
+            while received.first() != frame.first() {
+                received = receive(&to.socket).await;
+            }
+            assert_eq!(&received, frame);
+        }
+    }
+    assert_eq!(serving.counters().await.forwarded, 2 * lengths.len() as u64);
 }
 
 #[tokio::test]

@@ -39,7 +39,7 @@ impl Person {
         self.links.expect(virtual_address, other.key);
         for host in ["::1", "127.0.0.1"] {
             self.socket.routes().admit(other.at(host), virtual_address);
-            self.socket.routes().set_route(virtual_address, Some(other.at(host)));
+            self.socket.routes().set_route(virtual_address, Some(other.at(host).into()));
         }
     }
 
@@ -235,9 +235,9 @@ async fn bodies_go_on_while_both_routes_change() {
     for n in 0..40 {
         let host = if n % 2 == 0 { "::1" } else { "127.0.0.1" };
         alice.links.send(link, vec![n; 50_000]).unwrap();
-        alice.socket.routes().set_route(BOB, Some(bob.at(host)));
+        alice.socket.routes().set_route(BOB, Some(bob.at(host).into()));
         bob.links.send(accepted, vec![n; 50_000]).unwrap();
-        bob.socket.routes().set_route(ALICE, Some(alice.at(host)));
+        bob.socket.routes().set_route(ALICE, Some(alice.at(host).into()));
         assert_eq!(bob.body().await, vec![n; 50_000]);
         assert_eq!(alice.body().await, vec![n; 50_000]);
     }
@@ -326,7 +326,7 @@ async fn a_dead_path_is_announced_and_the_link_goes_on_soon_after_the_switch() {
         let (mut alice, mut bob) = acquainted(Heartbeat::default());
         let (link, _) = linked(&mut alice, &mut bob).await;
         let lost = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-        alice.socket.routes().set_route(BOB, Some(lost.local_addr().unwrap()));
+        alice.socket.routes().set_route(BOB, Some(lost.local_addr().unwrap().into()));
         let begin = Instant::now();
         let bodies = if bulk { 20 } else { 1 };
         // More than any window: the rest waits in the queue.
@@ -334,7 +334,7 @@ async fn a_dead_path_is_announced_and_the_link_goes_on_soon_after_the_switch() {
             (0..bodies).take_while(|&n| alice.links.send(link, vec![n; if bulk { BODY } else { 10 }]).is_ok()).count();
         assert_eq!(timeout(SOON, alice.socket.routes().next_silent()).await.unwrap(), BOB);
         let announced = begin.elapsed();
-        alice.socket.routes().set_route(BOB, Some(bob.at("::1")));
+        alice.socket.routes().set_route(BOB, Some(bob.at("::1").into()));
         alice.links.nudge(BOB);
         assert_eq!(bob.body().await[0], 0);
         println!("bulk {bulk}: announced after {announced:?}, delivered {:?} later", begin.elapsed() - announced);

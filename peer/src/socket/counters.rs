@@ -23,14 +23,16 @@ impl Counter {
 pub struct Counters {
     /// QUIC datagrams from sources that nobody admitted.
     pub dropped_unknown_source: Counter,
-    /// Datagrams whose first byte means nothing here, and empty ones.
+    /// Relay frames of channels that nobody admitted.
+    pub dropped_unknown_channel: Counter,
+    /// Datagrams whose first byte means nothing here, empty ones, and relay frames without QUIC in them.
     pub dropped_unknown_kind: Counter,
     /// STUN and Knothole datagrams that came faster than they were taken.
     pub dropped_queue_full: Counter,
     /// Transmissions of QUIC's to a virtual address that has no route, or one of an address family that is missing
     /// here.
     pub dropped_no_route: Counter,
-    /// Our own datagrams for which the kernel had no room.
+    /// Our own datagrams, and ends of relayed transmissions, for which the kernel had no room.
     pub dropped_no_room: Counter,
     /// Transmissions that the system refused, for want of a network for instance.
     pub send_errors: Counter,

@@ -1,11 +1,13 @@
 //! The peer's one UDP port: what it receives is told apart, what QUIC sends is sent where the contact is.
 //!
 //! QUIC is given constant made-up addresses ([`VirtualAddress`]) for contacts and rendezvous; [`Routes`] says where
-//! each of them really is. A change of path is one call there, which neither QUIC nor the conversation notices.
+//! each of them really is: straight at an address, or behind a rendezvous that relays for the two ([`Route`]). A change
+//! of path is one call there, which neither QUIC nor the conversation notices.
 //! [`Activity`] tells whether the present path still answers.
 //!
 //! What arrives is sorted by its first byte (RFC 7983, RFC 9443): QUIC from an admitted source goes to QUIC,
-//! STUN and Knothole's own datagrams go to the engine as [`Arrival`]s, everything else is dropped and counted.
+//! a relay frame of an admitted channel is unwrapped and is its contact's; STUN and Knothole's other datagrams go to the
+//! engine as [`Arrival`]s, everything else is dropped and counted.
 //!
 //! Not here: which path is best, whether a source may be admitted, what an arrival means. Nor is there a task: the
 //! socket moves when the QUIC endpoint over it polls, and without an endpoint nothing arrives.
@@ -13,7 +15,9 @@
 mod activity;
 mod counters;
 mod demultiplex;
+mod frames;
 mod port;
+mod route;
 mod routes;
 #[cfg(test)]
 mod tests;
@@ -24,22 +28,23 @@ use std::future::Future;
 use std::io::{self, ErrorKind, IoSliceMut};
 use std::net::{Ipv6Addr, SocketAddr};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use knothole_proto::datagram::{Kind, classify};
+use knothole_proto::datagram::{Kind, RELAY, RELAY_HEADER, classify, parse_relay};
 use quinn::udp::{RecvMeta, Transmit};
 use quinn::{AsyncUdpSocket, UdpPoller};
 use tokio::sync::mpsc;
 
 pub use activity::{Activity, SILENCE_MS};
 pub use counters::{Counter, Counters};
-use demultiplex::sift;
+use demultiplex::{Origin, Waiting, sift};
 use port::Port;
+pub use route::Route;
+use route::normal;
 pub use routes::Routes;
-use routes::normal;
 pub use virtual_address::VirtualAddress;
 
 /// How many arrivals wait for the engine. Checks of a full birthday search (256 sockets, bounded in rate) fit;
@@ -69,6 +74,8 @@ pub struct Socket {
     routes: Routes,
     counters: Counters,
     arrivals: mpsc::Sender<Arrival>,
+    /// What was received and goes to QUIC next. Only the one that polls takes the lock.
+    waiting: Mutex<Waiting>,
     /// Counts the polls, so that the families take turns to be asked first.
     turn: AtomicUsize,
 }
@@ -86,6 +93,7 @@ impl Socket {
             routes: Routes::new(Instant::now()),
             counters: Counters::default(),
             arrivals: sender,
+            waiting: Mutex::default(),
             turn: AtomicUsize::new(0),
         };
         Ok((Arc::new(socket), arrivals))
@@ -133,38 +141,50 @@ impl Socket {
     }
 
     /// Leaves in a received buffer what is QUIC's, under the virtual address of who sent it.
-    fn sort(&self, buffer: &mut [u8], meta: &mut RecvMeta) {
+    fn sort(&self, buffer: &mut [u8], meta: &mut RecvMeta, waiting: &mut Waiting) {
         let from = normal(meta.addr);
-        let mut heard = None;
-        let received = buffer.len().min(meta.len);
-        if received == 0 {
+        // One look-up serves all that the kernel coalesced, as long as the channel is the same.
+        let mut last = None;
+        if meta.len == 0 {
             self.counters.dropped_unknown_kind.increase();
         }
-        meta.len = sift(&mut buffer[..received], meta.stride, |datagram| {
-            let Some(&first) = datagram.first() else { return false };
-            match classify(first) {
-                Kind::Quic => {
-                    // One look-up serves all that the kernel coalesced: it comes from one source.
-                    let admitted = heard.get_or_insert_with(|| self.routes.heard(from)).is_some();
-                    if !admitted {
-                        self.counters.dropped_unknown_source.increase();
-                    }
-                    return admitted;
-                }
-                Kind::Stun | Kind::Knothole => {
-                    if self.arrivals.try_send(Arrival { from, datagram: datagram.to_vec() }).is_err() {
-                        self.counters.dropped_queue_full.increase();
-                    }
-                }
-                Kind::Unknown => self.counters.dropped_unknown_kind.increase(),
+        sift(buffer, meta, waiting, |datagram| {
+            let (source, header) = self.source(from, datagram)?;
+            let address = match last {
+                Some((known, address)) if known == source => address,
+                _ => last.insert((source, self.routes.heard(source))).1,
+            };
+            if address.is_none() {
+                self.unknown(source).increase();
             }
-            false
+            address.map(|address| Origin { address, header })
         });
-        if let Some(Some(address)) = heard {
-            meta.addr = address.socket_addr();
-        }
         // QUIC would send from the address that it was reached at; the route decides that.
         meta.dst_ip = None;
+    }
+
+    /// The way that a QUIC datagram came, and how many bytes stand before it. `None` for other datagrams, which go
+    /// where they belong.
+    fn source(&self, from: SocketAddr, datagram: &[u8]) -> Option<(Route, usize)> {
+        let &first = datagram.first()?;
+        match classify(first) {
+            Kind::Quic => return Some((Route::Direct(from), 0)),
+            Kind::Knothole if first == RELAY => match parse_relay(datagram) {
+                Some((channel, _)) => return Some((Route::Relay { rendezvous: from, channel }, RELAY_HEADER)),
+                None => self.counters.dropped_unknown_kind.increase(),
+            },
+            Kind::Stun | Kind::Knothole => {
+                if self.arrivals.try_send(Arrival { from, datagram: datagram.to_vec() }).is_err() {
+                    self.counters.dropped_queue_full.increase();
+                }
+            }
+            Kind::Unknown => self.counters.dropped_unknown_kind.increase(),
+        }
+        None
+    }
+
+    const fn unknown(&self, source: Route) -> &Counter {
+        if source.is_relay() { &self.counters.dropped_unknown_channel } else { &self.counters.dropped_unknown_source }
     }
 }
 
@@ -176,12 +196,16 @@ impl AsyncUdpSocket for Socket {
     fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
         let route = VirtualAddress::from_socket_addr(transmit.destination)
             .and_then(|address| self.routes.route_for_sending(address))
-            .and_then(|route| Some((route, self.port_for(route)?)));
-        let Some((destination, port)) = route else {
+            .and_then(|route| Some((route, self.port_for(route.hop())?)));
+        let Some((route, port)) = route else {
             self.counters.dropped_no_route.increase();
             return Ok(());
         };
-        port.transmit(&Transmit { destination, src_ip: None, ..transmit.clone() }, &self.counters)
+        let transmit = Transmit { destination: route.hop(), src_ip: None, ..transmit.clone() };
+        match route {
+            Route::Direct(_) => port.transmit(&transmit, &self.counters),
+            Route::Relay { channel, .. } => port.transmit_relayed(channel, &transmit, &self.counters),
+        }
     }
 
     fn poll_recv(
@@ -190,15 +214,20 @@ impl AsyncUdpSocket for Socket {
         buffers: &mut [IoSliceMut<'_>],
         metas: &mut [RecvMeta],
     ) -> Poll<io::Result<usize>> {
+        let waiting = &mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if !waiting.is_empty() {
+            return Poll::Ready(Ok(waiting.deliver(buffers, metas)));
+        }
         let turn = self.turn.fetch_add(1, Relaxed);
         let mut batches = 0;
         for n in 0..self.ports.len() {
             let port = &self.ports[(turn + n) % self.ports.len()];
             while let Poll::Ready(count) = port.poll_receive(cx, buffers, metas, &self.counters) {
                 let received = buffers.iter_mut().zip(metas.iter_mut()).take(count);
-                received.for_each(|(buffer, meta)| self.sort(buffer, meta));
+                received.for_each(|(buffer, meta)| self.sort(buffer, meta, waiting));
                 if metas.iter().take(count).any(|meta| meta.len > 0) {
-                    // Buffers that were emptied among them are passed over by QUIC.
+                    // Buffers that were emptied among them are passed over by QUIC. Something waits only if there is
+                    // something for QUIC before it, and QUIC polls again until there is nothing.
                     return Poll::Ready(Ok(count));
                 }
                 batches += 1;

@@ -4,12 +4,14 @@ use std::io::{self, ErrorKind, IoSliceMut};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::task::{Context, Poll};
 
+use knothole_proto::datagram::RELAY_HEADER;
 use quinn::udp::{RecvMeta, Transmit, UdpSocketState};
 use socket2::{Domain, Protocol, SockRef, Socket as RawSocket, Type};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
 use super::counters::Counters;
+use super::frames;
 
 /// What the kernel is asked to hold for us either way, in bytes: some 30 ms of a gigabit a second, during which a busy
 /// thread may be away. The kernel gives as much of it as its own limit allows (`net.core.rmem_max`).
@@ -23,6 +25,9 @@ const ERRORS_IN_A_ROW: usize = 8;
 pub(super) struct Port {
     io: UdpSocket,
     state: UdpSocketState,
+    /// The state for relay frames: should a network not have room for them in the size that it had for QUIC's datagrams,
+    /// it must not be concluded that the kernel segments nothing at all.
+    relay: UdpSocketState,
     ipv6: bool,
     number: u16,
 }
@@ -41,12 +46,13 @@ impl Port {
         }
         raw.bind(&any.into())?;
         let state = UdpSocketState::new((&raw).into())?;
+        let relay = UdpSocketState::new((&raw).into())?;
         // A smaller buffer costs speed and nothing else.
         let _ = state.set_recv_buffer_size((&raw).into(), KERNEL_BUFFER);
         let _ = state.set_send_buffer_size((&raw).into(), KERNEL_BUFFER);
         let io = UdpSocket::from_std(raw.into())?;
         let number = io.local_addr()?.port();
-        Ok(Self { io, state, ipv6, number })
+        Ok(Self { io, state, relay, ipv6, number })
     }
 
     pub(super) fn number(&self) -> u16 {
@@ -91,17 +97,65 @@ impl Port {
 
     /// Sends what QUIC made, segmented by the kernel where it can. The only error is `WouldBlock`.
     pub(super) fn transmit(&self, transmit: &Transmit<'_>, counters: &Counters) -> io::Result<()> {
-        match self.io.try_io(Interest::WRITABLE, || self.state.try_send((&self.io).into(), transmit)) {
-            Ok(()) => Ok(()),
+        match self.try_transmit(&self.state, transmit) {
             Err(why) if why.kind() == ErrorKind::WouldBlock => Err(why),
             Err(why) => {
-                // A probe for a larger MTU is meant to fail so on a smaller path.
-                if why.raw_os_error() != Some(nix::libc::EMSGSIZE) {
-                    tracing::debug!(%why, to = %transmit.destination, "sending failed");
-                    counters.send_errors.increase();
-                }
+                Self::lose(transmit, &why, counters);
                 Ok(())
             }
+            Ok(()) => Ok(()),
+        }
+    }
+
+    /// Sends what QUIC made as frames of a channel, segmented by the kernel where it can. The only error is
+    /// `WouldBlock`, and then nothing was sent.
+    pub(super) fn transmit_relayed(
+        &self,
+        channel: u32,
+        transmit: &Transmit<'_>,
+        counters: &Counters,
+    ) -> io::Result<()> {
+        let length = transmit.segment_size.unwrap_or(transmit.contents.len()).max(1);
+        let mut rest = transmit.contents;
+        while !rest.is_empty() {
+            let at_once = frames::at_once(length, self.relay.max_gso_segments());
+            let (part, later) = rest.split_at(rest.len().min(length * at_once));
+            let segmented = part.len() > length;
+            let sent = frames::with_frames(channel, part, length, |frames| {
+                let segment_size = segmented.then_some(length + RELAY_HEADER);
+                // A relay does not hand on what the network marks on the way to it (ECN); without a mark the network
+                // drops, which QUIC sees.
+                let frames = Transmit { contents: frames, segment_size, ecn: None, ..transmit.clone() };
+                self.try_transmit(&self.relay, &frames)
+            });
+            match sent {
+                Ok(()) => {}
+                Err(why) if why.kind() == ErrorKind::WouldBlock => {
+                    if rest.len() == transmit.contents.len() {
+                        return Err(why);
+                    }
+                    // QUIC would send all of it again.
+                    counters.dropped_no_room.increase();
+                    return Ok(());
+                }
+                // The kernel has just been found to segment no frames: now one at a time.
+                Err(_) if segmented && self.relay.max_gso_segments() == 1 => continue,
+                Err(why) => Self::lose(transmit, &why, counters),
+            }
+            rest = later;
+        }
+        Ok(())
+    }
+
+    fn try_transmit(&self, state: &UdpSocketState, transmit: &Transmit<'_>) -> io::Result<()> {
+        self.io.try_io(Interest::WRITABLE, || state.try_send((&self.io).into(), transmit))
+    }
+
+    fn lose(transmit: &Transmit<'_>, why: &io::Error, counters: &Counters) {
+        // A probe for a larger MTU is meant to fail so on a smaller path.
+        if why.raw_os_error() != Some(nix::libc::EMSGSIZE) {
+            tracing::debug!(%why, to = %transmit.destination, "sending failed");
+            counters.send_errors.increase();
         }
     }
 

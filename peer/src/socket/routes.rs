@@ -1,18 +1,23 @@
 //! Where each virtual address really is at the moment, and from where it is heard.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Instant;
 
 use tokio::sync::Notify;
 
 use super::activity::Activity;
+use super::route::Route;
 use super::virtual_address::VirtualAddress;
 
 /// How many sources one virtual address is heard from. A path that is left stays heard while its last datagrams are on
 /// the way; a contact on a moving network leaves a handful behind, and the oldest are let go.
 const SOURCES: usize = 16;
+
+/// How many relay channels one virtual address is heard from, beside [`SOURCES`]: the one in use, its successor, and one
+/// more of each at another rendezvous.
+const CHANNELS: usize = 4;
 
 /// The map between virtual addresses and real ones.
 ///
@@ -32,14 +37,14 @@ pub struct Routes {
 #[derive(Debug, Default)]
 struct Table {
     entries: HashMap<VirtualAddress, Entry>,
-    sources: HashMap<SocketAddr, VirtualAddress>,
+    sources: HashMap<Route, VirtualAddress>,
 }
 
 #[derive(Debug, Default)]
 struct Entry {
-    route: Option<SocketAddr>,
+    route: Option<Route>,
     /// The oldest first.
-    sources: VecDeque<SocketAddr>,
+    sources: VecDeque<Route>,
     activity: Arc<Activity>,
 }
 
@@ -56,8 +61,8 @@ impl Routes {
 
     /// Sends what QUIC has for `address` to `route` from now on. With `None` it is dropped and counted: QUIC repeats
     /// it. The route is not admitted as a source by this.
-    pub fn set_route(&self, address: VirtualAddress, route: Option<SocketAddr>) {
-        let route = route.map(normal);
+    pub fn set_route(&self, address: VirtualAddress, route: Option<Route>) {
+        let route = route.map(Route::normal);
         let mut table = self.write();
         let entry = table.entries.entry(address).or_default();
         if entry.route != route {
@@ -68,43 +73,61 @@ impl Routes {
 
     /// The present route of a virtual address.
     #[must_use]
-    pub fn route(&self, address: VirtualAddress) -> Option<SocketAddr> {
+    pub fn route(&self, address: VirtualAddress) -> Option<Route> {
         self.read().entries.get(&address)?.route
     }
 
     /// Takes QUIC datagrams from `remote` as coming from `address`; from no other, if it was another's before.
     pub fn admit(&self, remote: SocketAddr, address: VirtualAddress) {
-        let remote = normal(remote);
+        self.admit_source(Route::Direct(remote), address);
+    }
+
+    /// Takes no more QUIC datagrams from `remote`. Channels that it relays stay.
+    pub fn revoke(&self, remote: SocketAddr) {
+        self.revoke_source(Route::Direct(remote));
+    }
+
+    /// Takes the relay frames of a channel as coming from `address`, if `rendezvous` is where they come from; from no
+    /// other contact, if it was another's before. It is not the route by this, and what comes straight from the
+    /// rendezvous is still the rendezvous'.
+    pub fn admit_relay(&self, rendezvous: SocketAddr, channel: u32, address: VirtualAddress) {
+        self.admit_source(Route::Relay { rendezvous, channel }, address);
+    }
+
+    /// Takes no more relay frames of a channel from `rendezvous`.
+    pub fn revoke_relay(&self, rendezvous: SocketAddr, channel: u32) {
+        self.revoke_source(Route::Relay { rendezvous, channel });
+    }
+
+    fn admit_source(&self, source: Route, address: VirtualAddress) {
+        let source = source.normal();
         let table = &mut *self.write();
-        match table.sources.insert(remote, address) {
+        match table.sources.insert(source, address) {
             Some(before) if before == address => return,
-            Some(before) => table.lose_source(before, remote),
+            Some(before) => table.lose_source(before, source),
             None => {}
         }
         let entry = table.entries.entry(address).or_default();
-        entry.sources.push_back(remote);
-        if entry.sources.len() > SOURCES {
-            let oldest = usize::from(entry.sources.front().copied() == entry.route);
-            if let Some(dropped) = entry.sources.remove(oldest) {
-                table.sources.remove(&dropped);
-            }
+        entry.sources.push_back(source);
+        if let Some(dropped) = entry.superfluous(source.is_relay()) {
+            entry.sources.retain(|source| *source != dropped);
+            table.sources.remove(&dropped);
         }
     }
 
-    /// Takes no more QUIC datagrams from `remote`.
-    pub fn revoke(&self, remote: SocketAddr) {
-        let remote = normal(remote);
+    fn revoke_source(&self, source: Route) {
+        let source = source.normal();
         let table = &mut *self.write();
-        if let Some(address) = table.sources.remove(&remote) {
-            table.lose_source(address, remote);
+        if let Some(address) = table.sources.remove(&source) {
+            table.lose_source(address, source);
         }
     }
 
     /// Forgets a virtual address, its route and its sources.
     pub fn forget(&self, address: VirtualAddress) {
         let table = &mut *self.write();
-        for remote in table.entries.remove(&address).unwrap_or_default().sources {
-            table.sources.remove(&remote);
+        for source in table.entries.remove(&address).unwrap_or_default().sources {
+            table.sources.remove(&source);
         }
     }
 
@@ -131,7 +154,7 @@ impl Routes {
     }
 
     /// The route to send on now, with note taken of the sending.
-    pub(super) fn route_for_sending(&self, address: VirtualAddress) -> Option<SocketAddr> {
+    pub(super) fn route_for_sending(&self, address: VirtualAddress) -> Option<Route> {
         let (route, silent) = {
             let table = self.read();
             let entry = table.entries.get(&address)?;
@@ -145,11 +168,11 @@ impl Routes {
     }
 
     /// Whose source this is, with note taken of the hearing.
-    pub(super) fn heard(&self, remote: SocketAddr) -> Option<VirtualAddress> {
-        let remote = normal(remote);
+    pub(super) fn heard(&self, source: Route) -> Option<VirtualAddress> {
+        let source = source.normal();
         let table = self.read();
-        let address = *table.sources.get(&remote)?;
-        if let Some(entry) = table.entries.get(&address).filter(|entry| entry.route == Some(remote)) {
+        let address = *table.sources.get(&source)?;
+        if let Some(entry) = table.entries.get(&address).filter(|entry| entry.route == Some(source)) {
             entry.activity.note_received(self.now());
         }
         Some(address)
@@ -165,28 +188,26 @@ impl Routes {
 }
 
 impl Table {
-    fn lose_source(&mut self, address: VirtualAddress, remote: SocketAddr) {
+    fn lose_source(&mut self, address: VirtualAddress, source: Route) {
         if let Some(entry) = self.entries.get_mut(&address) {
-            entry.sources.retain(|source| *source != remote);
+            entry.sources.retain(|other| *other != source);
         }
     }
 }
 
-/// One form for each address: IPv4 as such and not mapped into IPv6, no flow label, a scope only where it means
-/// something.
-pub(super) fn normal(address: SocketAddr) -> SocketAddr {
-    let SocketAddr::V6(v6) = address else { return address };
-    match v6.ip().to_ipv4_mapped() {
-        Some(v4) => SocketAddr::new(IpAddr::V4(v4), v6.port()),
-        None => {
-            let scope = if v6.ip().is_unicast_link_local() { v6.scope_id() } else { 0 };
-            SocketAddrV6::new(*v6.ip(), v6.port(), 0, scope).into()
-        }
+impl Entry {
+    /// The oldest channel, or direct source, that is one too many; never the present route.
+    fn superfluous(&self, relay: bool) -> Option<Route> {
+        let kind = || self.sources.iter().copied().filter(|source| source.is_relay() == relay);
+        let limit = if relay { CHANNELS } else { SOURCES };
+        if kind().count() > limit { kind().find(|source| Some(*source) != self.route) } else { None }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
 
     const CONTACT: VirtualAddress = VirtualAddress::new(1);
@@ -200,27 +221,35 @@ mod tests {
         text.parse().unwrap()
     }
 
+    fn direct(text: &str) -> Route {
+        at(text).into()
+    }
+
+    fn relay(text: &str, channel: u32) -> Route {
+        Route::Relay { rendezvous: at(text), channel }
+    }
+
     #[test]
     fn several_sources_are_heard_as_one_contact_until_revoked_or_forgotten() {
         let routes = routes();
         routes.admit(at("192.0.2.1:5"), CONTACT);
         routes.admit(at("[2001:db8::1]:5"), CONTACT);
-        assert_eq!(routes.heard(at("192.0.2.1:5")), Some(CONTACT));
-        assert_eq!(routes.heard(at("[2001:db8::1]:5")), Some(CONTACT));
-        assert_eq!(routes.heard(at("192.0.2.1:6")), None);
+        assert_eq!(routes.heard(direct("192.0.2.1:5")), Some(CONTACT));
+        assert_eq!(routes.heard(direct("[2001:db8::1]:5")), Some(CONTACT));
+        assert_eq!(routes.heard(direct("192.0.2.1:6")), None);
         routes.revoke(at("192.0.2.1:5"));
-        assert_eq!(routes.heard(at("192.0.2.1:5")), None);
+        assert_eq!(routes.heard(direct("192.0.2.1:5")), None);
         routes.forget(CONTACT);
-        assert_eq!(routes.heard(at("[2001:db8::1]:5")), None);
+        assert_eq!(routes.heard(direct("[2001:db8::1]:5")), None);
     }
 
     #[test]
     fn a_mapped_address_is_the_ipv4_address() {
         let routes = routes();
         routes.admit(at("[::ffff:192.0.2.1]:5"), CONTACT);
-        assert_eq!(routes.heard(at("192.0.2.1:5")), Some(CONTACT));
-        routes.set_route(CONTACT, Some(at("[::ffff:192.0.2.1]:5")));
-        assert_eq!(routes.route(CONTACT), Some(at("192.0.2.1:5")));
+        assert_eq!(routes.heard(direct("192.0.2.1:5")), Some(CONTACT));
+        routes.set_route(CONTACT, Some(direct("[::ffff:192.0.2.1]:5")));
+        assert_eq!(routes.route(CONTACT), Some(direct("192.0.2.1:5")));
     }
 
     #[test]
@@ -228,20 +257,20 @@ mod tests {
         let routes = routes();
         routes.admit(at("192.0.2.1:5"), CONTACT);
         routes.admit(at("192.0.2.1:5"), OTHER);
-        assert_eq!(routes.heard(at("192.0.2.1:5")), Some(OTHER));
+        assert_eq!(routes.heard(direct("192.0.2.1:5")), Some(OTHER));
         routes.forget(CONTACT);
-        assert_eq!(routes.heard(at("192.0.2.1:5")), Some(OTHER));
+        assert_eq!(routes.heard(direct("192.0.2.1:5")), Some(OTHER));
     }
 
     #[test]
     fn the_oldest_sources_make_room_but_never_the_present_route() {
         let routes = routes();
         let source = |n: usize| SocketAddr::new(IpAddr::from([192, 0, 2, 1]), u16::try_from(n).unwrap());
-        routes.set_route(CONTACT, Some(source(1)));
+        routes.set_route(CONTACT, Some(source(1).into()));
         (1..=SOURCES + 2).for_each(|n| routes.admit(source(n), CONTACT));
-        assert_eq!(routes.heard(source(1)), Some(CONTACT));
-        assert_eq!((routes.heard(source(2)), routes.heard(source(3))), (None, None));
-        (4..=SOURCES + 2).for_each(|n| assert_eq!(routes.heard(source(n)), Some(CONTACT), "{n}"));
+        assert_eq!(routes.heard(source(1).into()), Some(CONTACT));
+        assert_eq!((routes.heard(source(2).into()), routes.heard(source(3).into())), (None, None));
+        (4..=SOURCES + 2).for_each(|n| assert_eq!(routes.heard(source(n).into()), Some(CONTACT), "{n}"));
     }
 
     #[test]
@@ -249,14 +278,14 @@ mod tests {
         let routes = routes();
         let activity = routes.activity(CONTACT);
         assert_eq!(routes.route_for_sending(CONTACT), None, "there is no route yet");
-        routes.set_route(CONTACT, Some(at("192.0.2.1:5")));
+        routes.set_route(CONTACT, Some(direct("192.0.2.1:5")));
         routes.admit(at("192.0.2.1:5"), CONTACT);
         routes.admit(at("192.0.2.9:5"), CONTACT);
-        assert_eq!(routes.route_for_sending(CONTACT), Some(at("192.0.2.1:5")));
+        assert_eq!(routes.route_for_sending(CONTACT), Some(direct("192.0.2.1:5")));
         assert!(activity.unanswered_since().is_some());
-        routes.heard(at("192.0.2.9:5"));
+        routes.heard(direct("192.0.2.9:5"));
         assert!(activity.unanswered_since().is_some());
-        routes.heard(at("192.0.2.1:5"));
+        routes.heard(direct("192.0.2.1:5"));
         assert_eq!(activity.unanswered_since(), None);
     }
 
@@ -264,11 +293,73 @@ mod tests {
     fn the_epoch_moves_with_the_route_alone() {
         let routes = routes();
         let activity = routes.activity(CONTACT);
-        routes.set_route(CONTACT, Some(at("192.0.2.1:5")));
-        routes.set_route(CONTACT, Some(at("192.0.2.1:5")));
+        routes.set_route(CONTACT, Some(direct("192.0.2.1:5")));
+        routes.set_route(CONTACT, Some(direct("192.0.2.1:5")));
         routes.admit(at("192.0.2.2:5"), CONTACT);
         assert_eq!(activity.epoch(), 1);
-        routes.set_route(CONTACT, Some(at("192.0.2.2:5")));
+        routes.set_route(CONTACT, Some(direct("192.0.2.2:5")));
         assert_eq!(activity.epoch(), 2);
+    }
+
+    #[test]
+    fn a_channel_is_heard_from_its_rendezvous_alone_until_revoked_or_forgotten() {
+        let routes = routes();
+        routes.admit(at("192.0.2.1:5"), OTHER);
+        routes.admit_relay(at("[::ffff:192.0.2.1]:5"), 7, CONTACT);
+        assert_eq!(routes.heard(relay("192.0.2.1:5", 7)), Some(CONTACT));
+        assert_eq!(routes.heard(direct("192.0.2.1:5")), Some(OTHER), "signing in goes on beside it");
+        for other in [relay("192.0.2.1:6", 7), relay("192.0.2.2:5", 7), relay("192.0.2.1:5", 8)] {
+            assert_eq!(routes.heard(other), None, "{other:?}");
+        }
+        routes.revoke(at("192.0.2.1:5"));
+        assert_eq!(routes.heard(relay("192.0.2.1:5", 7)), Some(CONTACT));
+        routes.revoke_relay(at("192.0.2.1:5"), 7);
+        assert_eq!(routes.heard(relay("192.0.2.1:5", 7)), None);
+        routes.admit_relay(at("192.0.2.1:5"), 8, CONTACT);
+        routes.admit_relay(at("192.0.2.1:5"), 8, OTHER);
+        assert_eq!(routes.heard(relay("192.0.2.1:5", 8)), Some(OTHER), "it was last admitted for this one");
+        routes.forget(CONTACT);
+        assert_eq!(routes.heard(relay("192.0.2.1:5", 8)), Some(OTHER));
+        routes.forget(OTHER);
+        assert_eq!(routes.heard(relay("192.0.2.1:5", 8)), None);
+        assert!(routes.read().sources.is_empty());
+    }
+
+    #[test]
+    fn the_oldest_channels_make_room_but_never_the_present_route_nor_direct_sources() {
+        let routes = routes();
+        let count = u32::try_from(CHANNELS).unwrap();
+        let channel = |n| relay("192.0.2.1:5", n);
+        routes.admit(at("192.0.2.9:5"), CONTACT);
+        routes.set_route(CONTACT, Some(channel(1)));
+        (1..=count + 2).for_each(|n| routes.admit_relay(at("192.0.2.1:5"), n, CONTACT));
+        assert_eq!(routes.heard(channel(1)), Some(CONTACT));
+        assert_eq!((routes.heard(channel(2)), routes.heard(channel(3))), (None, None));
+        (4..=count + 2).for_each(|n| assert_eq!(routes.heard(channel(n)), Some(CONTACT), "{n}"));
+        assert_eq!(routes.heard(direct("192.0.2.9:5")), Some(CONTACT));
+        assert_eq!(routes.read().sources.len(), CHANNELS + 1);
+    }
+
+    #[test]
+    fn only_a_frame_of_the_present_channel_is_an_answer_and_every_change_moves_the_epoch() {
+        let routes = routes();
+        let activity = routes.activity(CONTACT);
+        let others = [direct("192.0.2.1:5"), relay("192.0.2.1:5", 8), relay("192.0.2.2:5", 7)];
+        routes.admit(at("192.0.2.1:5"), CONTACT);
+        for (rendezvous, channel) in [("192.0.2.1:5", 7), ("192.0.2.1:5", 8), ("192.0.2.2:5", 7)] {
+            routes.admit_relay(at(rendezvous), channel, CONTACT);
+        }
+        routes.set_route(CONTACT, Some(relay("192.0.2.1:5", 7)));
+        routes.route_for_sending(CONTACT);
+        for other in others {
+            assert_eq!(routes.heard(other), Some(CONTACT));
+            assert!(activity.unanswered_since().is_some(), "{other:?}");
+        }
+        routes.heard(relay("192.0.2.1:5", 7));
+        assert_eq!(activity.unanswered_since(), None);
+        for (n, other) in (2..).zip(others) {
+            routes.set_route(CONTACT, Some(other));
+            assert_eq!(activity.epoch(), n);
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use knothole_proto::certificate::{IdentitySecret, PEER_ALPN, client_config, server_config};
+use knothole_proto::datagram::relay_header;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{ClientConfig, Connection, Endpoint, EndpointConfig, ServerConfig, TokioRuntime};
 use tokio::time::timeout;
@@ -43,8 +44,8 @@ impl Person {
         self.socket.routes().admit(at, to);
     }
 
-    fn route(&self, to: VirtualAddress, at: SocketAddr) {
-        self.socket.routes().set_route(to, Some(at));
+    fn route(&self, to: VirtualAddress, route: impl Into<Route>) {
+        self.socket.routes().set_route(to, Some(route.into()));
     }
 
     async fn dial(&self, to: VirtualAddress, other: &Self) -> Connection {
@@ -254,7 +255,7 @@ async fn a_coalesced_buffer_keeps_only_what_is_quics_under_the_virtual_address()
     let stun = |n: u8| [&[1, n][..], &[7; 8]].concat();
     let mut buffer = [quic(0), stun(1), stun(2), quic(3), stun(4), quic(5)[..4].to_vec()].concat();
     let mut meta = RecvMeta { addr: remote, len: buffer.len(), stride: 10, ecn: None, dst_ip: Some(remote.ip()) };
-    socket.sort(&mut buffer, &mut meta);
+    socket.sort(&mut buffer, &mut meta, &mut Waiting::default());
     assert_eq!(buffer[..meta.len], [quic(0), quic(3), quic(5)[..4].to_vec()].concat());
     assert_eq!((meta.addr, meta.stride, meta.dst_ip), (BOB.socket_addr(), 10, None));
     for n in [1, 2, 4] {
@@ -262,12 +263,229 @@ async fn a_coalesced_buffer_keeps_only_what_is_quics_under_the_virtual_address()
     }
 }
 
+#[tokio::test]
+async fn frames_are_unwrapped_by_channel_and_what_is_in_between_goes_where_it_belongs() {
+    const CAROL: VirtualAddress = VirtualAddress::new(3);
+    const RENDEZVOUS: VirtualAddress = VirtualAddress::new(4);
+    let (socket, mut arrivals) = Socket::bind(0).unwrap();
+    let rendezvous: SocketAddr = "192.0.2.7:700".parse().unwrap();
+    socket.routes().admit(rendezvous, RENDEZVOUS);
+    socket.routes().admit_relay(rendezvous, 7, BOB);
+    socket.routes().admit_relay(rendezvous, 8, CAROL);
+    let frame = |channel, n: u8| [&relay_header(channel)[..], &[0x40, n]].concat();
+    let control = [&[9, 1][..], &[7; 8]].concat();
+    let sign_in = [&[0x40, 1][..], &[9; 8]].concat();
+    let nothing = [&relay_header(7)[..], &[10, 10]].concat();
+    let mut buffer =
+        [control.clone(), frame(7, 1), frame(9, 2), frame(8, 3), sign_in.clone(), nothing, frame(7, 4)].concat();
+    buffer.extend([10, 0, 0]);
+    let mut meta = RecvMeta { addr: rendezvous, len: buffer.len(), stride: 10, ecn: None, dst_ip: None };
+    let mut waiting = Waiting::default();
+    socket.sort(&mut buffer, &mut meta, &mut waiting);
+    assert_eq!((&buffer[..meta.len], meta.addr, meta.stride), (&[0x40, 1, 0x40, 4][..], BOB.socket_addr(), 2));
+    let (mut first, mut second) = ([0; 64], [0; 64]);
+    let (mut buffers, mut metas) = ([IoSliceMut::new(&mut first), IoSliceMut::new(&mut second)], [meta; 2]);
+    assert_eq!(waiting.deliver(&mut buffers, &mut metas), 2);
+    assert_eq!((&buffers[0][..metas[0].len], metas[0].addr), (&[0x40, 3][..], CAROL.socket_addr()));
+    assert_eq!((&buffers[1][..metas[1].len], metas[1].addr), (&sign_in[..], RENDEZVOUS.socket_addr()));
+    assert_eq!(arrivals.try_recv().unwrap(), Arrival { from: rendezvous, datagram: control });
+    assert!(arrivals.try_recv().is_err(), "a relay frame is never the engine's");
+    let counters = socket.counters();
+    assert_eq!((counters.dropped_unknown_channel.count(), counters.dropped_unknown_kind.count()), (1, 2));
+}
+
+/// What a socket without an endpoint gives to QUIC next.
+async fn next_received(socket: &Socket) -> Vec<(SocketAddr, Vec<u8>)> {
+    let mut bytes = vec![0; 4 << 16];
+    let mut buffers: Vec<IoSliceMut<'_>> = bytes.chunks_mut(1 << 16).map(IoSliceMut::new).collect();
+    let mut metas = [RecvMeta::default(); 4];
+    let count = std::future::poll_fn(|cx| socket.poll_recv(cx, &mut buffers, &mut metas)).await.unwrap();
+    (0..count)
+        .filter(|&n| metas[n].len > 0)
+        .flat_map(|n| {
+            let datagrams = buffers[n][..metas[n].len].chunks(metas[n].stride);
+            datagrams.map(|datagram| (metas[n].addr, datagram.to_vec())).collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn frames_of_two_contacts_in_one_train_of_the_kernels_both_reach_quic() {
+    const CAROL: VirtualAddress = VirtualAddress::new(3);
+    let (socket, _arrivals) = Socket::bind(0).unwrap();
+    let rendezvous = Port::bind(false, 0).unwrap();
+    let at: SocketAddr = ([127, 0, 0, 1], rendezvous.number()).into();
+    socket.routes().admit_relay(at, 7, BOB);
+    socket.routes().admit_relay(at, 8, CAROL);
+    let datagram = |n: u8| vec![0x40 | n; 1000];
+    let frames: Vec<u8> =
+        (0..20).flat_map(|n| [&relay_header(7 + u32::from(n % 2))[..], &datagram(n)].concat()).collect();
+    let segment = 1000 + RELAY_HEADER;
+    rendezvous.writable().await;
+    for part in frames.chunks(segment * rendezvous.state().max_gso_segments()) {
+        let destination = ([127, 0, 0, 1], socket.port()).into();
+        let transmit = Transmit { destination, ecn: None, contents: part, segment_size: Some(segment), src_ip: None };
+        rendezvous.transmit(&transmit, &Counters::default()).unwrap();
+    }
+    let mut all = Vec::new();
+    while all.len() < 20 {
+        all.extend(timeout(SOON, next_received(&socket)).await.unwrap());
+    }
+    for (contact, odd) in [(BOB, 0), (CAROL, 1)] {
+        let got: Vec<Vec<u8>> = all
+            .iter()
+            .filter(|(from, _)| *from == contact.socket_addr())
+            .map(|(_, datagram)| datagram.clone())
+            .collect();
+        assert_eq!(got, (0..20).filter(|n| n % 2 == odd).map(datagram).collect::<Vec<_>>());
+    }
+}
+
+#[tokio::test]
+async fn a_relay_route_frames_every_segment_and_splits_what_is_too_long_for_the_kernel() {
+    let (alice, _arrivals) = Socket::bind(0).unwrap();
+    let rendezvous = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    rendezvous.set_read_timeout(Some(SOON)).unwrap();
+    let route = Route::Relay { rendezvous: rendezvous.local_addr().unwrap(), channel: 0x0102_0304 };
+    alice.routes().set_route(BOB, Some(route));
+    alice.ports[0].writable().await;
+    // 64 of 1016 bytes would go at once as they are, and do not with their headers.
+    assert!(64 * 1016 < 65_507 && frames::at_once(1016, 64) < 64);
+    for (count, length, last) in [(1, 5, 5), (2, 1000, 1), (9, 1200, 1200), (64, 1016, 7), (64, 1016, 1016)] {
+        let contents: Vec<u8> = (0..(count - 1) * length + last).map(|at| 0x40 | (at / length) as u8 & 0x3f).collect();
+        let destination = BOB.socket_addr();
+        let segment_size = (count > 1).then_some(length);
+        alice.try_send(&Transmit { destination, ecn: None, contents: &contents, segment_size, src_ip: None }).unwrap();
+        for wanted in contents.chunks(length) {
+            let mut frame = [0; 2000];
+            let received = rendezvous.recv(&mut frame).unwrap();
+            assert_eq!(parse_relay(&frame[..received]), Some((0x0102_0304, wanted)), "{count} of {length}");
+        }
+    }
+    // What no datagram can hold with a header is lost as on any smaller path.
+    let contents = vec![0x40; 65_507];
+    let destination = BOB.socket_addr();
+    alice
+        .try_send(&Transmit { destination, ecn: None, contents: &contents, segment_size: None, src_ip: None })
+        .unwrap();
+    assert_eq!(alice.counters().send_errors.count() + alice.counters().dropped_no_room.count(), 0);
+}
+
+/// A rendezvous that does nothing but relay between Alice and Bob: each one's frames go to the other as they are.
+struct Relay {
+    at: SocketAddr,
+    task: tokio::task::JoinHandle<()>,
+}
+
+const CHANNEL: u32 = 7;
+
+impl Relay {
+    /// Relays frames up to `largest` bytes, and loses longer ones.
+    fn between(alice: &Person, bob: &Person, largest: usize) -> Self {
+        let port = Port::bind(false, 0).unwrap();
+        let at = SocketAddr::from(([127, 0, 0, 1], port.number()));
+        alice.socket.routes().admit_relay(at, CHANNEL, BOB);
+        bob.socket.routes().admit_relay(at, CHANNEL, ALICE);
+        let (alice, bob) = (alice.at("127.0.0.1"), bob.at("127.0.0.1"));
+        let task = tokio::spawn(async move {
+            let counters = Counters::default();
+            let mut bytes = vec![0; 8 << 16];
+            port.writable().await;
+            loop {
+                let mut buffers: Vec<IoSliceMut<'_>> = bytes.chunks_mut(1 << 16).map(IoSliceMut::new).collect();
+                let mut metas = [RecvMeta::default(); 8];
+                let receive = |cx: &mut Context<'_>| port.poll_receive(cx, &mut buffers, &mut metas, &counters);
+                let count = std::future::poll_fn(receive).await;
+                for (buffer, meta) in buffers.iter().zip(&metas).take(count) {
+                    let destination = match meta.addr {
+                        from if from == alice => bob,
+                        from if from == bob => alice,
+                        _ => continue,
+                    };
+                    let frames = &buffer[..meta.len];
+                    assert!(frames.chunks(meta.stride).all(|frame| parse_relay(frame).unwrap().0 == CHANNEL));
+                    if meta.stride <= largest {
+                        let segment_size = (meta.len > meta.stride).then_some(meta.stride);
+                        let transmit =
+                            Transmit { destination, ecn: None, contents: frames, segment_size, src_ip: None };
+                        // What there is no room for is lost, as anywhere on the way.
+                        let _ = port.transmit(&transmit, &counters);
+                    }
+                }
+            }
+        });
+        Self { at, task }
+    }
+
+    fn take(&self, alice: &Person, bob: &Person) {
+        let route = Route::Relay { rendezvous: self.at, channel: CHANNEL };
+        alice.route(BOB, route);
+        bob.route(ALICE, route);
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+#[tokio::test]
+async fn a_transfer_goes_through_a_relay_then_straight_and_through_the_relay_again() {
+    let (alice, bob) = acquainted("127.0.0.1");
+    let relay = Relay::between(&alice, &bob, usize::MAX);
+    relay.take(&alice, &bob);
+    let (to_bob, to_alice) = connected(&alice, &bob).await;
+    assert_eq!(to_alice.remote_address(), ALICE.socket_addr());
+    transfer(&to_bob, &to_alice, 8 << 20, || {}).await;
+    let activity = alice.socket.routes().activity(BOB);
+    assert_eq!(activity.epoch(), 2, "there was a direct route to begin with");
+    assert!(activity.last_received().is_some());
+    transfer(&to_bob, &to_alice, 8 << 20, || {
+        alice.route(BOB, bob.at("::1"));
+        bob.route(ALICE, alice.at("::1"));
+    })
+    .await;
+    transfer(&to_bob, &to_alice, 8 << 20, || relay.take(&alice, &bob)).await;
+    assert_eq!(activity.epoch(), 4);
+    assert!(to_bob.close_reason().is_none() && to_alice.close_reason().is_none());
+    for person in [&alice, &bob] {
+        let counters = person.socket.counters();
+        assert_eq!(counters.dropped_unknown_channel.count() + counters.dropped_unknown_source.count(), 0);
+        assert_eq!(counters.send_errors.count(), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_transfer_survives_a_relay_that_has_no_room_for_datagrams_of_the_direct_path() {
+    let (alice, bob) = acquainted("127.0.0.1");
+    let relay = Relay::between(&alice, &bob, 1300);
+    let (to_bob, to_alice) = connected(&alice, &bob).await;
+    transfer(&to_bob, &to_alice, 1 << 20, || {}).await;
+    assert!(to_bob.stats().path.current_mtu > 1300);
+    transfer(&to_bob, &to_alice, 2 << 20, || relay.take(&alice, &bob)).await;
+    assert!(to_bob.stats().path.current_mtu <= 1300);
+}
+
 /// Not a test of speed: prints the figure for whoever runs it with `--nocapture`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sixty_four_mebibytes_go_through_and_the_rate_is_printed() {
-    const LENGTH: usize = 64 << 20;
     let (alice, bob) = acquainted("127.0.0.1");
-    let (to_bob, to_alice) = connected(&alice, &bob).await;
+    print_rate("direct", &alice, &bob).await;
+}
+
+/// The same through a relay, which has its share of the same processors.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sixty_four_mebibytes_go_through_a_relay_and_the_rate_is_printed() {
+    let (alice, bob) = acquainted("127.0.0.1");
+    let relay = Relay::between(&alice, &bob, usize::MAX);
+    relay.take(&alice, &bob);
+    print_rate("relayed", &alice, &bob).await;
+}
+
+async fn print_rate(how: &str, alice: &Person, bob: &Person) {
+    const LENGTH: usize = 64 << 20;
+    let (to_bob, to_alice) = connected(alice, bob).await;
     let begin = Instant::now();
     let send = async {
         let mut stream = to_bob.open_uni().await.unwrap();
@@ -288,7 +506,7 @@ async fn sixty_four_mebibytes_go_through_and_the_rate_is_printed() {
     assert_eq!(read, LENGTH);
     let seconds = begin.elapsed().as_secs_f64();
     println!(
-        "64 MiB in {seconds:.2} s: {:.0} MiB/s, up to {} segments a send, {} a receive, {} packets lost",
+        "64 MiB {how} in {seconds:.2} s: {:.0} MiB/s, up to {} segments a send, {} a receive, {} packets lost",
         64.0 / seconds,
         alice.socket.max_transmit_segments(),
         alice.socket.max_receive_segments(),

@@ -12,6 +12,7 @@ use knothole_proto::seal::RegistrationSecret;
 use tokio::sync::{mpsc, oneshot};
 
 use super::port::{Buffers, Port};
+use super::train::Train;
 use crate::{Counters, LocalSocket, Server};
 
 /// When datagrams come so densely that each wake-up would find one, they are left to gather for this long: a wake-up
@@ -188,10 +189,26 @@ impl Driver {
 }
 
 fn send_all(server: &mut Server, ports: &[Port], ways: &Ways, now: Instant) {
-    while let Some((local, transmit)) = server.poll_transmit(now) {
-        let way = ways.0.get(usize::from(local.0)).and_then(|(port, ip)| Some((ports.get(*port)?, *ip)));
-        if let Some((port, ip)) = way {
-            port.send(transmit.to, ip, &transmit.payload);
+    let way =
+        |local: LocalSocket| ways.0.get(usize::from(local.0)).and_then(|(port, ip)| Some((ports.get(*port)?, *ip)));
+    let mut waiting: Option<Train> = None;
+    loop {
+        let next = server.poll_transmit(now);
+        if let (Some(train), Some((local, transmit))) = (&mut waiting, &next)
+            && train.takes(*local, transmit)
+        {
+            continue;
+        }
+        let most = |local| way(local).map_or(1, |(port, _)| port.most_at_once());
+        let over = next.is_none();
+        let next = next.map(|(local, transmit)| Train::new(local, transmit, most(local)));
+        if let Some(train) = std::mem::replace(&mut waiting, next)
+            && let Some((port, ip)) = way(train.local)
+        {
+            port.send(train.transmit.to, ip, &train.transmit.payload, train.segment);
+        }
+        if over {
+            return;
         }
     }
 }

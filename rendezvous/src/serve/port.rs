@@ -130,14 +130,20 @@ impl Port {
         }
     }
 
-    /// Sends a datagram, from this address of ours if one is given. What the kernel has no room for is lost, as any
-    /// datagram may be.
-    pub(super) fn send(&self, to: SocketAddr, from: Option<IpAddr>, payload: &[u8]) {
+    /// How many datagrams the kernel takes with one call.
+    pub(super) fn most_at_once(&self) -> usize {
+        self.socket.state.max_gso_segments()
+    }
+
+    /// Sends datagrams of the size `segment`, the last of which may be shorter, from this address of ours if one is
+    /// given. What the kernel has no room for is lost, as any datagram may be.
+    pub(super) fn send(&self, to: SocketAddr, from: Option<IpAddr>, payload: &[u8], segment: usize) {
         let destination = match (to, self.address) {
             (SocketAddr::V4(v4), SocketAddr::V6(_)) => SocketAddr::new(v4.ip().to_ipv6_mapped().into(), v4.port()),
             _ => to,
         };
-        let outgoing = Outgoing { destination, ecn: None, contents: payload, segment_size: None, src_ip: from };
+        let segment_size = (segment < payload.len()).then_some(segment);
+        let outgoing = Outgoing { destination, ecn: None, contents: payload, segment_size, src_ip: from };
         let SharedSocket { io, state } = &*self.socket;
         if let Err(error) = io.try_io(Interest::WRITABLE, || state.try_send(io.into(), &outgoing)) {
             tracing::trace!(%error, %to, "not sent");

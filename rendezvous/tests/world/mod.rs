@@ -103,6 +103,35 @@ impl World {
         }
         answers
     }
+
+    /// The inviter invites, the invitee accepts, and all that is said is acknowledged; returns what either heard last.
+    pub fn introduce(&mut self, inviter: &mut Peer, invitee: &mut Peer, n: u8) -> [Vec<ToPeer>; 2] {
+        let out = self.say(inviter, invitee.invite(n));
+        inviter.hear(&out);
+        invitee.hear(&out);
+        let accept = ToRendezvous::Accept { introduction: introduction(n), to: inviter.id, candidates: Vec::new() };
+        let out = self.say(invitee, accept);
+        let heard = [inviter.hear(&out), invitee.hear(&out)];
+        self.acknowledge(&mut [inviter, invitee]);
+        heard
+    }
+
+    /// The relay channel that an introduction opens.
+    pub fn relay_channel(&mut self, inviter: &mut Peer, invitee: &mut Peer, n: u8) -> u32 {
+        let [heard, _] = self.introduce(inviter, invitee, n);
+        let Some(ToPeer::Relay { channel, .. }) = heard.last() else { panic!("no channel: {heard:?}") };
+        *channel
+    }
+
+    /// The peers send what they still have to say.
+    pub fn acknowledge(&mut self, peers: &mut [&mut Peer]) {
+        for peer in peers {
+            while let Some(datagram) = peer.channel.poll_transmit(self.now) {
+                let out = self.hand(peer.address, &datagram);
+                assert_eq!(out, [], "an acknowledgement is not answered");
+            }
+        }
+    }
 }
 
 impl Peer {

@@ -1,0 +1,59 @@
+//! The ways by which a contact's datagrams go and come.
+
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+
+/// Where datagrams go, or come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Route {
+    /// Straight to this address.
+    Direct(SocketAddr),
+    /// In frames of a channel that a rendezvous relays.
+    Relay {
+        /// The rendezvous' address.
+        rendezvous: SocketAddr,
+        /// The channel's number there.
+        channel: u32,
+    },
+}
+
+impl Route {
+    /// The address that the network sees: the other end's or the rendezvous'.
+    #[must_use]
+    pub const fn hop(self) -> SocketAddr {
+        match self {
+            Self::Direct(remote) => remote,
+            Self::Relay { rendezvous, .. } => rendezvous,
+        }
+    }
+
+    /// The same route with the one form of its address.
+    pub(super) fn normal(self) -> Self {
+        match self {
+            Self::Direct(remote) => Self::Direct(normal(remote)),
+            Self::Relay { rendezvous, channel } => Self::Relay { rendezvous: normal(rendezvous), channel },
+        }
+    }
+
+    pub(super) const fn is_relay(self) -> bool {
+        matches!(self, Self::Relay { .. })
+    }
+}
+
+impl From<SocketAddr> for Route {
+    fn from(remote: SocketAddr) -> Self {
+        Self::Direct(remote)
+    }
+}
+
+/// One form for each address: IPv4 as such and not mapped into IPv6, no flow label, a scope only where it means
+/// something.
+pub(super) fn normal(address: SocketAddr) -> SocketAddr {
+    let SocketAddr::V6(v6) = address else { return address };
+    match v6.ip().to_ipv4_mapped() {
+        Some(v4) => SocketAddr::new(IpAddr::V4(v4), v6.port()),
+        None => {
+            let scope = if v6.ip().is_unicast_link_local() { v6.scope_id() } else { 0 };
+            SocketAddrV6::new(*v6.ip(), v6.port(), 0, scope).into()
+        }
+    }
+}
