@@ -36,16 +36,25 @@ impl Engine {
                     self.handle_request(peer, rendezvous.address.clone());
                 }
             }
-            Event::Admit { contact, remote } => {
-                tracing::debug!(?contact, %remote, "heard");
+            Event::Admit { contact, remote, vouched } => {
+                tracing::debug!(?contact, %remote, vouched, "heard");
                 let routes = self.socket.routes();
+                // One check proves no address: what is another's stays so until a check of ours is answered from there.
+                if routes.owner(remote).is_some_and(|owner| owner != virtual_address(contact)) {
+                    return;
+                }
                 routes.admit(remote, virtual_address(contact));
                 // Its first QUIC packet may come before our own check has been answered; the answer goes where it came from.
-                if routes.route(virtual_address(contact)).is_none() {
+                if vouched && routes.route(virtual_address(contact)).is_none() {
                     routes.set_route(virtual_address(contact), Some(remote));
                 }
             }
-            Event::Revoke { remote, .. } => self.socket.routes().revoke(remote),
+            Event::Revoke { contact, remote } => {
+                let routes = self.socket.routes();
+                if routes.owner(remote) == Some(virtual_address(contact)) {
+                    routes.revoke(remote);
+                }
+            }
             Event::Dial(id) => self.dial(id, true, now),
             Event::Path { contact: id, remote, rtt } => {
                 let Some(contact) = self.contacts.get_mut(&id) else { return };
@@ -127,6 +136,7 @@ impl Engine {
                     }
                 }
                 Timer::Silence => self.handle_silence(virtual_address(id), now),
+                Timer::Recover => self.recover(id),
                 Timer::Reconnect => self.traversal.connect(id, now),
             }
         }

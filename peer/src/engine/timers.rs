@@ -14,6 +14,8 @@ pub(super) enum Timer {
     Silence,
     /// When a silent path has been checked: if it is still there, the next silence counts anew.
     Answered,
+    /// When a conversation that the store could not follow is to be taken up again.
+    Recover,
     /// When a contact is to be invited anew.
     Reconnect,
 }

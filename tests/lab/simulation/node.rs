@@ -194,7 +194,7 @@ impl Node {
                     self.probe();
                 }
                 Event::Unregistered(_) => self.registered = false,
-                Event::Admit { contact, remote } => {
+                Event::Admit { contact, remote, .. } => {
                     self.admitted.insert(remote, contact);
                 }
                 Event::Revoke { remote, .. } => {
