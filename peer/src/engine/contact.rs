@@ -8,11 +8,15 @@ use knothole_proto::conversation::Conversation;
 use knothole_proto::identity::PeerId;
 use knothole_proto::traversal::ContactId;
 
+use super::timers::Timer;
 use super::{Engine, virtual_address};
 use crate::command::{ContactView, PathView};
 use crate::event::{EventKind, PathChange};
 use crate::link::{Abort, LinkId};
 use crate::store::{self, ContactState, Position};
+
+/// How long a closing connection may still send: it does so at once, but not in our own turn.
+pub(super) const LAST_WORD: Duration = Duration::from_millis(200);
 
 /// One contact, whatever its state.
 pub(super) struct Contact {
@@ -143,8 +147,8 @@ impl Engine {
         self.leave_unused_rendezvous();
         self.traversal.remove_contact(id);
         self.links.expect_nobody(virtual_address(id));
-        self.socket.routes().forget(virtual_address(id));
         self.timers.forget(id);
+        self.timers.set(id, Timer::Forget, Instant::now() + LAST_WORD);
     }
 
     /// Who is meant by a name or a peer id.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use knothole_proto::traversal::ContactId;
 
-use super::contact::{Contact, Link};
+use super::contact::{Contact, LAST_WORD, Link};
 use super::timers::Timer;
 use super::{Engine, virtual_address};
 use crate::event::EventKind;
@@ -111,7 +111,7 @@ impl Engine {
         };
         self.tell_no_path(id, why);
         self.traversal.release(id);
-        self.socket.routes().forget(virtual_address(id));
+        self.timers.set(id, Timer::Forget, now + LAST_WORD);
         let Some(contact) = self.contacts.get_mut(&id).filter(|contact| contact.talks()) else { return };
         if lived.is_some_and(|lived| lived >= STEADY) {
             contact.pause = Duration::ZERO;

@@ -38,6 +38,7 @@ impl Engine {
             }
             Event::Admit { contact, remote, vouched } => {
                 tracing::debug!(?contact, %remote, vouched, "heard");
+                self.renew_routes(contact);
                 let routes = self.socket.routes();
                 // One check proves no address: what is another's stays so until a check of ours is answered from there.
                 if routes.owner(remote).is_some_and(|owner| owner != virtual_address(contact)) {
@@ -62,6 +63,7 @@ impl Engine {
                 contact.told_why = None;
                 tracing::info!(contact = ?contact.peer, rtt_ms = rtt.as_millis(), "direct path");
                 let (peer, name) = (contact.peer, contact.name.clone());
+                self.renew_routes(id);
                 // A source is admitted by its own checks; the answer to ours proves the address just as well.
                 self.socket.routes().admit(remote, virtual_address(id));
                 self.socket.routes().set_route(virtual_address(id), Some(remote));
@@ -92,6 +94,13 @@ impl Engine {
         if contact.told_why.replace(why) != Some(why) {
             let (peer, name) = (contact.peer, contact.name.clone());
             self.emit(EventKind::Path { peer, name, path: PathChange::None { why: why.to_owned() } });
+        }
+    }
+
+    /// Before new routes are made for a contact, those of its last connection go.
+    fn renew_routes(&mut self, id: ContactId) {
+        if self.timers.cancel(id, Timer::Forget) {
+            self.socket.routes().forget(virtual_address(id));
         }
     }
 
@@ -136,6 +145,7 @@ impl Engine {
                     }
                 }
                 Timer::Silence => self.handle_silence(virtual_address(id), now),
+                Timer::Forget => self.socket.routes().forget(virtual_address(id)),
                 Timer::Recover => self.recover(id),
                 Timer::Reconnect => self.traversal.connect(id, now),
             }
