@@ -202,3 +202,51 @@ async fn both_sides_writing_at_once_lose_nothing_and_double_nothing() {
     alice.stop().await;
     bob.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_rendezvous_under_two_names_is_one_registration() {
+    let serving = rendezvous().await;
+    let homes = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let named = RendezvousAddress { host: "localhost".into(), ..serving.address().clone() };
+    let alice = peer(homes[0].path(), serving.address()).await;
+    let bob = peer(homes[1].path(), &named).await;
+    let (mut at_alice, mut at_bob) = (alice.events(), bob.events());
+    add(&alice, &bob, "bob").await;
+    add(&bob, &alice, "alice").await;
+    send(&alice, "bob", "one").await;
+    arrives(&mut at_bob, "one").await;
+    for peer in [&alice, &bob] {
+        assert_eq!(status(peer).await.rendezvous.len(), 1);
+    }
+    let lost = |kind: &EventKind| matches!(kind, EventKind::Unregistered { .. });
+    while let Ok(event) = at_alice.try_recv() {
+        assert!(!lost(&event.kind));
+    }
+    assert_eq!(serving.counters().await.signed_in, 2);
+    alice.stop().await;
+    bob.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_blocked_contact_is_gone_at_once_and_stays_away() {
+    let serving = rendezvous().await;
+    let homes = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let alice = peer(homes[0].path(), serving.address()).await;
+    let bob = peer(homes[1].path(), serving.address()).await;
+    let (mut at_alice, mut at_bob) = (alice.events(), bob.events());
+    add(&alice, &bob, "bob").await;
+    add(&bob, &alice, "alice").await;
+    send(&alice, "bob", "one").await;
+    arrives(&mut at_bob, "one").await;
+    bob.request(|reply| Command::Block { who: "alice".into(), reply }).await.unwrap();
+    presence(&mut at_bob, false).await;
+    presence(&mut at_alice, false).await;
+    send(&alice, "bob", "two").await;
+    // Unblocked by adding her anew, Bob gets what waited.
+    add(&bob, &alice, "alice").await;
+    arrives(&mut at_bob, "two").await;
+    let got: Vec<_> = history(&bob, "alice").await.into_iter().map(|message| message.text).collect();
+    assert_eq!(got, ["one", "two"]);
+    alice.stop().await;
+    bob.stop().await;
+}

@@ -52,6 +52,8 @@ pub enum Event {
     Load {
         /// The number after which to begin.
         after: u64,
+        /// To be returned with the answer: one that a new link has overtaken is told by it.
+        load: u64,
     },
     /// Put this into durable storage and answer with `handle_stored`; the store decides whether it is new.
     Store(Incoming),
@@ -88,7 +90,9 @@ pub struct Conversation {
     sent: u64,
     /// Read from the store and not handed to the link yet; consecutive, beginning at `sent + 1`.
     ready: VecDeque<Outgoing>,
-    loading: bool,
+    /// The load that is under way, and how many there have been.
+    loading: Option<u64>,
+    loads: u64,
     /// Nothing is sent between [`Event::Renumber`] and `restart`.
     suspended: bool,
     linked: bool,
@@ -97,7 +101,9 @@ pub struct Conversation {
     their_log: Option<u64>,
     received: BTreeMap<u64, Received>,
     acknowledge_due: Option<u64>,
-    read_due: Option<(u64, u64)>,
+    /// How far our person has read the other side's log, and whether that is still to be said on this link.
+    read: Option<(u64, u64)>,
+    read_due: bool,
     events: VecDeque<Event>,
 }
 
@@ -113,9 +119,15 @@ struct Received {
 
 impl Conversation {
     /// A conversation as the store has it: our log, the highest number written and the highest acknowledged in it, and
-    /// the highest number stored of the other side's latest log, if any is known.
+    /// the other side's latest log, if any is known, with the highest number stored and the highest read.
     #[must_use]
-    pub fn new(log: u64, written: u64, acknowledged: u64, received: Option<(u64, u64)>) -> Self {
+    pub fn new(
+        log: u64,
+        written: u64,
+        acknowledged: u64,
+        received: Option<(u64, u64)>,
+        read: Option<(u64, u64)>,
+    ) -> Self {
         let received = received.map(|(log, stored)| (log, Received { stored, taken: stored, pending: 0 }));
         Self {
             log,
@@ -123,14 +135,16 @@ impl Conversation {
             acknowledged,
             sent: acknowledged,
             ready: VecDeque::new(),
-            loading: false,
+            loading: None,
+            loads: 0,
             suspended: false,
             linked: false,
             hello_due: false,
             their_log: received.map(|(log, _)| log),
             received: received.into_iter().collect(),
             acknowledge_due: None,
-            read_due: None,
+            read,
+            read_due: false,
             events: VecDeque::new(),
         }
     }
@@ -142,7 +156,7 @@ impl Conversation {
         self.acknowledged = 0;
         self.sent = 0;
         self.ready.clear();
-        self.loading = false;
+        self.loading = None;
         self.suspended = false;
         self.hello_due = self.linked;
         self.load();
@@ -165,8 +179,11 @@ impl Conversation {
         self.linked = true;
         self.hello_due = true;
         self.acknowledge_due = None;
+        self.read_due = true;
         self.sent = self.acknowledged;
         self.ready.clear();
+        // What is being read was asked for on another link, beyond what this one has carried.
+        self.loading = None;
         for received in self.received.values_mut() {
             received.taken = received.stored;
             received.pending = 0;
@@ -186,7 +203,7 @@ impl Conversation {
         let next = self.ready.back().map_or(self.sent, |last| last.number) + 1;
         if self.linked
             && !self.suspended
-            && !self.loading
+            && self.loading.is_none()
             && message.number == next
             && (self.ready.len() as u64) < WINDOW
         {
@@ -197,9 +214,8 @@ impl Conversation {
     }
 
     /// The store's answer to [`Event::Load`]; none at all means that there is no more.
-    pub fn handle_outbox(&mut self, messages: Vec<Outgoing>) {
-        self.loading = false;
-        if !self.linked || self.suspended {
+    pub fn handle_outbox(&mut self, load: u64, messages: Vec<Outgoing>) {
+        if self.loading.take_if(|loading| *loading == load).is_none() || !self.linked || self.suspended {
             return;
         }
         let mut next = self.ready.back().map_or(self.sent, |last| last.number) + 1;
@@ -213,9 +229,11 @@ impl Conversation {
     }
 
     fn load(&mut self) {
-        if self.linked && !self.suspended && !self.loading && self.ready.is_empty() && self.written > self.sent {
-            self.loading = true;
-            self.events.push_back(Event::Load { after: self.sent });
+        if self.linked && !self.suspended && self.loading.is_none() && self.ready.is_empty() && self.written > self.sent
+        {
+            self.loads += 1;
+            self.loading = Some(self.loads);
+            self.events.push_back(Event::Load { after: self.sent, load: self.loads });
         }
     }
 
@@ -286,7 +304,8 @@ impl Conversation {
 
     /// Our person has read the other side's messages up to this number.
     pub fn handle_read(&mut self, log: u64, upto: u64) {
-        self.read_due = Some((log, upto));
+        self.read = Some((log, upto));
+        self.read_due = true;
     }
 
     /// The next frame for the link.
@@ -304,7 +323,7 @@ impl Conversation {
         if let Some((log, upto)) = self.their_log.zip(self.acknowledge_due.take()) {
             return Some(Frame::Acknowledge { log, upto });
         }
-        if let Some((log, upto)) = self.read_due.take() {
+        if let Some((log, upto)) = self.read.filter(|_| std::mem::take(&mut self.read_due)) {
             return Some(Frame::Read { log, upto });
         }
         if self.sent - self.acknowledged >= WINDOW {
@@ -338,6 +357,8 @@ mod tests {
         inbox: Vec<Incoming>,
         /// Stored but not yet reported, as with a commit under way.
         storing: VecDeque<(u64, u64)>,
+        /// Read but not yet handed over.
+        loading: VecDeque<(u64, Vec<Outgoing>)>,
         violations: usize,
     }
 
@@ -348,11 +369,12 @@ mod tests {
     impl Side {
         fn new(log: u64) -> Self {
             Self {
-                machine: Conversation::new(log, 0, 0, None),
+                machine: Conversation::new(log, 0, 0, None, None),
                 outbox: Vec::new(),
                 delivered: 0,
                 inbox: Vec::new(),
                 storing: VecDeque::new(),
+                loading: VecDeque::new(),
                 violations: 0,
             }
         }
@@ -367,16 +389,17 @@ mod tests {
         /// The process dies and starts again with what is on its disk.
         fn restart(&mut self, log: u64) {
             let received = self.inbox.last().map(|last| (last.log, last.number));
-            self.machine = Conversation::new(log, self.outbox.len() as u64, self.delivered, received);
+            self.machine = Conversation::new(log, self.outbox.len() as u64, self.delivered, received, None);
             self.storing.clear();
+            self.loading.clear();
         }
 
         fn drain(&mut self) {
             while let Some(event) = self.machine.poll_event() {
                 match event {
-                    Event::Load { after } => {
+                    Event::Load { after, load } => {
                         let texts = self.outbox.iter().filter(|m| m.number > after).take(3).cloned().collect();
-                        self.machine.handle_outbox(texts);
+                        self.loading.push_back((load, texts));
                     }
                     Event::Store(message) => {
                         self.storing.push_back((message.log, message.number));
@@ -392,7 +415,12 @@ mod tests {
             }
         }
 
+        /// The store answers one read and one write.
         fn commit(&mut self) {
+            if let Some((load, texts)) = self.loading.pop_front() {
+                self.machine.handle_outbox(load, texts);
+                self.drain();
+            }
             if let Some((log, upto)) = self.storing.pop_front() {
                 self.machine.handle_stored(log, upto);
                 self.drain();
@@ -490,12 +518,12 @@ mod tests {
         for _ in 0..2 * WINDOW {
             sender.write();
         }
-        let frames: Vec<_> = std::iter::from_fn(|| {
-            let frame = sender.machine.poll_frame();
+        let mut frames = Vec::new();
+        for _ in 0..2 * WINDOW {
+            frames.extend(sender.machine.poll_frame());
             sender.drain();
-            frame
-        })
-        .collect();
+            sender.commit();
+        }
         assert_eq!(frames.len() as u64, 1 + WINDOW);
         let mut receiver = Side::new(2);
         receiver.machine.handle_link_up();
@@ -522,7 +550,7 @@ mod tests {
 
     #[test]
     fn a_hello_that_knows_more_than_we_wrote_tells_that_our_database_is_an_older_copy() {
-        let mut machine = Conversation::new(1, 3, 3, None);
+        let mut machine = Conversation::new(1, 3, 3, None, None);
         machine.handle_link_up();
         machine.handle_frame(Frame::Hello { log: 2, received_log: 1, received: 7 });
         assert_eq!(machine.poll_event(), Some(Event::Renumber));
@@ -530,17 +558,48 @@ mod tests {
 
     #[test]
     fn a_hello_that_knows_less_than_was_acknowledged_tells_that_the_other_database_is_lost() {
-        let mut machine = Conversation::new(1, 4, 3, None);
+        let mut machine = Conversation::new(1, 4, 3, None, None);
         machine.handle_link_up();
         machine.handle_frame(Frame::Hello { log: 2, received_log: 0, received: 0 });
         let events: Vec<_> = std::iter::from_fn(|| machine.poll_event()).collect();
         assert!(events.contains(&Event::Renumber));
-        machine.handle_outbox(vec![outgoing(4)]);
+        machine.handle_outbox(1, vec![outgoing(4)]);
         assert!(matches!(machine.poll_frame(), Some(Frame::Hello { log: 1, .. })));
         assert_eq!(machine.poll_frame(), None, "nothing is sent under the old numbers");
         machine.restart(5, 1);
-        assert_eq!(machine.poll_event(), Some(Event::Load { after: 0 }));
+        assert_eq!(machine.poll_event(), Some(Event::Load { after: 0, load: 2 }));
         assert!(matches!(machine.poll_frame(), Some(Frame::Hello { log: 5, .. })));
+    }
+
+    #[test]
+    fn what_was_read_for_a_link_that_is_gone_is_not_sent_on_the_next() {
+        let mut side = Side::new(1);
+        side.outbox = (1..=4).map(outgoing).collect();
+        side.restart(1);
+        side.machine.handle_link_up();
+        side.drain();
+        side.commit();
+        while side.machine.poll_frame().is_some() {}
+        side.drain();
+        // The load for what follows is at the store when the link is replaced.
+        side.machine.handle_link_up();
+        side.drain();
+        for _ in 0..3 {
+            side.commit();
+        }
+        assert!(matches!(side.machine.poll_frame(), Some(Frame::Hello { .. })));
+        assert!(matches!(side.machine.poll_frame(), Some(Frame::Message { number: 1, .. })));
+    }
+
+    #[test]
+    fn what_was_read_while_there_was_no_link_is_said_on_the_next_and_on_each_after_it() {
+        let mut machine = Conversation::new(1, 0, 0, Some((2, 9)), Some((2, 7)));
+        for _ in 0..2 {
+            machine.handle_link_up();
+            assert!(matches!(machine.poll_frame(), Some(Frame::Hello { .. })));
+            assert_eq!(machine.poll_frame(), Some(Frame::Read { log: 2, upto: 7 }));
+            assert_eq!(machine.poll_frame(), None);
+        }
     }
 
     #[test]

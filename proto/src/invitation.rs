@@ -9,7 +9,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use crate::candidate::IntroductionId;
 
-/// An invitation that nobody answers is over after this: the control channel has then given up too.
+/// An invitation that nobody answers is over after this: the control channel is at its last repetition then.
 const PATIENCE: Duration = Duration::from_secs(11);
 /// First pause after an invitation that led nowhere; pauses double up to the longest, ± 20 % by chance. The contact
 /// invites us when it comes back, so that a long pause costs nothing but the rare case that both invitations failed.
@@ -84,6 +84,12 @@ impl Invitation {
     #[must_use]
     pub const fn is_waiting(&self) -> bool {
         matches!(self.phase, Phase::Waiting | Phase::Pausing { .. })
+    }
+
+    /// Whether an invitation is out and unanswered.
+    #[must_use]
+    pub const fn is_inviting(&self) -> bool {
+        matches!(self.phase, Phase::Inviting { .. })
     }
 
     /// The invitation could not be sent, for no rendezvous knows us. `invite` is to be called when one does.

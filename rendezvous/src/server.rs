@@ -263,7 +263,7 @@ impl Server {
             // A channel made for nothing is dropped again, or guessing slots would fill the memory.
             entry.line = existed.then_some(line);
             self.counters.dropped_unauthentic += 1;
-            return;
+            return self.answer_unknown_slot(now, from, local, header, datagram);
         }
         self.counters.control += 1;
         self.outbox.wake(slot, entry.line.insert(line));

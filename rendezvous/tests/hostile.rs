@@ -87,7 +87,7 @@ proptest! {
 }
 
 #[test]
-fn guessing_slots_leaves_nothing_to_say_and_nothing_to_do() {
+fn guessing_slots_gets_short_errors_at_most_and_leaves_nothing_to_do() {
     let mut world = World::new(Policy::default());
     let peers: Vec<_> = (1..=200).map(|n| world.sign_in(n, 20)).collect();
     let quiet = world.server.poll_timeout();
@@ -99,9 +99,10 @@ fn guessing_slots_leaves_nothing_to_say_and_nothing_to_do() {
             world.server.handle_datagram(world.now, ([203, 0, 113, 1], 9).into(), LOCAL, &datagram);
         }
     }
-    assert_eq!(world.drain(), []);
+    let answers = world.drain();
+    assert!(answers.iter().all(|(_, answer)| answer.len() == 16), "shorter than what they answer");
+    assert!(answers.len() <= 3_800);
     assert_eq!(world.server.poll_timeout(), quiet);
-    assert_eq!(world.server.counters().dropped_unauthentic + world.server.counters().dropped_unadmitted, 3_800);
 }
 
 #[test]

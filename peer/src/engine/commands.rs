@@ -11,7 +11,11 @@ use knothole_proto::traversal::ContactId;
 use super::{Engine, answer, message_id, wall_clock};
 use crate::command::{Command, CommandError, ContactView, Reply, Status};
 use crate::event::EventKind;
-use crate::store::{self, ContactState, MessageState, Outcome, StoreError};
+use crate::store::{self, ContactState, MAX_REQUESTS, MessageState, Outcome, StoreError};
+
+/// Strangers' requests that the store may be at: a hostile rendezvous can make them as fast as its line, and the store has
+/// contacts to serve.
+const REQUESTS_AT_ONCE: usize = 4;
 
 impl From<StoreError> for CommandError {
     fn from(error: StoreError) -> Self {
@@ -92,7 +96,7 @@ impl Engine {
     }
 
     /// Takes a contact in that the store has just made or changed.
-    fn take_in(&self, outcome: Outcome<store::Contact>, reply: Reply<ContactView>) {
+    fn take_in(&mut self, outcome: Outcome<store::Contact>, reply: Reply<ContactView>) {
         self.after(outcome, move |engine, result| match result {
             Ok(known) => {
                 let conversation = engine.store.conversation(known.peer);
@@ -171,19 +175,19 @@ impl Engine {
         self.after(self.store.compose(peer, message, text.clone(), at), move |engine, result| {
             answer(reply, result.as_ref().map(|_| message).map_err(|error| CommandError::Store(error.to_string())));
             if let Ok(position) = result {
-                engine.handle_written(id, Outgoing { number: position.number, message, at, text });
+                engine.handle_written(peer, Outgoing { number: position.number, message, at, text });
             }
         });
     }
 
     fn read(&mut self, with: &str, upto: MessageId, reply: Reply<()>) {
-        let (id, peer) = match self.named(with) {
+        let (_, peer) = match self.named(with) {
             Ok(found) => found,
             Err(error) => return answer(reply, Err(error)),
         };
         self.after(self.store.mark_read(peer, upto), move |engine, result| {
-            if let (Ok(Some(position)), Some(contact)) = (&result, engine.contacts.get_mut(&id)) {
-                if let Some(conversation) = &mut contact.conversation {
+            if let (Ok(Some(position)), Some(id)) = (&result, engine.find_peer(peer)) {
+                if let Some(conversation) = engine.contacts.get_mut(&id).and_then(|c| c.conversation.as_mut()) {
                     conversation.handle_read(position.log, position.number);
                 }
                 engine.pump(id);
@@ -194,7 +198,7 @@ impl Engine {
     }
 
     /// Asks the store how many messages of a contact are unread.
-    fn recount(&self, peer: PeerId) {
+    fn recount(&mut self, peer: PeerId) {
         self.after(self.store.contacts(), move |engine, result| {
             let unread = result.ok().and_then(|known| known.into_iter().find(|contact| contact.peer == peer));
             let id = engine.find_peer(peer);
@@ -206,18 +210,28 @@ impl Engine {
 
     /// A stranger invites us.
     pub(super) fn handle_request(&mut self, peer: PeerId, via: RendezvousAddress) {
-        if self.find_peer(peer).is_some() {
+        let open = self.contacts.values().filter(|contact| contact.state == ContactState::Request).count();
+        let full = self.requests >= REQUESTS_AT_ONCE || open + self.requests >= MAX_REQUESTS as usize;
+        if full || self.find_peer(peer).is_some() {
             return;
         }
-        self.after(self.store.request(peer, vec![via], None), move |engine, result| match result {
-            Ok(Some(known)) if engine.find_peer(peer).is_none() => {
+        self.requests += 1;
+        self.after(self.store.request(peer, vec![via], None), move |engine, result| {
+            engine.requests -= 1;
+            engine.handle_requested(peer, result);
+        });
+    }
+
+    fn handle_requested(&mut self, peer: PeerId, result: Result<Option<store::Contact>, StoreError>) {
+        match result {
+            Ok(Some(known)) if self.find_peer(peer).is_none() => {
                 let name = known.name.clone();
-                engine.insert_contact(known, None, Instant::now());
-                engine.emit(EventKind::ContactRequest { peer, name });
+                self.insert_contact(known, None, Instant::now());
+                self.emit(EventKind::ContactRequest { peer, name });
             }
             Ok(_) => {}
             Err(error) => tracing::info!(%error, "a contact request was not taken"),
-        });
+        }
     }
 }
 

@@ -8,10 +8,15 @@ use knothole_proto::conversation::Conversation;
 use knothole_proto::identity::PeerId;
 use knothole_proto::traversal::ContactId;
 
+use super::timers::Timer;
 use super::{Engine, virtual_address};
 use crate::command::{ContactView, PathKind, PathView};
-use crate::link::LinkId;
-use crate::store::{self, ContactState};
+use crate::event::{EventKind, PathChange};
+use crate::link::{Abort, LinkId};
+use crate::store::{self, ContactState, Position};
+
+/// How long a closing connection may still send: it does so at once, but not in our own turn.
+pub(super) const LAST_WORD: Duration = Duration::from_millis(200);
 
 /// One contact, whatever its state.
 pub(super) struct Contact {
@@ -33,6 +38,10 @@ pub(super) struct Contact {
     pub(super) conversation: Option<Conversation>,
     /// A frame that the link had no room for.
     pub(super) stalled: Option<Vec<u8>>,
+    /// Our messages up to this number were handed to a link that is not up yet.
+    pub(super) sent: Option<u64>,
+    /// How long to wait after the next connection that comes to nothing.
+    pub(super) pause: Duration,
 }
 
 /// A channel at a rendezvous that relays.
@@ -60,9 +69,7 @@ impl Contact {
             online: self.is_online(),
             path: match (self.path, self.relay) {
                 (Some((remote, rtt)), _) => Some(PathView { kind: PathKind::Direct, remote, rtt: Some(rtt) }),
-                (None, Some(relay)) => {
-                    Some(PathView { kind: PathKind::Relay, remote: relay.rendezvous, rtt: None })
-                }
+                (None, Some(relay)) => Some(PathView { kind: PathKind::Relay, remote: relay.rendezvous, rtt: None }),
                 (None, None) => None,
             },
             verified: self.verified,
@@ -78,14 +85,26 @@ impl Contact {
     pub(super) fn use_link(&mut self, link: Link) {
         self.link = Some(link);
         self.stalled = None;
+        self.sent = None;
         if let Some(conversation) = &mut self.conversation {
             conversation.handle_link_up();
         }
     }
 
     pub(super) const fn talks(&self) -> bool {
-        matches!(self.state, ContactState::Contact | ContactState::Requested)
+        talks(self.state)
     }
+}
+
+pub(super) const fn talks(state: ContactState) -> bool {
+    matches!(state, ContactState::Contact | ContactState::Requested)
+}
+
+/// The machine of a conversation that the store has brought this far.
+pub(super) fn machine(at: store::Conversation) -> Conversation {
+    let position = |position: Position| (position.log, position.number);
+    let (received, read) = (at.received.map(position), at.read.map(position));
+    Conversation::new(at.log, at.next.saturating_sub(1), at.acknowledged, received, read)
 }
 
 impl Engine {
@@ -98,7 +117,8 @@ impl Engine {
     ) -> ContactId {
         let id = ContactId(self.next_contact);
         self.next_contact += 1;
-        let via = known.via.iter().map(|address| self.register(address.clone(), now)).collect();
+        let talks = talks(known.state);
+        let via = known.via.iter().filter(|_| talks).map(|address| self.register(address.clone(), now)).collect();
         let contact = Contact {
             peer: known.peer,
             name: known.name,
@@ -111,11 +131,10 @@ impl Engine {
             told_why: None,
             told_online: false,
             link: None,
-            conversation: conversation.map(|at| {
-                let received = at.received.map(|position| (position.log, position.number));
-                Conversation::new(at.log, at.next.saturating_sub(1), at.acknowledged, received)
-            }),
+            conversation: conversation.map(machine),
             stalled: None,
+            sent: None,
+            pause: Duration::ZERO,
         };
         if contact.talks() {
             self.links.expect(virtual_address(id), contact.peer);
@@ -128,13 +147,22 @@ impl Engine {
 
     /// Forgets all that the engine holds of a contact; the store is not touched.
     pub(super) fn forget_contact(&mut self, id: ContactId) {
-        if let Some(link) = self.contacts.remove(&id).and_then(|contact| contact.link) {
-            self.links.close(link.id);
+        let Some(contact) = self.contacts.remove(&id) else { return };
+        if let Some(link) = contact.link {
+            // At once: what is queued is not for them any more.
+            self.links.abort(link.id, Abort::Goodbye);
         }
+        if contact.told_online {
+            let (peer, name) = (contact.peer, contact.name);
+            self.emit(EventKind::Presence { peer, name: name.clone(), online: false });
+            let path = PathChange::None { why: "the contact is not talked to any more".to_owned() };
+            self.emit(EventKind::Path { peer, name, path });
+        }
+        self.leave_unused_rendezvous();
         self.traversal.remove_contact(id);
         self.links.expect_nobody(virtual_address(id));
-        self.socket.routes().forget(virtual_address(id));
         self.timers.forget(id);
+        self.timers.set(id, Timer::Forget, Instant::now() + LAST_WORD);
     }
 
     /// Who is meant by a name or a peer id.

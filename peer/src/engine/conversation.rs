@@ -2,15 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use knothole_proto::conversation::{Event, Incoming, LOAD_BYTES, Outgoing, WINDOW};
+use knothole_proto::conversation::{Conversation, Event, Incoming, LOAD_BYTES, Outgoing, WINDOW};
 use knothole_proto::frames::{Frame, MessageId};
+use knothole_proto::identity::PeerId;
 use knothole_proto::traversal::ContactId;
 
 use super::Engine;
-use super::contact::Contact;
+use super::contact::machine;
 use super::timers::Timer;
 use crate::event::EventKind;
-use crate::link::SendError;
+use crate::link::{Abort, SendError};
 use crate::store::{MessageState, Outcome, Position, Receipt, StoreError};
 
 /// After the store refused a message (a full disk, say) the link is closed, so that the contact keeps what it has, and
@@ -45,7 +46,7 @@ impl Engine {
         contact.stalled.take().or_else(|| Some(contact.conversation.as_mut()?.poll_frame()?.to_body()))
     }
 
-    fn conversation(&mut self, id: ContactId) -> Option<&mut knothole_proto::conversation::Conversation> {
+    fn conversation(&mut self, id: ContactId) -> Option<&mut Conversation> {
         self.contacts.get_mut(&id)?.conversation.as_mut()
     }
 
@@ -59,16 +60,16 @@ impl Engine {
             }
             // Of a later version, by its kind alone: passed over.
             Ok(None) => {}
-            Err(error) => self.drop_link(id, &error.to_string()),
+            Err(error) => self.drop_link(id, Abort::Violation, &error.to_string()),
         }
         self.pump(id);
     }
 
-    fn drop_link(&mut self, id: ContactId, why: &str) {
+    fn drop_link(&mut self, id: ContactId, abort: Abort, why: &str) {
         if let Some(contact) = self.contacts.get(&id) {
             tracing::info!(contact = ?contact.peer, why, "closing the connection");
             if let Some(link) = &contact.link {
-                self.links.close(link.id);
+                self.links.abort(link.id, abort);
             }
         }
     }
@@ -78,10 +79,13 @@ impl Engine {
         let (peer, log) = (contact.peer, contact.conversation.as_ref().map_or(0, |conversation| conversation.log()));
         let upto = |number| Position { log, number };
         match event {
-            Event::Load { after } => {
+            Event::Load { after, load } => {
                 let limit = u32::try_from(WINDOW).unwrap_or(u32::MAX);
                 self.after(self.store.outbox(peer, after, limit, LOAD_BYTES), move |engine, result| {
-                    let outbox = result.unwrap_or_else(|error| engine.store_failed(id, &error).unwrap_or_default());
+                    let outbox = match result {
+                        Ok(outbox) => outbox,
+                        Err(error) => return engine.store_failed(peer, &error),
+                    };
                     let outbox = outbox.into_iter().map(|message| Outgoing {
                         number: message.position.number,
                         message: message.id,
@@ -89,7 +93,7 @@ impl Engine {
                         text: message.text,
                     });
                     if let Some(conversation) = engine.conversation(id) {
-                        conversation.handle_outbox(outbox.collect());
+                        conversation.handle_outbox(load, outbox.collect());
                     }
                     engine.pump(id);
                 });
@@ -97,88 +101,116 @@ impl Engine {
             Event::Store(message) => {
                 let position = Position { log: message.log, number: message.number };
                 let stored = self.store.receive(peer, position, message.message, message.text.clone(), message.at);
-                self.after(stored, move |engine, result| engine.handle_stored(id, message, result));
+                self.after(stored, move |engine, result| engine.handle_stored(peer, message, result));
             }
-            Event::Sent { upto: number } => {
-                self.progress(id, self.store.mark_sent(peer, upto(number)), MessageState::Sent);
-            }
+            Event::Sent { upto: number } => match self.contacts.get_mut(&id) {
+                // Handed to a handshake, it has not left yet.
+                Some(contact) if !contact.is_online() => contact.sent = Some(number),
+                _ => self.progress(peer, self.store.mark_sent(peer, upto(number)), MessageState::Sent),
+            },
             Event::Delivered { upto: number } => {
-                self.progress(id, self.store.acknowledged(peer, upto(number)), MessageState::Delivered);
+                self.progress(peer, self.store.acknowledged(peer, upto(number)), MessageState::Delivered);
             }
             Event::Read { upto: number } => {
-                self.progress(id, self.store.read_by_peer(peer, upto(number)), MessageState::Read);
+                self.progress(peer, self.store.read_by_peer(peer, upto(number)), MessageState::Read);
             }
-            Event::Renumber => self.renumber(id),
-            Event::Violation => self.drop_link(id, "it breaks the protocol"),
+            Event::Renumber => self.renumber(peer),
+            Event::Violation => self.drop_link(id, Abort::Violation, "it breaks the protocol"),
         }
     }
 
-    fn handle_stored(&mut self, id: ContactId, message: Incoming, result: Result<Receipt, StoreError>) {
+    fn handle_stored(&mut self, peer: PeerId, message: Incoming, result: Result<Receipt, StoreError>) {
         let receipt = match result {
             Ok(receipt) => receipt,
-            Err(error) => {
-                self.store_failed::<()>(id, &error);
-                return;
-            }
+            Err(error) => return self.store_failed(peer, &error),
         };
+        let Some(id) = self.find_peer(peer) else { return };
         let Some(contact) = self.contacts.get_mut(&id) else { return };
         if let Some(conversation) = &mut contact.conversation {
             conversation.handle_stored(message.log, receipt.upto);
         }
         if receipt.fresh {
             contact.unread += 1;
-            let (peer, name) = (contact.peer, contact.name.clone());
+            let name = contact.name.clone();
             self.emit(EventKind::Message { peer, name, message: message.message, text: message.text });
         }
         self.pump(id);
     }
 
+    /// The link is up: what was handed to it has left.
+    pub(super) fn handle_sent(&mut self, id: ContactId) {
+        let Some(contact) = self.contacts.get_mut(&id) else { return };
+        let log = contact.conversation.as_ref().map(Conversation::log);
+        if let Some((number, log)) = contact.sent.take().zip(log) {
+            let peer = contact.peer;
+            self.progress(peer, self.store.mark_sent(peer, Position { log, number }), MessageState::Sent);
+        }
+    }
+
     /// Notes how far our messages have come, and tells the faces when it is stored.
-    fn progress(&self, id: ContactId, outcome: Outcome<Vec<MessageId>>, state: MessageState) {
+    fn progress(&mut self, peer: PeerId, outcome: Outcome<Vec<MessageId>>, state: MessageState) {
         self.after(outcome, move |engine, result| match result {
             Ok(messages) => {
                 for message in messages {
                     engine.emit(EventKind::State { message, state });
                 }
             }
-            // The contact will say it again with its next hello.
-            Err(error) => {
-                engine.store_failed::<()>(id, &error);
-            }
+            Err(error) => engine.store_failed(peer, &error),
         });
     }
 
-    fn renumber(&mut self, id: ContactId) {
-        let Some(peer) = self.contacts.get(&id).map(|contact| contact.peer) else { return };
+    fn renumber(&mut self, peer: PeerId) {
         tracing::info!(contact = ?peer, "one side's database is an older copy: the conversation begins a new log");
-        let renumbered = self.store.renumber(peer);
-        let conversation = self.store.conversation(peer);
-        self.after(renumbered, move |engine, result| {
+        self.after(self.store.renumber(peer), move |engine, result| {
             if let Err(error) = result {
-                engine.store_failed::<()>(id, &error);
+                return engine.store_failed(peer, &error);
             }
-        });
-        self.after(conversation, move |engine, result| {
-            if let (Ok(at), Some(conversation)) = (result, engine.conversation(id)) {
-                conversation.restart(at.log, at.next.saturating_sub(1));
-            }
-            engine.pump(id);
+            engine.after(engine.store.conversation(peer), move |engine, result| match result {
+                Ok(at) => {
+                    let Some(id) = engine.find_peer(peer) else { return };
+                    if let Some(conversation) = engine.conversation(id) {
+                        conversation.restart(at.log, at.next.saturating_sub(1));
+                    }
+                    engine.pump(id);
+                }
+                Err(error) => engine.store_failed(peer, &error),
+            });
         });
     }
 
-    /// The store refused: nothing was acknowledged, and the contact will repeat it on the next connection.
-    fn store_failed<T>(&mut self, id: ContactId, error: &StoreError) -> Option<T> {
+    /// The store refused. The machine may be ahead of the disk now, so it is given up with its link, and made anew from what
+    /// the disk has before the next one; the contact then repeats what was not acknowledged.
+    fn store_failed(&mut self, peer: PeerId, error: &StoreError) {
         tracing::warn!(%error, "the store refused");
-        self.drop_link(id, "the store refused");
-        self.timers.set(id, Timer::Reconnect, Instant::now() + STORE_PAUSE);
-        None
+        let Some(id) = self.find_peer(peer) else { return };
+        self.drop_link(id, Abort::Unready, "the store refused");
+        if let Some(contact) = self.contacts.get_mut(&id) {
+            contact.conversation = None;
+        }
+        self.timers.set(id, Timer::Recover, Instant::now() + STORE_PAUSE);
+    }
+
+    /// Takes a conversation up again that was given up.
+    pub(super) fn recover(&mut self, id: ContactId) {
+        let Some(peer) = self.contacts.get(&id).filter(|contact| contact.talks()).map(|contact| contact.peer) else {
+            return;
+        };
+        self.after(self.store.conversation(peer), move |engine, result| match result {
+            Ok(at) => {
+                let Some(id) = engine.find_peer(peer) else { return };
+                if let Some(contact) = engine.contacts.get_mut(&id) {
+                    contact.conversation.get_or_insert_with(|| machine(at));
+                }
+                engine.traversal.connect(id, Instant::now());
+            }
+            Err(error) => engine.store_failed(peer, &error),
+        });
     }
 
     /// A message of ours is in durable storage.
-    pub(super) fn handle_written(&mut self, id: ContactId, message: Outgoing) {
-        if let Some(conversation) =
-            self.contacts.get_mut(&id).and_then(|contact: &mut Contact| contact.conversation.as_mut())
-        {
+    pub(super) fn handle_written(&mut self, peer: PeerId, message: Outgoing) {
+        let Some(id) = self.find_peer(peer) else { return };
+        if let Some(conversation) = self.conversation(id) {
             conversation.handle_written(message);
         }
         self.pump(id);

@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use knothole_proto::traversal::ContactId;
 
-use super::contact::Link;
+use super::contact::{Contact, LAST_WORD, Link};
 use super::timers::Timer;
 use super::{Engine, virtual_address};
 use crate::event::EventKind;
-use crate::link::{Down, LinkEvent, LinkId};
+use crate::link::{Abort, Down, LinkEvent, LinkId};
 
 /// Two connections that begin within this were dialled at once by both sides; one later replaces the one before it.
 const GLARE: Duration = Duration::from_secs(5);
@@ -16,6 +16,13 @@ const GLARE: Duration = Duration::from_secs(5);
 const RELAY_RTT: Duration = Duration::from_millis(150);
 /// A contact that does not open the connection after this, though it should, is dialled.
 const DIAL_PATIENCE: Duration = Duration::from_secs(3);
+
+/// A connection that lived so long was worth having: the next is sought at once.
+const STEADY: Duration = Duration::from_secs(30);
+/// After others we wait, longer each time, or two sides that cannot agree would connect without end. Whatever a person
+/// sends ends the wait.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
 impl Engine {
     pub(super) fn handle_link_event(&mut self, event: LinkEvent, now: Instant) {
@@ -51,8 +58,9 @@ impl Engine {
     }
 
     fn handle_up(&mut self, link: LinkId, id: ContactId, dialled: bool, now: Instant) {
-        let Some(contact) = self.contacts.get_mut(&id).filter(|contact| contact.talks()) else {
-            self.links.close(link);
+        let ready = |contact: &&mut Contact| contact.talks() && contact.conversation.is_some();
+        let Some(contact) = self.contacts.get_mut(&id).filter(ready) else {
+            self.links.abort(link, Abort::Unready);
             return;
         };
         self.link_contacts.insert(link, id);
@@ -62,10 +70,10 @@ impl Engine {
                 // In glare both sides keep the connection that the smaller id dialled.
                 let glare = now.saturating_duration_since(used.since) < GLARE && used.dialled != dialled;
                 if glare && used.dialled == (self.me < contact.peer) {
-                    self.links.replace(link);
+                    self.links.abort(link, Abort::Replaced);
                     return;
                 }
-                self.links.replace(used.id);
+                self.links.abort(used.id, Abort::Replaced);
                 contact.use_link(Link { id: link, dialled, since: now, up: true });
             }
             None => contact.use_link(Link { id: link, dialled, since: now, up: true }),
@@ -74,13 +82,15 @@ impl Engine {
             let (peer, name) = (contact.peer, contact.name.clone());
             self.emit(EventKind::Presence { peer, name, online: true });
         }
+        self.handle_sent(id);
         self.pump(id);
     }
 
     fn handle_down(&mut self, id: ContactId, why: &Down, now: Instant) {
         let Some(contact) = self.contacts.get_mut(&id) else { return };
-        contact.link = None;
+        let lived = contact.link.take().filter(|link| link.up).map(|link| now.saturating_duration_since(link.since));
         contact.stalled = None;
+        contact.sent = None;
         if let Some(conversation) = &mut contact.conversation {
             conversation.handle_link_down();
         }
@@ -89,6 +99,7 @@ impl Engine {
             // The other connection is on its way, and the path carries it.
             return self.dial(id, false, now);
         }
+        contact.relay = None;
         let was_online = std::mem::take(&mut contact.told_online);
         let (peer, name) = (contact.peer, contact.name.clone());
         if was_online {
@@ -101,12 +112,16 @@ impl Engine {
             Down::Refused => "the contact refused the connection",
             Down::Failed(_) => "the connection broke",
         };
-        contact.relay = None;
         self.tell_no_path(id, why);
         self.traversal.release(id);
-        self.socket.routes().forget(virtual_address(id));
-        if self.contacts.get(&id).is_some_and(super::contact::Contact::talks) {
+        self.timers.set(id, Timer::Forget, now + LAST_WORD);
+        let Some(contact) = self.contacts.get_mut(&id).filter(|contact| contact.talks()) else { return };
+        if lived.is_some_and(|lived| lived >= STEADY) {
+            contact.pause = Duration::ZERO;
             self.traversal.connect(id, now);
+        } else {
+            contact.pause = (contact.pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
+            self.timers.set(id, Timer::Reconnect, now + contact.pause);
         }
     }
 

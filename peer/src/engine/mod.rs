@@ -19,7 +19,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
-use futures_util::stream::FuturesUnordered;
+use futures_util::stream::FuturesOrdered;
 use knothole_proto::frames::MessageId;
 use knothole_proto::identity::PeerId;
 use knothole_proto::path;
@@ -84,7 +84,10 @@ pub(crate) struct Engine {
     /// Whose connections there are, in use or ending.
     link_contacts: BTreeMap<LinkId, ContactId>,
     timers: Timers,
-    pending: FuturesUnordered<BoxFuture<'static, Continuation>>,
+    /// In the order of the calls, which is the order in which the store works.
+    pending: FuturesOrdered<BoxFuture<'static, Continuation>>,
+    /// Strangers' requests that the store is at.
+    requests: usize,
     sign_in_steps: mpsc::Sender<SignInStep>,
     events: broadcast::Sender<Arc<Event>>,
     stopping: Option<oneshot::Sender<()>>,
@@ -130,7 +133,8 @@ pub async fn start(options: Options) -> Result<Peer, StartError> {
         next_contact: 0,
         link_contacts: BTreeMap::new(),
         timers: Timers::default(),
-        pending: FuturesUnordered::new(),
+        pending: FuturesOrdered::new(),
+        requests: 0,
         sign_in_steps,
         events: events.clone(),
         stopping: None,
@@ -249,11 +253,11 @@ impl Engine {
 
     /// Goes on with `continuation` when the store has answered.
     fn after<T: Send + 'static>(
-        &self,
+        &mut self,
         outcome: Outcome<T>,
         continuation: impl FnOnce(&mut Self, Result<T, StoreError>) + Send + 'static,
     ) {
-        self.pending.push(Box::pin(async move {
+        self.pending.push_back(Box::pin(async move {
             let result = outcome.await;
             Box::new(move |engine: &mut Self| continuation(engine, result)) as Continuation
         }));

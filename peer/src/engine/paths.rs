@@ -37,16 +37,26 @@ impl Engine {
                     self.handle_request(peer, rendezvous.address.clone());
                 }
             }
-            Event::Admit { contact, remote } => {
-                tracing::debug!(?contact, %remote, "heard");
+            Event::Admit { contact, remote, vouched } => {
+                tracing::debug!(?contact, %remote, vouched, "heard");
+                self.renew_routes(contact);
                 let routes = self.socket.routes();
+                // One check proves no address: what is another's stays so until a check of ours is answered from there.
+                if routes.owner(remote).is_some_and(|owner| owner != virtual_address(contact)) {
+                    return;
+                }
                 routes.admit(remote, virtual_address(contact));
                 // Its first QUIC packet may come before our own check has been answered; the answer goes where it came from.
-                if routes.route(virtual_address(contact)).is_none() {
+                if vouched && routes.route(virtual_address(contact)).is_none() {
                     routes.set_route(virtual_address(contact), Some(Route::Direct(remote)));
                 }
             }
-            Event::Revoke { remote, .. } => self.socket.routes().revoke(remote),
+            Event::Revoke { contact, remote } => {
+                let routes = self.socket.routes();
+                if routes.owner(remote) == Some(virtual_address(contact)) {
+                    routes.revoke(remote);
+                }
+            }
             Event::Dial(id) => self.dial(id, true, now),
             Event::Path { contact: id, remote, rtt } => {
                 let Some(contact) = self.contacts.get_mut(&id) else { return };
@@ -54,6 +64,7 @@ impl Engine {
                 contact.told_why = None;
                 tracing::info!(contact = ?contact.peer, rtt_ms = rtt.as_millis(), "direct path");
                 let (peer, name) = (contact.peer, contact.name.clone());
+                self.renew_routes(id);
                 // A source is admitted by its own checks; the answer to ours proves the address just as well.
                 self.socket.routes().admit(remote, virtual_address(id));
                 self.socket.routes().set_route(virtual_address(id), Some(Route::Direct(remote)));
@@ -69,12 +80,16 @@ impl Engine {
             }
             Event::Relay { contact: id, rendezvous, channel } => {
                 let Some(contact) = self.contacts.get_mut(&id) else { return };
+                let old = contact.relay.replace(Relay { rendezvous, channel });
+                let straight = contact.path.is_some();
+                self.renew_routes(id);
                 let routes = self.socket.routes();
-                if let Some(old) = contact.relay.replace(Relay { rendezvous, channel }) {
+                // The same pair mostly gets the same channel again.
+                if let Some(old) = old.filter(|old| (old.rendezvous, old.channel) != (rendezvous, channel)) {
                     routes.revoke_relay(old.rendezvous, old.channel);
                 }
                 routes.admit_relay(rendezvous, channel, virtual_address(id));
-                if contact.path.is_none() {
+                if !straight {
                     self.fall_back(id);
                     self.tell_no_path(id, "looking for a direct path");
                 }
@@ -125,6 +140,13 @@ impl Engine {
         }
     }
 
+    /// Before new routes are made for a contact, those of its last connection go.
+    fn renew_routes(&mut self, id: ContactId) {
+        if self.timers.cancel(id, Timer::Forget) {
+            self.socket.routes().forget(virtual_address(id));
+        }
+    }
+
     /// QUIC has been sending to a contact for a while and nothing came back.
     pub(super) fn handle_silence(&mut self, address: VirtualAddress, now: Instant) {
         let id = ContactId(address.index());
@@ -166,6 +188,8 @@ impl Engine {
                     }
                 }
                 Timer::Silence => self.handle_silence(virtual_address(id), now),
+                Timer::Forget => self.socket.routes().forget(virtual_address(id)),
+                Timer::Recover => self.recover(id),
                 Timer::Reconnect => self.traversal.connect(id, now),
             }
         }

@@ -17,8 +17,15 @@ use crate::hops::needed_ttl;
 use crate::sign_in::{SignInError, SignedIn, sign_in};
 use crate::socket::VirtualAddress;
 
-/// A name is looked up, and an address signed in at, within this: three round trips of 300 ms and some losses.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// An address is signed in at within this, three round trips of 300 ms and a loss: so three addresses, and the look-up before
+/// them, end before the registration takes the sign-in for failed (10 s).
+const PATIENCE: Duration = Duration::from_millis(2500);
+/// A name is looked up within this.
+const LOOK_UP: Duration = Duration::from_secs(1);
+/// Addresses that one sign-in tries.
+const ADDRESSES: usize = 3;
+/// Further names of one rendezvous that are kept; contacts give them.
+const OTHER_NAMES: usize = 3;
 /// Sign-ins that fail before a rendezvous is called unreachable; trying goes on.
 const TRIES: u32 = 2;
 /// Virtual addresses of rendezvous, above those of contacts.
@@ -26,14 +33,20 @@ const FIRST_ADDRESS: u32 = 1 << 31;
 
 /// A rendezvous as the engine keeps it; its registration is the traversal's.
 pub(super) struct Rendezvous {
+    /// As it was first named.
     pub(super) address: RendezvousAddress,
+    /// Other names under which it was given: one key is one rendezvous, and one registration.
+    others: Vec<RendezvousAddress>,
     failures: u32,
     rtt: Option<Duration>,
+    /// Tells the steps of the present sign-in from those of one that was given up.
+    attempt: u64,
 }
 
 /// How far a sign-in has come.
 pub(super) struct SignInStep {
     rendezvous: RendezvousId,
+    attempt: u64,
     progress: Progress,
 }
 
@@ -49,11 +62,20 @@ enum Progress {
 impl Engine {
     /// Registers at a rendezvous, or finds the registration that there is.
     pub(super) fn register(&mut self, address: RendezvousAddress, now: Instant) -> RendezvousId {
-        let known = self.rendezvous.iter().position(|rendezvous| rendezvous.address == address);
-        let index = known.unwrap_or_else(|| {
-            self.rendezvous.push(Rendezvous { address, failures: 0, rtt: None });
-            self.rendezvous.len() - 1
-        });
+        let known = self.rendezvous.iter().position(|rendezvous| rendezvous.address.key == address.key);
+        let index = match known {
+            Some(index) => {
+                let Rendezvous { address: first, others, .. } = &mut self.rendezvous[index];
+                if *first != address && !others.contains(&address) && others.len() < OTHER_NAMES {
+                    others.push(address);
+                }
+                index
+            }
+            None => {
+                self.rendezvous.push(Rendezvous { address, others: Vec::new(), failures: 0, rtt: None, attempt: 0 });
+                self.rendezvous.len() - 1
+            }
+        };
         let id = RendezvousId(u32::try_from(index).unwrap_or(u32::MAX));
         self.traversal.add_rendezvous(id, now);
         id
@@ -62,28 +84,40 @@ impl Engine {
     /// Begins to sign in: looks the name up, then tries its addresses in turn.
     pub(super) fn sign_in(&mut self, id: RendezvousId) {
         self.refresh_hosts();
-        let Some(rendezvous) = self.rendezvous.get(id.0 as usize) else { return };
-        let address = rendezvous.address.clone();
+        let Some(rendezvous) = self.rendezvous.get_mut(id.0 as usize) else { return };
+        rendezvous.attempt += 1;
+        let names = [&rendezvous.address].into_iter().chain(&rendezvous.others).cloned().collect::<Vec<_>>();
         let socket = self.socket.clone();
         self.step_after(id, async move {
-            let found = tokio::time::timeout(PATIENCE, lookup_host((address.host.as_str(), address.port))).await;
-            let reached = |found: SocketAddr| socket.reaches(found);
-            let found = found.ok().and_then(Result::ok).map(|found| found.filter(|found| reached(*found)).collect());
-            Progress::Next(found.unwrap_or_default(), SignInError::Unreachable)
+            let mut found = VecDeque::new();
+            for RendezvousAddress { host, port, .. } in names {
+                let answer = tokio::time::timeout(LOOK_UP, lookup_host((host.as_str(), port))).await;
+                let addresses = answer.ok().and_then(Result::ok).into_iter().flatten();
+                for address in addresses.filter(|address| socket.reaches(*address)) {
+                    if !found.contains(&address) && found.len() < ADDRESSES {
+                        found.push_back(address);
+                    }
+                }
+            }
+            Progress::Next(found, SignInError::Unreachable)
         });
     }
 
     fn step_after(&self, rendezvous: RendezvousId, progress: impl Future<Output = Progress> + Send + 'static) {
         let steps = self.sign_in_steps.clone();
+        let attempt = self.rendezvous.get(rendezvous.0 as usize).map_or(0, |rendezvous| rendezvous.attempt);
         tokio::spawn(async move {
             let progress = progress.await;
             // An engine that is gone needs no result.
-            let _ = steps.send(SignInStep { rendezvous, progress }).await;
+            let _ = steps.send(SignInStep { rendezvous, attempt, progress }).await;
         });
     }
 
     pub(super) fn handle_sign_in(&mut self, step: SignInStep, now: Instant) {
-        let SignInStep { rendezvous: id, progress } = step;
+        let SignInStep { rendezvous: id, attempt, progress } = step;
+        if self.rendezvous.get(id.0 as usize).is_none_or(|rendezvous| rendezvous.attempt != attempt) {
+            return;
+        }
         match progress {
             Progress::Next(addresses, error) => self.try_next(id, addresses, &error, now),
             Progress::Done(remote, signed_in) => self.handle_signed_in(id, remote, &signed_in, now),
@@ -101,6 +135,10 @@ impl Engine {
             return;
         };
         let virtual_address = VirtualAddress::new(FIRST_ADDRESS | id.0);
+        // A contact may name any address as its rendezvous'; another's is not taken from it.
+        if self.socket.routes().owner(remote).is_some_and(|owner| owner != virtual_address) {
+            return self.try_next(id, left, &SignInError::Refused, now);
+        }
         self.socket.routes().admit(remote, virtual_address);
         self.socket.routes().set_route(virtual_address, Some(remote.into()));
         let asking = sign_in(&self.links, virtual_address, rendezvous.address.key, to_bytes(&request));
@@ -123,6 +161,17 @@ impl Engine {
         rendezvous.rtt = Some(signed_in.rtt);
         self.traversal.handle_signed_in(id, remote, &answer, &RegistrationSecret(signed_in.secret), now);
         self.step_after(id, async move { Progress::OpenerTtl(needed_ttl(remote).await) });
+    }
+
+    /// Ends the registrations at rendezvous that neither we nor a contact of ours use.
+    pub(super) fn leave_unused_rendezvous(&mut self) {
+        for (index, rendezvous) in self.rendezvous.iter().enumerate().skip(self.own_rendezvous) {
+            let mut talking = self.contacts.values().filter(|contact| contact.talks());
+            let key = rendezvous.address.key;
+            if !talking.any(|contact| contact.via.iter().any(|via| via.key == key)) {
+                self.traversal.remove_rendezvous(RendezvousId(u32::try_from(index).unwrap_or(u32::MAX)));
+            }
+        }
     }
 
     pub(super) fn rendezvous_status(&self) -> Vec<RendezvousStatus> {

@@ -14,6 +14,10 @@ pub(super) enum Timer {
     Silence,
     /// When a silent path has been checked: if it is still there, the next silence counts anew.
     Answered,
+    /// When the last word on a connection has left, and its routes can be forgotten.
+    Forget,
+    /// When a conversation that the store could not follow is to be taken up again.
+    Recover,
     /// When a contact is to be invited anew.
     Reconnect,
 }
@@ -28,6 +32,11 @@ impl Timers {
     /// Sets a deadline, in place of an earlier one of the same kind.
     pub(super) fn set(&mut self, contact: ContactId, timer: Timer, at: Instant) {
         self.due.insert((contact, timer), at);
+    }
+
+    /// Takes a deadline back; whether there was one.
+    pub(super) fn cancel(&mut self, contact: ContactId, timer: Timer) -> bool {
+        self.due.remove(&(contact, timer)).is_some()
     }
 
     /// Forgets a contact's deadlines.

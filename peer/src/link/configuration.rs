@@ -7,11 +7,17 @@ use aws_lc_rs::hmac;
 use knothole_proto::certificate::{IdentitySecret, PEER_ALPN, client_config, server_config};
 use knothole_proto::identity::PublicKey;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
-use quinn::{ClientConfig, EndpointConfig, IdleTimeout, ServerConfig, TokenStore, TransportConfig, VarInt};
+use quinn::{
+    ClientConfig, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, ServerConfig, TokenStore, TransportConfig, VarInt,
+};
 use quinn_proto::HashedConnectionIdGenerator;
 
 use super::congestion::PerPath;
 use crate::socket::Activity;
+
+/// An Ethernet frame's 1500 bytes less IPv6's and UDP's headers and a relay frame's 8: what goes straight must also fit the
+/// relay, for the path may change at any moment.
+const LARGEST_DATAGRAM: u16 = 1444;
 
 /// What one connection may hold unacknowledged, in bytes: 100 Mbit/s over a round trip of 80 ms. A short message waits
 /// behind no more than this and the link's own queue.
@@ -102,6 +108,9 @@ pub(super) fn transport(
         .keep_alive_interval(Some(heartbeat.keep_alive))
         .max_idle_timeout(Some(IdleTimeout::try_from(heartbeat.idle_timeout).map_err(SetupError::because)?))
         .congestion_controller_factory(Arc::new(PerPath::new(activity)));
+    let mut mtu = MtuDiscoveryConfig::default();
+    mtu.upper_bound(LARGEST_DATAGRAM);
+    config.mtu_discovery_config(Some(mtu));
     if let Some(rtt) = rtt {
         config.initial_rtt(rtt);
     }

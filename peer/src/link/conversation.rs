@@ -28,6 +28,32 @@ pub(super) const UNEXPECTED_PEER: VarInt = VarInt::from_u32(1);
 const VIOLATION: VarInt = VarInt::from_u32(2);
 /// The code of a close in favour of another link to the same contact.
 pub(super) const REPLACED: VarInt = VarInt::from_u32(3);
+/// The code of a close by one who cannot store what would be said, for now.
+const UNREADY: VarInt = VarInt::from_u32(4);
+
+/// Why a link is closed at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Abort {
+    /// We want no more of the contact.
+    Goodbye,
+    /// Another link to the same contact takes its place, and carries what this one did not.
+    Replaced,
+    /// The other side broke the rules of the conversation.
+    Violation,
+    /// We cannot store anything at the moment.
+    Unready,
+}
+
+impl Abort {
+    pub(super) const fn said(self) -> (VarInt, &'static [u8]) {
+        match self {
+            Self::Goodbye => (GOODBYE, b"goodbye"),
+            Self::Replaced => (REPLACED, b"replaced"),
+            Self::Violation => (VIOLATION, b"violation"),
+            Self::Unready => (UNREADY, b"not ready"),
+        }
+    }
+}
 
 /// How long our last bodies may wait for their acknowledgement before the link is closed all the same.
 pub(super) const FAREWELL: Duration = Duration::from_secs(1);

@@ -1,5 +1,6 @@
 //! From a handshake to the conversation's stream, as dialler and as acceptor.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +20,9 @@ use crate::socket::VirtualAddress;
 /// How many handshakes from outside run at a time, at half a millisecond of work each.
 const HANDSHAKES: usize = 16;
 
+/// How many of them one contact may have: one that is repeated after a restart while the former is not given up yet.
+const HANDSHAKES_OF_ONE: usize = 2;
+
 /// How long a handshake from outside may take, including the first word on the stream: several tries over a slow relay.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
@@ -37,11 +41,18 @@ pub(super) async fn open(
 
 pub(super) async fn accept_all(shared: Arc<Shared>, endpoint: Endpoint, server: ServerConfig) {
     let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
+    let mut of_one: HashMap<VirtualAddress, Arc<Semaphore>> = HashMap::new();
     while let Some(incoming) = endpoint.accept().await {
         let virtual_address = VirtualAddress::from_socket_addr(incoming.remote_address());
         let caller = virtual_address.and_then(|at| Some((at, *locked(&shared.expected).get(&at)?)));
         // The one who is not answered asks again.
-        let (Some((virtual_address, expected)), Ok(permit)) = (caller, handshakes.clone().try_acquire_owned()) else {
+        let Some((virtual_address, expected)) = caller else {
+            incoming.ignore();
+            continue;
+        };
+        of_one.retain(|_, permits| permits.available_permits() < HANDSHAKES_OF_ONE);
+        let own = of_one.entry(virtual_address).or_insert_with(|| Arc::new(Semaphore::new(HANDSHAKES_OF_ONE)));
+        let (Ok(own), Ok(permit)) = (own.clone().try_acquire_owned(), handshakes.clone().try_acquire_owned()) else {
             incoming.ignore();
             continue;
         };
@@ -49,7 +60,7 @@ pub(super) async fn accept_all(shared: Arc<Shared>, endpoint: Endpoint, server: 
         shared.spawn(async move {
             let shared = shared_by_task;
             let accepted = timeout(HANDSHAKE, accept(incoming, &shared, server, virtual_address, expected)).await;
-            drop(permit);
+            drop((own, permit));
             let Ok(Some((connection, send, recv))) = accepted else { return };
             let (link, pressure, queue) = shared.enlist(virtual_address);
             shared.note_connection(link, &connection);

@@ -27,7 +27,8 @@ use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 pub use configuration::{Heartbeat, SetupError};
-use conversation::{Conversation, FAREWELL, GOODBYE, REPLACED};
+pub use conversation::Abort;
+use conversation::{Conversation, FAREWELL, GOODBYE};
 pub(crate) use handshake::exported;
 use live::{Live, Shared, locked};
 
@@ -217,11 +218,11 @@ impl Links {
         locked(&self.shared.live).remove(&link);
     }
 
-    /// Closes a link at once, because another to the same contact takes its place: the other side sees
-    /// [`Down::Replaced`], and what was queued is for the other link to carry.
-    pub fn replace(&self, link: LinkId) {
+    /// Closes a link at once; what was queued on it is dropped.
+    pub fn abort(&self, link: LinkId, why: Abort) {
         if let Some(connection) = locked(&self.shared.live).remove(&link).and_then(|live| live.connection) {
-            connection.close(REPLACED, b"replaced");
+            let (code, reason) = why.said();
+            connection.close(code, reason);
         }
     }
 

@@ -8,7 +8,9 @@ use knothole_proto::frames::MessageId;
 use knothole_proto::identity::{PeerId, PublicKey};
 use tokio::sync::{broadcast, mpsc, watch};
 
-use crate::command::{Command, CommandError, ContactView, PathKind, PathView, RendezvousState, RendezvousStatus, Status};
+use crate::command::{
+    Command, CommandError, ContactView, PathKind, PathView, RendezvousState, RendezvousStatus, Status,
+};
 use crate::event::{Event, EventKind};
 use crate::handle::Peer;
 use crate::store::{Author, ContactState, Message, MessageState};

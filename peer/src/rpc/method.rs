@@ -10,9 +10,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::command::{
-    Command, CommandError, ContactView, PathKind, PathView, RendezvousState, RendezvousStatus,
-};
+use crate::command::{Command, CommandError, ContactView, PathKind, PathView, RendezvousState, RendezvousStatus};
 use crate::handle::Peer;
 use crate::store::{Author, Message};
 

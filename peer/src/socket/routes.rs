@@ -77,6 +77,12 @@ impl Routes {
         self.read().entries.get(&address)?.route
     }
 
+    /// Whose source `remote` is.
+    #[must_use]
+    pub fn owner(&self, remote: SocketAddr) -> Option<VirtualAddress> {
+        self.read().sources.get(&Route::Direct(remote).normal()).copied()
+    }
+
     /// Takes QUIC datagrams from `remote` as coming from `address`; from no other, if it was another's before.
     pub fn admit(&self, remote: SocketAddr, address: VirtualAddress) {
         self.admit_source(Route::Direct(remote), address);

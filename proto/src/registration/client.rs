@@ -60,6 +60,8 @@ struct Active {
     next_keepalive: Instant,
     /// The unanswered question: how often it was asked, and when to ask again.
     asked: Option<(usize, Instant)>,
+    /// Whether a move waits for its confirmation.
+    moving: bool,
     observed: SocketAddr,
     channel: PeerChannel,
 }
@@ -128,6 +130,7 @@ impl Client {
                     echoes: VecDeque::with_capacity(REMEMBERED_ECHOES),
                     next_keepalive: now + self.interval,
                     asked: None,
+                    moving: false,
                     observed,
                     channel: PeerChannel::of_peer(secret, slot),
                 });
@@ -182,14 +185,16 @@ impl Client {
         }
         match keepalive::parse_from_rendezvous(&active.key, header, datagram) {
             Some(FromRendezvous::Observed { counter, address }) if counter <= active.counter => {
-                active.asked = None;
-                if active.observed != address {
+                // An answer to nothing is a replay.
+                let expected = active.asked.take().is_some() || std::mem::take(&mut active.moving);
+                if expected && active.observed != address {
                     active.observed = address;
                     self.events.push_back(Event::Registered { observed: address });
                 }
             }
             Some(FromRendezvous::Challenge { token }) => {
                 active.counter += 1;
+                active.moving = true;
                 let payload = keepalive::moved(&active.key, active.slot, active.counter, token);
                 active.transmit(payload, &mut self.outgoing);
             }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::RendezvousId;
-use crate::candidate::{Candidate, CheckKey, IntroductionId};
+use crate::candidate::{Candidate, CandidateKind, CheckKey, IntroductionId, is_private};
 use crate::identity::PeerId;
 use crate::invitation::{self, Invitation};
 use crate::path::{self, Agent, Config, Path, Role};
@@ -22,7 +22,7 @@ pub(super) struct Relay {
 /// What a contact wants done.
 pub(super) enum Step {
     Invite(IntroductionId),
-    Admit(SocketAddr),
+    Admit { remote: SocketAddr, vouched: bool },
     Revoke(SocketAddr),
     Path { remote: SocketAddr, rtt: Duration },
     Dial,
@@ -41,6 +41,10 @@ pub(super) struct Contact {
     /// When we last took an invitation of the contact's up, and when it last took up one of ours.
     invited_us: Option<Instant>,
     accepted_ours: Option<Instant>,
+    /// Where the rendezvous saw the contact.
+    observed: Option<SocketAddr>,
+    /// Through which rendezvous the latest invitation went.
+    invited_via: Option<RendezvousId>,
     dials: bool,
     /// Whether the owner is to be told so, once there is a path or a relay.
     dial_due: bool,
@@ -64,6 +68,8 @@ impl Contact {
             agent: Agent::new(config, seeds.1),
             invited_us: None,
             accepted_ours: None,
+            observed: None,
+            invited_via: None,
             dials: false,
             dial_due: false,
             relay: None,
@@ -102,9 +108,21 @@ impl Contact {
         }
     }
 
+    /// The latest invitation went this way.
+    pub(super) fn handle_sent(&mut self, via: RendezvousId) {
+        self.invited_via = Some(via);
+    }
+
     /// None of its rendezvous knows us.
     pub(super) fn handle_unsent(&mut self) {
         self.invitation.handle_unsent();
+    }
+
+    /// A rendezvous knows us no more, and what it was told is lost with that.
+    pub(super) fn handle_unregistered(&mut self, id: RendezvousId) {
+        if self.invitation.is_inviting() && self.invited_via == Some(id) {
+            self.invitation.handle_unsent();
+        }
     }
 
     pub(super) fn is_waiting(&self) -> bool {
@@ -131,6 +149,7 @@ impl Contact {
         // Whoever invited dials. Only when each has taken the other's invitation up do the ids decide.
         let accepted = self.accepted_ours.is_some_and(|at| now.saturating_duration_since(at) < GLARE);
         self.dials = accepted && self.me < self.peer;
+        self.observed = observed(remotes);
         self.agent.introduce(introduction, key, Role::Invitee, remotes, now);
         true
     }
@@ -150,6 +169,7 @@ impl Contact {
         self.dials = !invited || self.me < self.peer;
         // There may be a path already, by the contact's own invitation.
         self.dial_due = self.dials;
+        self.observed = observed(remotes);
         self.agent.introduce(introduction, key, Role::Inviter, remotes, now);
         true
     }
@@ -179,7 +199,10 @@ impl Contact {
         while let Some(event) = self.agent.poll_event() {
             return Some(match event {
                 path::Event::Observed { .. } => continue,
-                path::Event::Heard { remote } => Step::Admit(remote),
+                path::Event::Heard { remote } => {
+                    let vouched = self.observed == Some(remote) || is_private(remote.ip());
+                    Step::Admit { remote, vouched }
+                }
                 path::Event::Forgotten { remote } => Step::Revoke(remote),
                 path::Event::Selected(Path { remote, rtt, .. }) => {
                     self.tried = 0;
@@ -215,4 +238,8 @@ impl Contact {
         self.invitation.handle_timeout(now);
         self.agent.handle_timeout(now);
     }
+}
+
+fn observed(remotes: &[Candidate]) -> Option<SocketAddr> {
+    remotes.iter().find(|remote| remote.kind == CandidateKind::ServerReflexive).map(|remote| remote.address)
 }

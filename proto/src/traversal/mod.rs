@@ -73,6 +73,9 @@ pub enum Event {
         contact: ContactId,
         /// Its address.
         remote: SocketAddr,
+        /// Whether more than the check speaks for it: the rendezvous saw the contact there, or it is on a network of our own.
+        /// Only then may anything be sent there that is longer than what comes, before a check of ours is answered.
+        vouched: bool,
     },
     /// This address was given up: QUIC from it is not to be taken any more.
     Revoke {
@@ -152,6 +155,11 @@ impl Traversal {
     pub fn add_rendezvous(&mut self, id: RendezvousId, now: Instant) {
         let seed = self.seed();
         self.rendezvous.entry(id).or_insert_with(|| client::Client::new(seed, now));
+    }
+
+    /// Lets a registration end: nobody is to be met there any more.
+    pub fn remove_rendezvous(&mut self, id: RendezvousId) {
+        self.rendezvous.remove(&id);
     }
 
     /// Makes a contact known, so that its invitations are taken up. `via`: where it can be invited, the preferred first.
@@ -355,6 +363,7 @@ impl Traversal {
             client::Event::SignIn => self.events.push_back(Event::SignIn(id)),
             client::Event::Unregistered => {
                 self.events.push_back(Event::Unregistered(id));
+                self.contacts.values_mut().for_each(|contact| contact.handle_unregistered(id));
                 // Channels end with the registration.
                 self.handle_relay_closed(|relay| relay.rendezvous == id);
             }
@@ -436,7 +445,7 @@ impl Traversal {
     fn handle_step(&mut self, id: ContactId, step: Step, now: Instant) {
         match step {
             Step::Invite(introduction) => self.invite(id, introduction, now),
-            Step::Admit(remote) => self.events.push_back(Event::Admit { contact: id, remote }),
+            Step::Admit { remote, vouched } => self.events.push_back(Event::Admit { contact: id, remote, vouched }),
             Step::Revoke(remote) => self.events.push_back(Event::Revoke { contact: id, remote }),
             Step::Path { remote, rtt } => self.events.push_back(Event::Path { contact: id, remote, rtt }),
             Step::Dial => self.events.push_back(Event::Dial(id)),
@@ -458,8 +467,12 @@ impl Traversal {
         let registered = |via: &RendezvousId| self.rendezvous.get(via).is_some_and(|c| c.observed().is_some());
         match contact.next_via(registered) {
             None => contact.handle_unsent(),
-            Some(via) if self.say(via, ToRendezvous::Invite { introduction, to, candidates }, now) => {}
-            Some(_) => self.handle_declined(introduction, Unreachable::Refused, now),
+            Some(via) => {
+                contact.handle_sent(via);
+                if !self.say(via, ToRendezvous::Invite { introduction, to, candidates }, now) {
+                    self.handle_declined(introduction, Unreachable::Refused, now);
+                }
+            }
         }
     }
 

@@ -80,9 +80,8 @@ impl Node {
             routes: BTreeMap::new(),
             admitted: BTreeMap::new(),
             outgoing: VecDeque::new(),
-            /// Whether it is ours to speak first.
-    speaker: bool,
-    unreachable: Vec::new(),
+            speaker: false,
+            unreachable: Vec::new(),
             strangers: BTreeSet::new(),
             routers: Vec::new(),
         }
@@ -198,7 +197,7 @@ impl Node {
                     self.probe();
                 }
                 Event::Unregistered(_) => self.registered = false,
-                Event::Admit { contact, remote } => {
+                Event::Admit { contact, remote, .. } => {
                     self.admitted.insert(remote, contact);
                 }
                 Event::Revoke { remote, .. } => {

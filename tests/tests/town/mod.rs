@@ -46,4 +46,3 @@ impl Town {
         self.person(host, &home)
     }
 }
-

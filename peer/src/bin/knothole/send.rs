@@ -32,9 +32,9 @@ pub(crate) async fn run(session: &mut Session, message: Message, output: &Output
     if let Ok(outcome) = reached {
         outcome?;
     }
-    if output.json {
-        output.line(&json!({"message": id, "state": stage.as_str()}).to_string())?;
-    }
+    // How far it came is what the exit code says, whether or not anybody reads the line.
+    let printed =
+        if output.json { output.line(&json!({"message": id, "state": stage.as_str()}).to_string()) } else { Ok(()) };
     let name = harmless(&name);
     if stage == Stage::Failed {
         bail!("the message to {name} will not be sent; see `knothole contacts` for how you stand with {name}");
@@ -45,7 +45,7 @@ pub(crate) async fn run(session: &mut Session, message: Message, output: &Output
     if Output::at_terminal() && !output.json {
         output.aside(&format!("* {}", stage.as_str()));
     }
-    Ok(())
+    Ok(printed?)
 }
 
 fn not_in_time(name: &str, wait: Wait, stage: Stage, seconds: f64) -> String {
