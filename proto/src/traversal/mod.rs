@@ -6,6 +6,7 @@
 //! sockets, the QUIC sign-in and the QUIC connections, whose datagrams the owner sends to the paths found here.
 
 mod contact;
+mod introduction;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -14,16 +15,14 @@ use std::time::{Duration, Instant};
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-use crate::candidate::{Candidate, CandidateKind, IntroductionId};
-use crate::control::{MAX_CANDIDATES, ToPeer, ToRendezvous};
+use crate::control::ToRendezvous;
 use crate::datagram::{Header, Kind, Transmit, classify};
-use crate::hops::DEFAULT_OPENER_TTL;
 use crate::identity::PeerId;
 use crate::path::{self, Config};
 use crate::registration::{self, SignInAnswer, client};
 use crate::seal::RegistrationSecret;
 use crate::stun::check::{Peek, peek};
-use contact::{Contact, Relay, Step};
+use contact::{Contact, Step};
 
 /// The owner's name for a rendezvous.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -377,71 +376,6 @@ impl Traversal {
         }
     }
 
-    fn handle_control(&mut self, id: RendezvousId, message: ToPeer, now: Instant) {
-        match message {
-            ToPeer::Invited { introduction, from, observed, key, candidates } => {
-                let Some(contact) = self.ids.get(&from).and_then(|id| self.contacts.get_mut(id)) else {
-                    self.events.push_back(Event::Request { peer: from, via: id });
-                    return;
-                };
-                // Seen at one address, both are behind one router, and the other's own lies no further than that.
-                let seen = self.rendezvous.get(&id).and_then(client::Client::observed);
-                let shared = seen.is_some_and(|ours| ours.ip() == observed.ip());
-                let ttl = self.config.opener_ttl;
-                contact.agent.set_opener_ttl(if shared { (ttl - 1).max(DEFAULT_OPENER_TTL) } else { ttl });
-                if contact.handle_invited(introduction, key, &remotes(observed, &candidates), now) {
-                    let candidates = self.candidates();
-                    self.say(id, ToRendezvous::Accept { introduction, to: from, candidates }, now);
-                }
-            }
-            ToPeer::Accepted { introduction, from, observed, key, candidates } => {
-                let Some(contact) = self.ids.get(&from).and_then(|id| self.contacts.get_mut(id)) else {
-                    return;
-                };
-                if contact.handle_accepted(introduction, key, &remotes(observed, &candidates), now) {
-                    self.say(id, ToRendezvous::Opened { introduction, to: from }, now);
-                }
-            }
-            ToPeer::Opened { introduction, from } => {
-                if let Some(contact) = self.ids.get(&from).and_then(|id| self.contacts.get_mut(id)) {
-                    contact.agent.handle_opened(introduction, now);
-                }
-            }
-            ToPeer::Absent { introduction } => self.handle_declined(introduction, Unreachable::Absent, now),
-            ToPeer::Refused { introduction } => self.handle_declined(introduction, Unreachable::Refused, now),
-            ToPeer::Relay { with, channel, .. } => self.handle_relay(id, with, channel),
-            ToPeer::RelayClosed { channel } => {
-                self.handle_relay_closed(|relay| *relay == Relay { rendezvous: id, channel });
-            }
-            ToPeer::Closing => {}
-        }
-    }
-
-    fn handle_relay(&mut self, id: RendezvousId, with: PeerId, channel: u32) {
-        let Some(rendezvous) = self.rendezvous.get(&id).and_then(client::Client::remote) else { return };
-        let Some(&contact) = self.ids.get(&with) else { return };
-        if let Some(known) = self.contacts.get_mut(&contact) {
-            known.handle_relay(Relay { rendezvous: id, channel });
-            self.events.push_back(Event::Relay { contact, rendezvous, channel });
-        }
-    }
-
-    fn handle_relay_closed(&mut self, closed: impl Fn(&Relay) -> bool) {
-        for (id, contact) in &mut self.contacts {
-            if contact.handle_relay_closed(&closed) {
-                self.events.push_back(Event::RelayClosed(*id));
-            }
-        }
-    }
-
-    fn handle_declined(&mut self, introduction: IntroductionId, why: Unreachable, now: Instant) {
-        let mut contacts = self.contacts.iter_mut();
-        let declined = contacts.find_map(|(id, contact)| contact.handle_declined(introduction, now).then_some(*id));
-        if let Some(contact) = declined {
-            self.events.push_back(Event::Unreachable { contact, why });
-        }
-    }
-
     fn handle_step(&mut self, id: ContactId, step: Step, now: Instant) {
         match step {
             Step::Invite(introduction) => self.invite(id, introduction, now),
@@ -457,36 +391,4 @@ impl Traversal {
             Step::Failed => self.events.push_back(Event::Unreachable { contact: id, why: Unreachable::NoPath }),
         }
     }
-
-    fn invite(&mut self, id: ContactId, introduction: IntroductionId, now: Instant) {
-        let candidates = self.candidates();
-        let Some(contact) = self.contacts.get_mut(&id) else {
-            return;
-        };
-        let to = contact.peer();
-        let registered = |via: &RendezvousId| self.rendezvous.get(via).is_some_and(|c| c.observed().is_some());
-        match contact.next_via(registered) {
-            None => contact.handle_unsent(),
-            Some(via) => {
-                contact.handle_sent(via);
-                if !self.say(via, ToRendezvous::Invite { introduction, to, candidates }, now) {
-                    self.handle_declined(introduction, Unreachable::Refused, now);
-                }
-            }
-        }
-    }
-
-    fn say(&mut self, id: RendezvousId, message: ToRendezvous, now: Instant) -> bool {
-        self.rendezvous.get_mut(&id).is_some_and(|client| client.send(message, now).is_ok())
-    }
-
-    fn candidates(&self) -> Vec<Candidate> {
-        let host = |address: &SocketAddr| Candidate { address: *address, kind: CandidateKind::Host };
-        self.hosts.iter().map(host).take(MAX_CANDIDATES).collect()
-    }
-}
-
-fn remotes(observed: SocketAddr, candidates: &[Candidate]) -> Vec<Candidate> {
-    let reflexive = Candidate { address: observed, kind: CandidateKind::ServerReflexive };
-    candidates.iter().take(MAX_CANDIDATES).copied().chain([reflexive]).collect()
 }

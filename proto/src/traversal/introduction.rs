@@ -1,0 +1,111 @@
+//! What a rendezvous says of introductions and relays, and what is said to it.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use super::contact::Relay;
+use super::{ContactId, Event, RendezvousId, Traversal, Unreachable};
+use crate::candidate::{Candidate, CandidateKind, IntroductionId};
+use crate::control::{MAX_CANDIDATES, ToPeer, ToRendezvous};
+use crate::hops::DEFAULT_OPENER_TTL;
+use crate::identity::PeerId;
+use crate::registration::client;
+
+impl Traversal {
+    pub(super) fn handle_control(&mut self, id: RendezvousId, message: ToPeer, now: Instant) {
+        match message {
+            ToPeer::Invited { introduction, from, observed, key, candidates } => {
+                let Some(contact) = self.ids.get(&from).and_then(|id| self.contacts.get_mut(id)) else {
+                    self.events.push_back(Event::Request { peer: from, via: id });
+                    return;
+                };
+                // Seen at one address, both are behind one router, and the other's own lies no further than that.
+                let seen = self.rendezvous.get(&id).and_then(client::Client::observed);
+                let shared = seen.is_some_and(|ours| ours.ip() == observed.ip());
+                let ttl = self.config.opener_ttl;
+                contact.agent.set_opener_ttl(if shared { (ttl - 1).max(DEFAULT_OPENER_TTL) } else { ttl });
+                if contact.handle_invited(introduction, key, &remotes(observed, &candidates), now) {
+                    let candidates = self.candidates();
+                    self.say(id, ToRendezvous::Accept { introduction, to: from, candidates }, now);
+                }
+            }
+            ToPeer::Accepted { introduction, from, observed, key, candidates } => {
+                let Some(contact) = self.ids.get(&from).and_then(|id| self.contacts.get_mut(id)) else {
+                    return;
+                };
+                if contact.handle_accepted(introduction, key, &remotes(observed, &candidates), now) {
+                    self.say(id, ToRendezvous::Opened { introduction, to: from }, now);
+                }
+            }
+            ToPeer::Opened { introduction, from } => {
+                if let Some(contact) = self.ids.get(&from).and_then(|id| self.contacts.get_mut(id)) {
+                    contact.agent.handle_opened(introduction, now);
+                }
+            }
+            ToPeer::Absent { introduction } => self.handle_declined(introduction, Unreachable::Absent, now),
+            ToPeer::Refused { introduction } => self.handle_declined(introduction, Unreachable::Refused, now),
+            ToPeer::Relay { with, channel, .. } => self.handle_relay(id, with, channel),
+            ToPeer::RelayClosed { channel } => {
+                self.handle_relay_closed(|relay| *relay == Relay { rendezvous: id, channel });
+            }
+            ToPeer::Closing => {}
+        }
+    }
+
+    fn handle_relay(&mut self, id: RendezvousId, with: PeerId, channel: u32) {
+        let Some(rendezvous) = self.rendezvous.get(&id).and_then(client::Client::remote) else { return };
+        let Some(&contact) = self.ids.get(&with) else { return };
+        if let Some(known) = self.contacts.get_mut(&contact) {
+            known.handle_relay(Relay { rendezvous: id, channel });
+            self.events.push_back(Event::Relay { contact, rendezvous, channel });
+        }
+    }
+
+    pub(super) fn handle_relay_closed(&mut self, closed: impl Fn(&Relay) -> bool) {
+        for (id, contact) in &mut self.contacts {
+            if contact.handle_relay_closed(&closed) {
+                self.events.push_back(Event::RelayClosed(*id));
+            }
+        }
+    }
+
+    pub(super) fn handle_declined(&mut self, introduction: IntroductionId, why: Unreachable, now: Instant) {
+        let mut contacts = self.contacts.iter_mut();
+        let declined = contacts.find_map(|(id, contact)| contact.handle_declined(introduction, now).then_some(*id));
+        if let Some(contact) = declined {
+            self.events.push_back(Event::Unreachable { contact, why });
+        }
+    }
+
+    pub(super) fn invite(&mut self, id: ContactId, introduction: IntroductionId, now: Instant) {
+        let candidates = self.candidates();
+        let Some(contact) = self.contacts.get_mut(&id) else {
+            return;
+        };
+        let to = contact.peer();
+        let registered = |via: &RendezvousId| self.rendezvous.get(via).is_some_and(|c| c.observed().is_some());
+        match contact.next_via(registered) {
+            None => contact.handle_unsent(),
+            Some(via) => {
+                contact.handle_sent(via);
+                if !self.say(via, ToRendezvous::Invite { introduction, to, candidates }, now) {
+                    self.handle_declined(introduction, Unreachable::Refused, now);
+                }
+            }
+        }
+    }
+
+    fn say(&mut self, id: RendezvousId, message: ToRendezvous, now: Instant) -> bool {
+        self.rendezvous.get_mut(&id).is_some_and(|client| client.send(message, now).is_ok())
+    }
+
+    fn candidates(&self) -> Vec<Candidate> {
+        let host = |address: &SocketAddr| Candidate { address: *address, kind: CandidateKind::Host };
+        self.hosts.iter().map(host).take(MAX_CANDIDATES).collect()
+    }
+}
+
+fn remotes(observed: SocketAddr, candidates: &[Candidate]) -> Vec<Candidate> {
+    let reflexive = Candidate { address: observed, kind: CandidateKind::ServerReflexive };
+    candidates.iter().take(MAX_CANDIDATES).copied().chain([reflexive]).collect()
+}
