@@ -52,6 +52,28 @@ async fn add(peer: &Peer, other: &Peer, name: &str) -> ContactView {
     peer.request(|reply| Command::AddContact { link, name: Some(name.into()), reply }).await.unwrap()
 }
 
+/// Two who have each other as contacts.
+struct Meeting {
+    alice: Peer,
+    bob: Peer,
+    at_alice: Receiver<Arc<Event>>,
+    at_bob: Receiver<Arc<Event>>,
+    serving: Serving,
+    /// Where they live; gone with this.
+    _homes: [tempfile::TempDir; 2],
+}
+
+async fn meeting() -> Meeting {
+    let serving = rendezvous().await;
+    let homes = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let alice = peer(homes[0].path(), serving.address()).await;
+    let bob = peer(homes[1].path(), serving.address()).await;
+    let (at_alice, at_bob) = (alice.events(), bob.events());
+    add(&alice, &bob, "bob").await;
+    add(&bob, &alice, "alice").await;
+    Meeting { alice, bob, at_alice, at_bob, serving, _homes: homes }
+}
+
 async fn send(peer: &Peer, to: &str, text: &str) -> MessageId {
     peer.request(|reply| Command::Send { to: to.into(), text: text.into(), reply }).await.unwrap()
 }
@@ -96,13 +118,7 @@ async fn presence(events: &mut Receiver<Arc<Event>>, wanted: bool) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_goes_straight_to_the_contact_and_is_delivered_and_read() {
-    let serving = rendezvous().await;
-    let homes = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-    let alice = peer(homes[0].path(), serving.address()).await;
-    let bob = peer(homes[1].path(), serving.address()).await;
-    let (mut at_alice, mut at_bob) = (alice.events(), bob.events());
-    add(&alice, &bob, "bob").await;
-    add(&bob, &alice, "alice").await;
+    let Meeting { alice, bob, mut at_alice, mut at_bob, serving, _homes } = meeting().await;
 
     let id = send(&alice, "bob", "hello").await;
     let direct = |kind: &EventKind| matches!(kind, EventKind::Path { path: PathChange::Direct { .. }, .. });
@@ -179,13 +195,7 @@ async fn a_stranger_is_a_request_learns_nothing_and_talks_once_accepted() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn both_sides_writing_at_once_lose_nothing_and_double_nothing() {
-    let serving = rendezvous().await;
-    let homes = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-    let alice = peer(homes[0].path(), serving.address()).await;
-    let bob = peer(homes[1].path(), serving.address()).await;
-    let (mut at_alice, mut at_bob) = (alice.events(), bob.events());
-    add(&alice, &bob, "bob").await;
-    add(&bob, &alice, "alice").await;
+    let Meeting { alice, bob, mut at_alice, mut at_bob, serving: _serving, _homes } = meeting().await;
     for n in 0..400 {
         let (from_alice, from_bob) = (format!("a{n}"), format!("b{n}"));
         tokio::join!(send(&alice, "bob", &from_alice), send(&bob, "alice", &from_bob));
@@ -229,13 +239,7 @@ async fn one_rendezvous_under_two_names_is_one_registration() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_blocked_contact_is_gone_at_once_and_stays_away() {
-    let serving = rendezvous().await;
-    let homes = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-    let alice = peer(homes[0].path(), serving.address()).await;
-    let bob = peer(homes[1].path(), serving.address()).await;
-    let (mut at_alice, mut at_bob) = (alice.events(), bob.events());
-    add(&alice, &bob, "bob").await;
-    add(&bob, &alice, "alice").await;
+    let Meeting { alice, bob, mut at_alice, mut at_bob, serving: _serving, _homes } = meeting().await;
     send(&alice, "bob", "one").await;
     arrives(&mut at_bob, "one").await;
     bob.request(|reply| Command::Block { who: "alice".into(), reply }).await.unwrap();
