@@ -171,12 +171,6 @@ impl Conversation {
         self.log
     }
 
-    /// Whether something of ours is not acknowledged.
-    #[must_use]
-    pub const fn has_unacknowledged(&self) -> bool {
-        self.written > self.acknowledged
-    }
-
     /// There is a link now, a new one if there was one before: all that is unacknowledged is sent on it.
     pub fn handle_link_up(&mut self) {
         self.linked = true;
