@@ -2,7 +2,7 @@
 
 mod conversation;
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::bail;
 use serde_json::json;
@@ -47,12 +47,13 @@ pub(crate) async fn run(session: &mut Session, who: &str, output: &Output) -> an
 pub(crate) async fn talk(session: &mut Session, who: &str, manner: Manner, output: &Output) -> anyhow::Result<()> {
     // Tells at once, in the engine's own words, whom one cannot talk with; and connects.
     session.call("contact.connect", json!({"peer": who})).await?;
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
     let contacts = session.call("contact.list", json!({})).await?;
     let found = entries(&contacts).iter().find(|contact| word(contact, "name") == who || word(contact, "peer") == who);
     let Some(contact) = found else {
         bail!("{who} is no contact any more; `knothole contacts` lists them");
     };
-    let mut conversation = Conversation::new(contact);
+    let mut conversation = Conversation::seen_at(contact, since);
     if manner.terminal {
         output.aside(&format!("* {}; type a line to send it, /quit or Ctrl-D to leave", conversation.told()));
         recall(session, &conversation, output).await?;

@@ -19,6 +19,8 @@ pub(super) struct Conversation {
     /// The path to the contact, while there is one.
     path: Option<String>,
     online: bool,
+    /// When the contact was looked at, in milliseconds since 1970: what was told of presence and path before is no news.
+    since: u64,
     /// The last thing told about presence and path: both events say much the same.
     told: String,
 }
@@ -46,10 +48,16 @@ impl Conversation {
             failed: 0,
             path: contact["path"].is_object().then(|| way(&contact["path"])),
             online: false,
+            since: 0,
             told: String::new(),
         };
         conversation.told = conversation.presence(word(contact, "presence") == "online");
         conversation
+    }
+
+    /// The same, for a contact that was listed at this moment or later.
+    pub(super) fn seen_at(contact: &Value, since: u64) -> Self {
+        Self { since, ..Self::new(contact) }
     }
 
     /// How the contact is there, and by which path: the last that was told of it.
@@ -106,6 +114,7 @@ impl Conversation {
                 return Some(Told::Delivered(beginning(&text)));
             }
             _ if word(event, "peer") != self.peer => return None,
+            "presence" | "path" if event["at"].as_u64().is_some_and(|at| at < self.since) => return None,
             _ => {}
         }
         let news = match kind {
@@ -196,6 +205,14 @@ mod tests {
         let lost = json!({"type": "path", "peer": "b", "kind": "none", "why": "no answer"});
         assert_eq!(bob.take(&lost), aside("* no path to bob (no answer)"));
         assert_eq!(bob.take(&json!({"type": "presence", "peer": "b", "state": "offline"})), aside("* bob is offline"));
+    }
+
+    #[test]
+    fn what_happened_before_the_contact_was_looked_at_is_no_news() {
+        let mut bob = Conversation::seen_at(&json!({"peer": "b", "name": "bob", "presence": "online"}), 1000);
+        let path = |at: u64| json!({"type": "path", "peer": "b", "at": at, "kind": "none", "why": "no answer"});
+        assert_eq!(bob.take(&path(999)), None);
+        assert_eq!(bob.take(&path(1000)), aside("* no path to bob (no answer)"));
     }
 
     #[test]

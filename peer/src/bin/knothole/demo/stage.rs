@@ -110,13 +110,15 @@ async fn registered(session: &Session, address: &RendezvousAddress) -> anyhow::R
     bail!("no answer in {PATIENCE:?}; does a firewall block UDP on 127.0.0.1?")
 }
 
-/// Waits until there is a living connection to a contact, and gives its path.
+/// Waits until there is a living connection to a contact and the relay is out of it, and gives its path.
 async fn connected(session: &Session, name: &str) -> anyhow::Result<Value> {
     let begun = Instant::now();
     while begun.elapsed() < PATIENCE {
         let contacts = session.call("contact.list", json!({})).await?;
         let there = |contact: &&Value| {
-            word(contact, "name") == name && word(contact, "presence") == "online" && contact["path"].is_object()
+            word(contact, "name") == name
+                && word(contact, "presence") == "online"
+                && word(&contact["path"], "kind") == "direct"
         };
         if let Some(contact) = entries(&contacts).iter().find(there) {
             return Ok(contact["path"].clone());
