@@ -273,7 +273,7 @@ impl Conversation {
             Frame::Read { log, upto } if log == self.log && upto <= self.sent => {
                 self.events.push_back(Event::Read { upto });
             }
-            Frame::Acknowledge { .. } | Frame::Read { .. } => {}
+            Frame::Acknowledge { .. } | Frame::Read { .. } | Frame::Note { .. } => {}
         }
     }
 

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::identity::{InvalidKey, base32_bytes, base32_text};
+use crate::traversal::MAX_NOTE;
 
 /// The longest text of a message, in bytes of UTF-8.
 pub const MAX_TEXT: usize = 64 * 1024;
@@ -76,6 +77,12 @@ pub enum Frame {
         /// The highest number.
         upto: u64,
     },
+    /// What the sender's [`traversal`](crate::traversal) tells the receiver's: addresses and tactics that the rendezvous
+    /// need not know. No part of the conversation.
+    Note {
+        /// A [`traversal::Note`](crate::traversal::Note), at most [`MAX_NOTE`](crate::traversal::MAX_NOTE) bytes.
+        note: Vec<u8>,
+    },
 }
 
 /// Why a body is no frame.
@@ -108,6 +115,7 @@ impl Frame {
         }
         match postcard::take_from_bytes::<Self>(rest) {
             Ok((Self::Message { text, .. }, _)) if text.len() > MAX_TEXT => Err(InvalidFrame::Bounds),
+            Ok((Self::Note { note }, _)) if note.len() > MAX_NOTE => Err(InvalidFrame::Bounds),
             Ok((frame, [])) => Ok(Some(frame)),
             Ok(_) => Err(InvalidFrame::Bounds),
             // A kind of a later version, whatever its length: the link bounds that.

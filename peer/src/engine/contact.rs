@@ -1,5 +1,6 @@
 //! A contact as the engine keeps it.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -38,6 +39,8 @@ pub(super) struct Contact {
     pub(super) conversation: Option<Conversation>,
     /// A frame that the link had no room for.
     pub(super) stalled: Option<Vec<u8>>,
+    /// What our traversal tells theirs, ahead of messages.
+    pub(super) notes: VecDeque<Vec<u8>>,
     /// Our messages up to this number were handed to a link that is not up yet.
     pub(super) sent: Option<u64>,
     /// How long to wait after the next connection that comes to nothing.
@@ -85,6 +88,7 @@ impl Contact {
     pub(super) fn use_link(&mut self, link: Link) {
         self.link = Some(link);
         self.stalled = None;
+        self.notes.clear();
         self.sent = None;
         if let Some(conversation) = &mut self.conversation {
             conversation.handle_link_up();
@@ -133,6 +137,7 @@ impl Engine {
             link: None,
             conversation: conversation.map(machine),
             stalled: None,
+            notes: VecDeque::new(),
             sent: None,
             pause: Duration::ZERO,
         };

@@ -43,7 +43,9 @@ impl Engine {
 
     fn next_body(&mut self, id: ContactId) -> Option<Vec<u8>> {
         let contact = self.contacts.get_mut(&id).filter(|contact| contact.link.is_some())?;
-        contact.stalled.take().or_else(|| Some(contact.conversation.as_mut()?.poll_frame()?.to_body()))
+        let stalled = contact.stalled.take();
+        let note = || contact.notes.pop_front().map(|note| Frame::Note { note }.to_body());
+        stalled.or_else(note).or_else(|| Some(contact.conversation.as_mut()?.poll_frame()?.to_body()))
     }
 
     fn conversation(&mut self, id: ContactId) -> Option<&mut Conversation> {
@@ -53,6 +55,7 @@ impl Engine {
     /// A frame came in.
     pub(super) fn handle_body(&mut self, id: ContactId, body: &[u8]) {
         match Frame::parse(body) {
+            Ok(Some(Frame::Note { note })) => self.traversal.handle_note(id, &note, Instant::now()),
             Ok(Some(frame)) => {
                 if let Some(conversation) = self.conversation(id) {
                     conversation.handle_frame(frame);

@@ -82,6 +82,7 @@ impl Engine {
             let (peer, name) = (contact.peer, contact.name.clone());
             self.emit(EventKind::Presence { peer, name, online: true });
         }
+        self.traversal.handle_link_up(id, now);
         self.handle_sent(id);
         self.pump(id);
     }
@@ -91,6 +92,7 @@ impl Engine {
         let lived = contact.link.take().filter(|link| link.up).map(|link| now.saturating_duration_since(link.since));
         contact.stalled = None;
         contact.sent = None;
+        self.traversal.handle_link_down(id);
         if let Some(conversation) = &mut contact.conversation {
             conversation.handle_link_down();
         }

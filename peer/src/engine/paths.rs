@@ -13,6 +13,9 @@ use crate::socket::{Route, SILENCE_MS, VirtualAddress};
 /// A silence of so many round trips is more than QUIC's patience; shorter ones happen on every lossy path.
 const SILENT_ROUND_TRIPS: u32 = 3;
 
+/// Notes that wait for room in a link.
+const NOTES: usize = 16;
+
 /// After this the checks that a silence led to have been answered, or the path has been left.
 const VERDICT: Duration = Duration::from_secs(1);
 
@@ -71,6 +74,14 @@ impl Engine {
                 self.links.nudge(virtual_address(id));
                 self.emit(EventKind::Path { peer, name, path: PathChange::Direct { remote, rtt } });
                 self.dial(id, false, now);
+            }
+            Event::Note { contact: id, note } => {
+                let linked = self.contacts.get_mut(&id).filter(|contact| contact.is_online());
+                // One that cannot keep up with notes has no use for them.
+                if let Some(contact) = linked.filter(|contact| contact.notes.len() < NOTES) {
+                    contact.notes.push_back(note);
+                    self.pump(id);
+                }
             }
             Event::PathLost(id) => {
                 let Some(contact) = self.contacts.get_mut(&id) else { return };

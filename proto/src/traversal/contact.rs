@@ -49,6 +49,8 @@ pub(super) struct Contact {
     /// Whether the owner is to be told so, once there is a path or a relay.
     dial_due: bool,
     relay: Option<Relay>,
+    /// Whether its connection is up, so that notes reach it.
+    pub(super) linked: bool,
 }
 
 impl Contact {
@@ -73,6 +75,7 @@ impl Contact {
             dials: false,
             dial_due: false,
             relay: None,
+            linked: false,
         }
     }
 

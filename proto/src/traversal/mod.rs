@@ -7,6 +7,7 @@
 
 mod contact;
 mod introduction;
+mod note;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -23,6 +24,7 @@ use crate::registration::{self, SignInAnswer, client};
 use crate::seal::RegistrationSecret;
 use crate::stun::check::{Peek, peek};
 use contact::{Contact, Step};
+pub use note::{MAX_NOTE, Note};
 
 /// The owner's name for a rendezvous.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -105,6 +107,13 @@ pub enum Event {
     },
     /// The contact's relay channel is no more.
     RelayClosed(ContactId),
+    /// Send this to the contact in a [`Frame::Note`](crate::frames::Frame::Note), ahead of messages.
+    Note {
+        /// To whom.
+        contact: ContactId,
+        /// The note.
+        note: Vec<u8>,
+    },
     /// The path carries nothing any more. An invitation is on its way already.
     PathLost(ContactId),
     /// It was not reached this time.

@@ -220,7 +220,7 @@ impl Node {
                 }
                 Event::Unreachable { why, .. } => self.unreachable.push((now, why)),
                 // The simulated peers talk directly or not at all.
-                Event::Request { .. } | Event::Relay { .. } | Event::RelayClosed(_) => {}
+                Event::Request { .. } | Event::Relay { .. } | Event::RelayClosed(_) | Event::Note { .. } => {}
             }
         }
     }

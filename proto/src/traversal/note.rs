@@ -1,0 +1,73 @@
+//! What two contacts' traversals tell each other inside their own connection, relayed or direct, where the rendezvous
+//! cannot read it. Layout: docs/protocol.md, "Notes".
+
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+
+use super::{ContactId, Event, Traversal};
+use crate::candidate::{Candidate, IntroductionId};
+
+/// The longest note, in bytes.
+pub const MAX_NOTE: usize = 1024;
+
+/// One thing told. New notes are appended, never inserted; one that is not known is passed over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Note {
+    /// Addresses at which the sender may be reached as well. Of those of one introduction only the first
+    /// [`MAX_CANDIDATES`](crate::candidate::MAX_CANDIDATES) are looked at.
+    Candidates {
+        /// The introduction under whose key they are to be checked.
+        introduction: IntroductionId,
+        /// The addresses.
+        candidates: Vec<Candidate>,
+    },
+}
+
+impl Note {
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        match postcard::take_from_bytes::<Self>(bytes) {
+            Ok((note, [])) if bytes.len() <= MAX_NOTE => Some(note),
+            _ => None,
+        }
+    }
+}
+
+impl Traversal {
+    /// The contact's connection is up: notes reach it from now on.
+    pub fn handle_link_up(&mut self, id: ContactId, now: Instant) {
+        if let Some(contact) = self.contacts.get_mut(&id) {
+            contact.linked = true;
+        }
+        self.drain(now);
+    }
+
+    /// The contact's connection has ended. Notes that were not read yet may be lost.
+    pub fn handle_link_down(&mut self, id: ContactId) {
+        if let Some(contact) = self.contacts.get_mut(&id) {
+            contact.linked = false;
+        }
+    }
+
+    /// A note came. Anything that is none is passed over: it may be of a later version.
+    pub fn handle_note(&mut self, id: ContactId, note: &[u8], now: Instant) {
+        let (Some(note), Some(contact)) = (Note::parse(note), self.contacts.get_mut(&id)) else { return };
+        match note {
+            Note::Candidates { introduction, candidates } => {
+                contact.agent.add_candidates(introduction, &candidates, now);
+            }
+        }
+        self.drain(now);
+    }
+
+    /// Tells the contact something, if its connection is up; whether it was.
+    #[expect(dead_code, reason = "what is told comes with the candidates and tactics that need it")]
+    pub(super) fn tell(&mut self, id: ContactId, note: &Note) -> bool {
+        let linked = self.contacts.get(&id).is_some_and(|contact| contact.linked);
+        if linked {
+            // Serialising into memory cannot fail.
+            self.events.push_back(Event::Note { contact: id, note: postcard::to_allocvec(note).unwrap_or_default() });
+        }
+        linked
+    }
+}
