@@ -42,6 +42,13 @@ pub const CONTROL: u8 = 9;
 /// First byte of a relay frame, either way: [`RELAY_HEADER`] bytes, then a QUIC datagram.
 pub const RELAY: u8 = 10;
 
+/// First byte of a ticket that is shown to a rendezvous which does not know us (any more).
+pub const RETURN: u8 = 11;
+/// First byte of the answer to a ticket that was believed: the new registration.
+pub const RETURNED: u8 = 12;
+/// First byte of a renewed ticket, to the peer.
+pub const TICKET: u8 = 13;
+
 /// A relay frame begins with: kind (1), zero (3), channel (4). It is the one datagram without the [`Header`].
 pub const RELAY_HEADER: usize = 8;
 
