@@ -147,7 +147,7 @@ impl Traversal {
             me,
             config,
             random: ChaCha12Rng::from_seed(seed),
-            keepalive: (Profile::Default, Profile::Default.interval()),
+            keepalive: (config.profile, config.profile.interval()),
             hosts: Vec::new(),
             rendezvous: BTreeMap::new(),
             contacts: BTreeMap::new(),
