@@ -49,6 +49,9 @@ pub const RETURNED: u8 = 12;
 /// First byte of a renewed ticket, to the peer.
 pub const TICKET: u8 = 13;
 
+/// First byte of a request for a delayed echo, and of its two answers.
+pub const ECHO: u8 = 14;
+
 /// A relay frame begins with: kind (1), zero (3), channel (4). It is the one datagram without the [`Header`].
 pub const RELAY_HEADER: usize = 8;
 

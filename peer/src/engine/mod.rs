@@ -7,6 +7,7 @@
 mod commands;
 mod contact;
 mod conversation;
+mod lifetime;
 mod links;
 mod paths;
 mod rendezvous;
@@ -35,6 +36,7 @@ use crate::network;
 use crate::socket::{Arrival, Socket, VirtualAddress};
 use crate::store::{ContactState, OpenError, Outcome, Store, StoreError};
 use contact::Contact;
+use lifetime::{Mappings, TrialResult};
 use rendezvous::{Rendezvous, SignInStep};
 use timers::Timers;
 
@@ -84,6 +86,8 @@ pub(crate) struct Engine {
     /// Whose connections there are, in use or ending.
     link_contacts: BTreeMap<LinkId, ContactId>,
     timers: Timers,
+    /// How long the NAT keeps our mapping.
+    mappings: Mappings,
     /// In the order of the calls, which is the order in which the store works.
     pending: FuturesOrdered<BoxFuture<'static, Continuation>>,
     /// Strangers' requests that the store is at.
@@ -98,6 +102,7 @@ struct Inputs {
     arrivals: mpsc::Receiver<Arrival>,
     link_events: mpsc::Receiver<LinkEvent>,
     sign_in_steps: mpsc::Receiver<SignInStep>,
+    trials: mpsc::Receiver<TrialResult>,
 }
 
 /// Starts a peer in its home. The caller holds the home's engine lock.
@@ -118,6 +123,8 @@ pub async fn start(options: Options) -> Result<Peer, StartError> {
     let allow_loopback = options.allow_loopback || options.rendezvous.iter().any(|address| is_loopback(&address.host));
     let config = path::Config { allow_loopback, profile: options.keepalive, ..path::Config::default() };
     let (sign_in_steps, sign_in_inputs) = mpsc::channel(16);
+    let (trials, trial_inputs) = mpsc::channel(1);
+    let remembered = store.setting(Mappings::setting()).await?;
     let (events, _) = broadcast::channel(EVENTS);
     let (commands, command_inputs) = mpsc::channel(COMMANDS);
     let mut engine = Engine {
@@ -133,6 +140,7 @@ pub async fn start(options: Options) -> Result<Peer, StartError> {
         next_contact: 0,
         link_contacts: BTreeMap::new(),
         timers: Timers::default(),
+        mappings: Mappings::new(options.keepalive, remembered, trials),
         pending: FuturesOrdered::new(),
         requests: 0,
         sign_in_steps,
@@ -152,7 +160,8 @@ pub async fn start(options: Options) -> Result<Peer, StartError> {
         };
         engine.insert_contact(known, conversation, now);
     }
-    let inputs = Inputs { commands: command_inputs, arrivals, link_events, sign_in_steps: sign_in_inputs };
+    let inputs =
+        Inputs { commands: command_inputs, arrivals, link_events, sign_in_steps: sign_in_inputs, trials: trial_inputs };
     tokio::spawn(engine.run(inputs));
     Ok(Peer::new(commands, events))
 }
@@ -183,7 +192,8 @@ impl Engine {
             if self.stopping.is_some() {
                 break;
             }
-            let deadline = [self.traversal.poll_timeout(), self.timers.poll_timeout()].into_iter().flatten().min();
+            let deadlines = [self.traversal.poll_timeout(), self.timers.poll_timeout(), self.mappings.poll_timeout()];
+            let deadline = deadlines.into_iter().flatten().min();
             let sleep = async {
                 match deadline {
                     Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
@@ -203,12 +213,14 @@ impl Engine {
                     // Every handle is gone: nobody can ask for anything any more.
                     None => break,
                 },
+                Some(result) = inputs.trials.recv() => self.handle_trial(&result, Instant::now()),
                 Some(step) = inputs.sign_in_steps.recv() => self.handle_sign_in(step, Instant::now()),
                 address = socket.routes().next_silent() => self.handle_silence(address, Instant::now()),
                 () = sleep => {
                     let now = Instant::now();
                     self.report_traffic(now);
                     self.traversal.handle_timeout(now);
+                    self.handle_mapping_timeout(now);
                     self.handle_timers(now);
                 }
             }

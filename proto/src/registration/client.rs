@@ -14,6 +14,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use crate::control::{ChannelFull, Opened, ToPeer, ToRendezvous};
 use crate::datagram::{CONTROL, Header, RETURNED, TICKET, Transmit};
 use crate::keepalive::{self, FromRendezvous, Wishes};
+use crate::registration::echo::Requests;
 use crate::registration::ticket::{self, Resumption};
 use crate::registration::{Profile, SignInAnswer};
 use crate::seal::RegistrationSecret;
@@ -331,6 +332,12 @@ impl Client {
     /// [`ChannelFull`] while not registered, or when too much is unacknowledged.
     pub fn send(&mut self, message: ToRendezvous, now: Instant) -> Result<(), ChannelFull> {
         self.registered_mut().ok_or(ChannelFull)?.channel.send(message, now)
+    }
+
+    /// What a spare socket of ours sends to have an echo after `delay_s` seconds, within
+    /// [`DELAY_RANGE_S`](crate::registration::echo::DELAY_RANGE_S); `None` while not registered.
+    pub fn echo_requests(&mut self, delay_s: u16) -> Option<Requests> {
+        Some(self.registered_mut()?.echo_requests(delay_s))
     }
 
     /// Whether the rendezvous has acknowledged all that was said.
