@@ -209,3 +209,19 @@ fn a_path_that_breaks_while_the_first_rendezvous_is_away_is_found_again_through_
     town.run(Duration::from_secs(15));
     assert!(town.path_after(0, again).is_some());
 }
+
+#[test]
+fn a_peer_whose_relay_falls_silent_is_back_at_a_restarted_rendezvous_at_once() {
+    let mut town = Town::new();
+    town.peers[0].connect(CONTACT, town.now);
+    town.run(Duration::from_secs(2));
+    assert!(town.saw(0, |event| matches!(event, Event::Relay { .. })));
+    town.servers[0] = Server::new(Policy::default(), [9; 32], town.now).with_tickets(&[3; 32], 0);
+    town.peers[0].handle_relay_silence(CONTACT, town.now);
+    // A question and its answer, the ticket and its answer.
+    town.run(DELAY * 4);
+    let counters = town.servers[0].counters();
+    assert_eq!((counters.returned, counters.signed_in), (1, 0));
+    assert!(town.saw(0, |event| *event == Event::RelayClosed(CONTACT)), "the channel went with the old process");
+    assert!(town.peers[0].path(CONTACT).is_some(), "and the path stays");
+}
