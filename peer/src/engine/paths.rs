@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use knothole_proto::traversal::{ContactId, Event, Unreachable};
 
 use super::contact::Relay;
+use super::links::RELAY_RTT;
 use super::timers::Timer;
 use super::{Engine, virtual_address};
 use crate::event::{EventKind, PathChange};
@@ -27,6 +28,12 @@ impl Engine {
                 if let Some(rendezvous) = self.rendezvous.get(rendezvous.0 as usize) {
                     tracing::info!(rendezvous = %rendezvous.address, "registered");
                     self.emit(EventKind::Registered { rendezvous: rendezvous.address.clone(), observed });
+                }
+                // What was relayed to where we are no longer is repeated once the other side hears of us.
+                for (contact, _) in
+                    self.contacts.iter().filter(|(_, contact)| contact.path.is_none() && contact.is_online())
+                {
+                    self.links.nudge(virtual_address(*contact));
                 }
             }
             Event::Unregistered(id) => {
@@ -161,7 +168,8 @@ impl Engine {
     /// QUIC has been sending to a contact for a while and nothing came back.
     pub(super) fn handle_silence(&mut self, address: VirtualAddress, now: Instant) {
         let id = ContactId(address.index());
-        let Some((_, rtt)) = self.contacts.get(&id).and_then(|contact| contact.path) else { return };
+        let Some(contact) = self.contacts.get(&id) else { return };
+        let Some(rtt) = contact.path.map(|(_, rtt)| rtt).or(contact.relay.map(|_| RELAY_RTT)) else { return };
         let routes = self.socket.routes();
         let Some(since) = routes.activity(address).unanswered_since() else { return };
         let silent = Duration::from_millis(routes.now().saturating_sub(since));
@@ -194,7 +202,7 @@ impl Engine {
             match timer {
                 Timer::Dial => self.dial(id, true, now),
                 Timer::Answered => {
-                    if self.contacts.get(&id).is_some_and(|contact| contact.path.is_some()) {
+                    if self.contacts.get(&id).is_some_and(|contact| contact.path.is_some() || contact.relay.is_some()) {
                         self.socket.routes().activity(virtual_address(id)).note_answer();
                     }
                 }

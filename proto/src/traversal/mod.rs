@@ -289,11 +289,13 @@ impl Traversal {
         }
     }
 
-    /// Something was sent to the contact a while ago, and nothing has come since.
+    /// Something was sent to the contact a while ago, directly or through a relay, and nothing has come since. Perhaps it is
+    /// we who moved: the rendezvous are asked in the same moment, for until they know, no relay reaches us.
     pub fn handle_silence(&mut self, id: ContactId, now: Instant) {
         if let Some(contact) = self.contacts.get_mut(&id) {
             contact.agent.handle_silence(now);
         }
+        self.handle_network_change(now);
         self.drain(now);
     }
 
