@@ -159,18 +159,28 @@ impl Routes {
         }
     }
 
-    /// The route to send on now, with note taken of the sending.
+    /// The route to send on now, with note taken of the sending: the present one or, while that is silent and a relay
+    /// brings the answers, the way that they come. Checks decide meanwhile which of the two it stays.
     pub(super) fn route_for_sending(&self, address: VirtualAddress) -> Option<Route> {
+        let now = self.now();
         let (route, silent) = {
             let table = self.read();
             let entry = table.entries.get(&address)?;
-            (entry.route?, entry.activity.note_sent(self.now()))
+            let silent = entry.activity.note_sent(now);
+            let route = entry.route?;
+            let relay = || entry.sources.iter().rev().copied().find(|source| source.is_relay());
+            let strayed = !route.is_relay() && entry.activity.is_answered_by_relay(now);
+            (if strayed { relay().unwrap_or(route) } else { route }, silent)
         };
         if silent {
-            self.silent.lock().unwrap_or_else(PoisonError::into_inner).insert(address);
-            self.announced.notify_one();
+            self.announce(address);
         }
         Some(route)
+    }
+
+    fn announce(&self, address: VirtualAddress) {
+        self.silent.lock().unwrap_or_else(PoisonError::into_inner).insert(address);
+        self.announced.notify_one();
     }
 
     /// Whose source this is, with note taken of the hearing.
@@ -178,8 +188,12 @@ impl Routes {
         let source = source.normal();
         let table = self.read();
         let address = *table.sources.get(&source)?;
-        if let Some(entry) = table.entries.get(&address).filter(|entry| entry.route == Some(source)) {
-            entry.activity.note_received(self.now());
+        if let Some(entry) = table.entries.get(&address) {
+            if entry.route == Some(source) {
+                entry.activity.note_received(self.now());
+            } else if source.is_relay() && entry.activity.note_relayed(self.now()) {
+                self.announce(address);
+            }
         }
         Some(address)
     }
