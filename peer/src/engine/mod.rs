@@ -222,7 +222,7 @@ impl Engine {
             self.handle_traversal_event(event, now);
         }
         while let Some(transmit) = self.traversal.poll_transmit(now) {
-            self.socket.send(transmit.to, &transmit.payload, transmit.ttl);
+            self.socket.send(path::Base::MAIN, transmit.to, &transmit.payload, transmit.ttl);
         }
     }
 

@@ -50,15 +50,15 @@ impl Engine {
             Event::Admit { contact, remote, vouched } => {
                 tracing::debug!(?contact, %remote, vouched, "heard");
                 self.renew_routes(contact);
-                let routes = self.socket.routes();
+                let (routes, source) = (self.socket.routes(), Route::from(remote));
                 // One check proves no address: what is another's stays so until a check of ours is answered from there.
-                if routes.owner(remote).is_some_and(|owner| owner != virtual_address(contact)) {
+                if routes.owner(source).is_some_and(|owner| owner != virtual_address(contact)) {
                     return;
                 }
-                routes.admit(remote, virtual_address(contact));
+                routes.admit(source, virtual_address(contact));
                 // Its first QUIC packet may come before our own check has been answered; the answer goes where it came from.
                 if vouched && routes.route(virtual_address(contact)).is_none() {
-                    routes.set_route(virtual_address(contact), Some(Route::Direct(remote)));
+                    routes.set_route(virtual_address(contact), Some(source));
                 }
             }
             Event::Revoke { contact, remote } => {
@@ -77,7 +77,7 @@ impl Engine {
                 self.renew_routes(id);
                 // A source is admitted by its own checks; the answer to ours proves the address just as well.
                 self.socket.routes().admit(remote, virtual_address(id));
-                self.socket.routes().set_route(virtual_address(id), Some(Route::Direct(remote)));
+                self.socket.routes().set_route(virtual_address(id), Some(Route::from(remote)));
                 self.links.nudge(virtual_address(id));
                 self.emit(EventKind::Path { peer, name, path: PathChange::Direct { remote, rtt } });
                 self.dial(id, false, now);

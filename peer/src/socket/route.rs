@@ -2,11 +2,18 @@
 
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 
+use knothole_proto::path::Base;
+
 /// Where datagrams go, or come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Route {
-    /// Straight to this address.
-    Direct(SocketAddr),
+    /// Straight from a socket of ours to an address, or the other way.
+    Direct {
+        /// Our socket.
+        base: Base,
+        /// The other end's address.
+        remote: SocketAddr,
+    },
     /// In frames of a channel that a rendezvous relays.
     Relay {
         /// The rendezvous' address.
@@ -21,15 +28,24 @@ impl Route {
     #[must_use]
     pub const fn hop(self) -> SocketAddr {
         match self {
-            Self::Direct(remote) => remote,
+            Self::Direct { remote, .. } => remote,
             Self::Relay { rendezvous, .. } => rendezvous,
+        }
+    }
+
+    /// Our socket: relays are reached from the main one.
+    #[must_use]
+    pub const fn base(self) -> Base {
+        match self {
+            Self::Direct { base, .. } => base,
+            Self::Relay { .. } => Base::MAIN,
         }
     }
 
     /// The same route with the one form of its address.
     pub(super) fn normal(self) -> Self {
         match self {
-            Self::Direct(remote) => Self::Direct(normal(remote)),
+            Self::Direct { base, remote } => Self::Direct { base, remote: normal(remote) },
             Self::Relay { rendezvous, channel } => Self::Relay { rendezvous: normal(rendezvous), channel },
         }
     }
@@ -41,7 +57,7 @@ impl Route {
 
 impl From<SocketAddr> for Route {
     fn from(remote: SocketAddr) -> Self {
-        Self::Direct(remote)
+        Self::Direct { base: Base::MAIN, remote }
     }
 }
 

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Instant;
 
+use knothole_proto::path::Base;
 use tokio::sync::Notify;
 
 use super::activity::Activity;
@@ -77,20 +78,32 @@ impl Routes {
         self.read().entries.get(&address)?.route
     }
 
-    /// Whose source `remote` is.
+    /// Whose a source is. A bare address is a source at the main socket, here and below.
     #[must_use]
-    pub fn owner(&self, remote: SocketAddr) -> Option<VirtualAddress> {
-        self.read().sources.get(&Route::Direct(remote).normal()).copied()
+    pub fn owner(&self, source: impl Into<Route>) -> Option<VirtualAddress> {
+        self.read().sources.get(&source.into().normal()).copied()
     }
 
-    /// Takes QUIC datagrams from `remote` as coming from `address`; from no other, if it was another's before.
-    pub fn admit(&self, remote: SocketAddr, address: VirtualAddress) {
-        self.admit_source(Route::Direct(remote), address);
+    /// Takes QUIC datagrams from `source` as coming from `address`; from no other, if it was another's before.
+    pub fn admit(&self, source: impl Into<Route>, address: VirtualAddress) {
+        self.admit_source(source.into(), address);
     }
 
-    /// Takes no more QUIC datagrams from `remote`. Channels that it relays stay.
-    pub fn revoke(&self, remote: SocketAddr) {
-        self.revoke_source(Route::Direct(remote));
+    /// Takes no more QUIC datagrams from `source`. Channels that are relayed from the same address stay.
+    pub fn revoke(&self, source: impl Into<Route>) {
+        self.revoke_source(source.into());
+    }
+
+    /// Forgets what goes and comes by a socket of ours that is closed.
+    pub(super) fn leave(&self, base: Base) {
+        let table = &mut *self.write();
+        table.sources.retain(|source, _| source.base() != base);
+        for entry in table.entries.values_mut() {
+            entry.sources.retain(|source| source.base() != base);
+            if entry.route.take_if(|route| route.base() == base).is_some() {
+                entry.activity.note_switch();
+            }
+        }
     }
 
     /// Takes the relay frames of a channel as coming from `address`, if `rendezvous` is where they come from; from no
