@@ -30,10 +30,10 @@ use std::net::{Ipv6Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-use knothole_proto::datagram::{Kind, RELAY, RELAY_HEADER, classify, parse_relay};
+use knothole_proto::datagram::{Kind, RELAY, RELAY_HEADER, classify, flight_header, parse_relay, relay_header};
 use quinn::udp::{RecvMeta, Transmit};
 use quinn::{AsyncUdpSocket, UdpPoller};
 use tokio::sync::mpsc;
@@ -76,6 +76,8 @@ pub struct Socket {
     arrivals: mpsc::Sender<Arrival>,
     /// What was received and goes to QUIC next. Only the one that polls takes the lock.
     waiting: Mutex<Waiting>,
+    /// The one that polls, while there is nothing for it.
+    poller: Mutex<Option<Waker>>,
     /// Counts the polls, so that the families take turns to be asked first.
     turn: AtomicUsize,
 }
@@ -94,6 +96,7 @@ impl Socket {
             counters: Counters::default(),
             arrivals: sender,
             waiting: Mutex::default(),
+            poller: Mutex::default(),
             turn: AtomicUsize::new(0),
         };
         Ok((Arc::new(socket), arrivals))
@@ -154,7 +157,7 @@ impl Socket {
                 Some((known, address)) if known == source => address,
                 _ => last.insert((source, self.routes.heard(source))).1,
             };
-            if address.is_none() {
+            if address.is_none() && !self.pass_unknown(from, source, datagram) {
                 self.unknown(source).increase();
             }
             address.map(|address| Origin { address, header })
@@ -183,6 +186,28 @@ impl Socket {
         None
     }
 
+    /// A frame of a channel that nobody has admitted, from a rendezvous of ours, may be right behind the invitation with
+    /// which the channel comes: the engine sees it after that, and calls [`Self::receive`].
+    fn pass_unknown(&self, from: SocketAddr, source: Route, datagram: &[u8]) -> bool {
+        source.is_relay()
+            && self.routes.owner(from).is_some()
+            && self.arrivals.try_send(Arrival { from, datagram: datagram.to_vec() }).is_ok()
+    }
+
+    /// Takes a relay frame that came as an arrival, since its channel was not admitted then. If it is by now, what is in
+    /// it goes to QUIC as if it came now; else it is dropped and counted.
+    pub fn receive(&self, arrival: &Arrival) {
+        let Some((channel, _)) = parse_relay(&arrival.datagram) else { return };
+        let Some(address) = self.routes.heard(Route::Relay { rendezvous: normal(arrival.from), channel }) else {
+            return self.counters.dropped_unknown_channel.increase();
+        };
+        let origin = Origin { address, header: RELAY_HEADER };
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push_one(origin, &arrival.datagram);
+        if let Some(poller) = self.poller.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            poller.wake();
+        }
+    }
+
     const fn unknown(&self, source: Route) -> &Counter {
         if source.is_relay() { &self.counters.dropped_unknown_channel } else { &self.counters.dropped_unknown_source }
     }
@@ -204,7 +229,10 @@ impl AsyncUdpSocket for Socket {
         let transmit = Transmit { destination: route.hop(), src_ip: None, ..transmit.clone() };
         match route {
             Route::Direct(_) => port.transmit(&transmit, &self.counters),
-            Route::Relay { channel, .. } => port.transmit_relayed(channel, &transmit, &self.counters),
+            Route::Relay { channel, .. } => port.transmit_relayed(&relay_header(channel), &transmit, &self.counters),
+            Route::Flight { slot, introduction, .. } => {
+                port.transmit_relayed(&flight_header(slot, introduction), &transmit, &self.counters)
+            }
         }
     }
 
@@ -214,6 +242,8 @@ impl AsyncUdpSocket for Socket {
         buffers: &mut [IoSliceMut<'_>],
         metas: &mut [RecvMeta],
     ) -> Poll<io::Result<usize>> {
+        // Before anything is looked at, so that what comes meanwhile wakes it.
+        *self.poller.lock().unwrap_or_else(PoisonError::into_inner) = Some(cx.waker().clone());
         let waiting = &mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         if !waiting.is_empty() {
             return Poll::Ready(Ok(waiting.deliver(buffers, metas)));

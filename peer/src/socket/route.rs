@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 
+use knothole_proto::candidate::IntroductionId;
+
 /// Where datagrams go, or come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Route {
@@ -14,6 +16,15 @@ pub enum Route {
         /// The channel's number there.
         channel: u32,
     },
+    /// Behind an invitation, as long as the channel's number is not known. Nothing comes this way.
+    Flight {
+        /// The rendezvous' address.
+        rendezvous: SocketAddr,
+        /// Our slot there.
+        slot: u32,
+        /// The invitation.
+        introduction: IntroductionId,
+    },
 }
 
 impl Route {
@@ -22,7 +33,7 @@ impl Route {
     pub const fn hop(self) -> SocketAddr {
         match self {
             Self::Direct(remote) => remote,
-            Self::Relay { rendezvous, .. } => rendezvous,
+            Self::Relay { rendezvous, .. } | Self::Flight { rendezvous, .. } => rendezvous,
         }
     }
 
@@ -31,6 +42,9 @@ impl Route {
         match self {
             Self::Direct(remote) => Self::Direct(normal(remote)),
             Self::Relay { rendezvous, channel } => Self::Relay { rendezvous: normal(rendezvous), channel },
+            Self::Flight { rendezvous, slot, introduction } => {
+                Self::Flight { rendezvous: normal(rendezvous), slot, introduction }
+            }
         }
     }
 
