@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use aws_lc_rs::hmac;
 use knothole_proto::control::Opened;
-use knothole_proto::datagram::{CONTROL, Header, KEEPALIVE, Kind, MOVE, RELAY, Transmit, classify, parse_relay};
+use knothole_proto::datagram::{
+    CONTROL, FLIGHT, Header, KEEPALIVE, Kind, MOVE, RELAY, Transmit, classify, parse_relay,
+};
 use knothole_proto::identity::PeerId;
 use knothole_proto::keepalive;
 use knothole_proto::registration::server::{Challenger, Outcome, Registration};
@@ -69,6 +71,7 @@ impl Server {
         match datagram.first().map(|first| classify(*first)) {
             Some(Kind::Stun) => self.handle_stun(now, from, local, datagram),
             Some(Kind::Knothole) if datagram.first() == Some(&RELAY) => self.handle_relay(now, from, datagram),
+            Some(Kind::Knothole) if datagram.first() == Some(&FLIGHT) => self.handle_flight(now, from, datagram),
             Some(Kind::Knothole) => match Header::parse(datagram) {
                 Some(header) if matches!(header.kind, KEEPALIVE | MOVE) => {
                     self.handle_keepalive(now, from, local, header, datagram);

@@ -7,6 +7,7 @@
 mod commands;
 mod contact;
 mod conversation;
+mod flight;
 mod links;
 mod paths;
 mod rendezvous;
@@ -20,6 +21,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesOrdered;
+use knothole_proto::datagram::RELAY;
 use knothole_proto::frames::MessageId;
 use knothole_proto::identity::PeerId;
 use knothole_proto::path;
@@ -193,8 +195,12 @@ impl Engine {
             let socket = self.socket.clone();
             tokio::select! {
                 Some(arrival) = inputs.arrivals.recv() => {
-                    let now = Instant::now();
-                    self.traversal.handle_datagram(arrival.from, &arrival.datagram, now);
+                    if arrival.datagram.first() == Some(&RELAY) {
+                        // It waited for what came before it.
+                        self.socket.receive(&arrival);
+                    } else {
+                        self.traversal.handle_datagram(arrival.from, &arrival.datagram, Instant::now());
+                    }
                 }
                 Some(event) = inputs.link_events.recv() => self.handle_link_event(event, Instant::now()),
                 Some(continuation) = self.pending.next(), if !self.pending.is_empty() => continuation(&mut self),
@@ -221,6 +227,11 @@ impl Engine {
         while let Some(event) = self.traversal.poll_event() {
             self.handle_traversal_event(event, now);
         }
+        self.transmit(now);
+    }
+
+    /// Sends what the traversal has to send.
+    fn transmit(&mut self, now: Instant) {
         while let Some(transmit) = self.traversal.poll_transmit(now) {
             self.socket.send(path::Base::MAIN, transmit.to, &transmit.payload, transmit.ttl);
         }

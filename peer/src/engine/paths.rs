@@ -71,6 +71,7 @@ impl Engine {
             Event::Path { contact: id, remote, rtt } => {
                 let Some(contact) = self.contacts.get_mut(&id) else { return };
                 contact.path = Some((remote, rtt));
+                contact.flight = None;
                 contact.told_why = None;
                 tracing::info!(contact = ?contact.peer, rtt_ms = rtt.as_millis(), "direct path");
                 let (peer, name) = (contact.peer, contact.name.clone());
@@ -96,8 +97,14 @@ impl Engine {
                 self.fall_back(id);
                 self.tell_no_path(id, "the direct path stopped answering; looking for another");
             }
+            Event::Flight { contact, rendezvous, slot, introduction } => {
+                self.fly(contact, Route::Flight { rendezvous, slot, introduction }, now);
+            }
+            Event::Offered { contact, rendezvous, channel } => self.take_offer(contact, rendezvous, channel),
+            Event::Grounded(id) => self.ground(id, now),
             Event::Relay { contact: id, rendezvous, channel } => {
                 let Some(contact) = self.contacts.get_mut(&id) else { return };
+                contact.flight = None;
                 let old = contact.relay.replace(Relay { rendezvous, channel });
                 let straight = contact.path.is_some();
                 self.renew_routes(id);
@@ -135,12 +142,16 @@ impl Engine {
         }
     }
 
-    /// Without a direct path QUIC goes through the relay, where there is one.
-    fn fall_back(&mut self, id: ContactId) {
-        let relay = self.contacts.get(&id).and_then(|contact| contact.relay);
-        let route = relay.map(|Relay { rendezvous, channel }| Route::Relay { rendezvous, channel });
-        self.socket.routes().set_route(virtual_address(id), route);
-        self.links.nudge(virtual_address(id));
+    /// Without a direct path QUIC goes through the relay, where there is one, or behind an invitation.
+    pub(super) fn fall_back(&mut self, id: ContactId) {
+        let contact = self.contacts.get(&id);
+        let relay = contact.and_then(|contact| contact.relay);
+        let relay = relay.map(|Relay { rendezvous, channel }| Route::Relay { rendezvous, channel });
+        let route = relay.or_else(|| contact?.flight);
+        if self.socket.routes().route(virtual_address(id)) != route {
+            self.socket.routes().set_route(virtual_address(id), route);
+            self.links.nudge(virtual_address(id));
+        }
     }
 
     /// Tells the faces that a contact has no direct path, once for each reason.
@@ -159,7 +170,7 @@ impl Engine {
     }
 
     /// Before new routes are made for a contact, those of its last connection go.
-    fn renew_routes(&mut self, id: ContactId) {
+    pub(super) fn renew_routes(&mut self, id: ContactId) {
         if self.timers.cancel(id, Timer::Forget) {
             self.socket.routes().forget(virtual_address(id));
         }

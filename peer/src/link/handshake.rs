@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use super::configuration::{SetupError, transport};
 use super::conversation::{Conversation, UNEXPECTED_PEER};
-use super::live::{Shared, locked};
+use super::live::{Enlisted, Shared, locked};
 use super::{Down, LinkId};
 use crate::socket::VirtualAddress;
 
@@ -62,7 +62,7 @@ pub(super) async fn accept_all(shared: Arc<Shared>, endpoint: Endpoint, server: 
             let accepted = timeout(HANDSHAKE, accept(incoming, &shared, server, virtual_address, expected)).await;
             drop((own, permit));
             let Ok(Some((connection, send, recv))) = accepted else { return };
-            let (link, pressure, queue) = shared.enlist(virtual_address);
+            let Enlisted { link, pressure, queue, aborted: _ } = shared.enlist(virtual_address);
             shared.note_connection(link, &connection);
             let conversation = Conversation {
                 link,

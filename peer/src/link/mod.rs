@@ -30,7 +30,7 @@ pub use configuration::{Heartbeat, SetupError};
 pub use conversation::Abort;
 use conversation::{Conversation, FAREWELL, GOODBYE};
 pub(crate) use handshake::exported;
-use live::{Live, Shared, locked};
+use live::{Enlisted, Live, Shared, locked};
 
 use crate::socket::{Socket, VirtualAddress};
 
@@ -178,7 +178,7 @@ impl Links {
     pub fn dial(&self, virtual_address: VirtualAddress, expected: PeerId, rtt: Duration) -> LinkId {
         let connecting = self.connect(virtual_address, expected, PEER_ALPN, Some(rtt));
         let shared = self.shared.clone();
-        let (link, pressure, queue) = shared.enlist(virtual_address);
+        let Enlisted { link, pressure, queue, aborted } = shared.enlist(virtual_address);
         self.shared.spawn(async move {
             let conversation = Conversation {
                 link,
@@ -189,7 +189,12 @@ impl Links {
                 pressure,
                 events: shared.events.clone(),
             };
-            let why = match handshake::open(connecting, &shared, link).await {
+            let opened = tokio::select! {
+                opened = handshake::open(connecting, &shared, link) => opened,
+                // A link that is closed in good order goes on until it has said what it had to say.
+                Ok(()) = aborted => Err(Down::Goodbye),
+            };
+            let why = match opened {
                 Ok((connection, send, recv)) => conversation.hold(connection, send, recv).await,
                 Err(why) => why,
             };
@@ -220,9 +225,14 @@ impl Links {
 
     /// Closes a link at once; what was queued on it is dropped.
     pub fn abort(&self, link: LinkId, why: Abort) {
-        if let Some(connection) = locked(&self.shared.live).remove(&link).and_then(|live| live.connection) {
-            let (code, reason) = why.said();
-            connection.close(code, reason);
+        match locked(&self.shared.live).remove(&link) {
+            Some(Live { connection: Some(connection), .. }) => {
+                let (code, reason) = why.said();
+                connection.close(code, reason);
+            }
+            // The task may just have connected: then it finds its queue closed.
+            Some(Live { attempt, .. }) => drop(attempt.send(())),
+            None => {}
         }
     }
 

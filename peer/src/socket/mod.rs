@@ -34,10 +34,10 @@ use std::net::{Ipv6Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-use knothole_proto::datagram::{Kind, RELAY, RELAY_HEADER, classify, parse_relay};
+use knothole_proto::datagram::{Kind, RELAY, RELAY_HEADER, classify, flight_header, parse_relay, relay_header};
 use knothole_proto::path::Base;
 use quinn::udp::{RecvMeta, Transmit};
 use quinn::{AsyncUdpSocket, UdpPoller};
@@ -86,6 +86,8 @@ pub struct Socket {
     arrivals: mpsc::Sender<Arrival>,
     /// What was received and goes to QUIC next. Only the one that polls takes the lock.
     waiting: Mutex<Waiting>,
+    /// The one that polls, while there is nothing for it.
+    poller: Mutex<Option<Waker>>,
     /// Counts the polls, so that the families take turns to be asked first.
     turn: AtomicUsize,
 }
@@ -105,6 +107,7 @@ impl Socket {
             counters: Counters::default(),
             arrivals: sender,
             waiting: Mutex::default(),
+            poller: Mutex::default(),
             turn: AtomicUsize::new(0),
         };
         Ok((Arc::new(socket), arrivals))
@@ -183,7 +186,7 @@ impl Socket {
                 Some((known, address)) if known == source => address,
                 _ => last.insert((source, self.routes.heard(source))).1,
             };
-            if address.is_none() {
+            if address.is_none() && !self.pass_unknown(from, source, datagram) {
                 self.unknown(source).increase();
             }
             address.map(|address| Origin { address, header })
@@ -212,6 +215,28 @@ impl Socket {
         None
     }
 
+    /// A frame of a channel that nobody has admitted, from a rendezvous of ours, may be right behind the invitation with
+    /// which the channel comes: the engine sees it after that, and calls [`Self::receive`].
+    fn pass_unknown(&self, from: SocketAddr, source: Route, datagram: &[u8]) -> bool {
+        source.is_relay()
+            && self.routes.owner(from).is_some()
+            && self.arrivals.try_send(Arrival { base: Base::MAIN, from, datagram: datagram.to_vec() }).is_ok()
+    }
+
+    /// Takes a relay frame that came as an arrival, since its channel was not admitted then. If it is by now, what is in
+    /// it goes to QUIC as if it came now; else it is dropped and counted.
+    pub fn receive(&self, arrival: &Arrival) {
+        let Some((channel, _)) = parse_relay(&arrival.datagram) else { return };
+        let Some(address) = self.routes.heard(Route::Relay { rendezvous: normal(arrival.from), channel }) else {
+            return self.counters.dropped_unknown_channel.increase();
+        };
+        let origin = Origin { address, header: RELAY_HEADER };
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push_one(origin, &arrival.datagram);
+        if let Some(poller) = self.poller.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            poller.wake();
+        }
+    }
+
     const fn unknown(&self, source: Route) -> &Counter {
         if source.is_relay() { &self.counters.dropped_unknown_channel } else { &self.counters.dropped_unknown_source }
     }
@@ -237,9 +262,12 @@ impl AsyncUdpSocket for Socket {
             Route::Direct { base, remote } => {
                 self.bases.towards(base, remote).map(|further| further.transmit(&transmit, &self.counters))
             }
-            Route::Relay { rendezvous, channel } => {
-                self.port_for(rendezvous).map(|port| port.transmit_relayed(channel, &transmit, &self.counters))
-            }
+            Route::Relay { rendezvous, channel } => self
+                .port_for(rendezvous)
+                .map(|port| port.transmit_relayed(&relay_header(channel), &transmit, &self.counters)),
+            Route::Flight { rendezvous, slot, introduction } => self
+                .port_for(rendezvous)
+                .map(|port| port.transmit_relayed(&flight_header(slot, introduction), &transmit, &self.counters)),
         };
         sent.unwrap_or_else(|| {
             self.counters.dropped_no_route.increase();
@@ -253,6 +281,8 @@ impl AsyncUdpSocket for Socket {
         buffers: &mut [IoSliceMut<'_>],
         metas: &mut [RecvMeta],
     ) -> Poll<io::Result<usize>> {
+        // Before anything is looked at, so that what comes meanwhile wakes it.
+        *self.poller.lock().unwrap_or_else(PoisonError::into_inner) = Some(cx.waker().clone());
         let waiting = &mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         if !waiting.is_empty() {
             return Poll::Ready(Ok(waiting.deliver(buffers, metas)));

@@ -4,7 +4,6 @@ use std::io::{self, ErrorKind, IoSliceMut};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::task::{Context, Poll};
 
-use knothole_proto::datagram::RELAY_HEADER;
 use quinn::udp::{RecvMeta, Transmit, UdpSocketState};
 use socket2::{Domain, Protocol, SockRef, Socket as RawSocket, Type};
 use tokio::io::Interest;
@@ -118,11 +117,11 @@ impl Port {
         }
     }
 
-    /// Sends what QUIC made as frames of a channel, segmented by the kernel where it can. The only error is
+    /// Sends what QUIC made as frames, each with this header, segmented by the kernel where it can. The only error is
     /// `WouldBlock`, and then nothing was sent.
     pub(super) fn transmit_relayed(
         &self,
-        channel: u32,
+        header: &[u8],
         transmit: &Transmit<'_>,
         counters: &Counters,
     ) -> io::Result<()> {
@@ -130,11 +129,11 @@ impl Port {
         let relay = self.relay.as_ref().unwrap_or(&self.state);
         let mut rest = transmit.contents;
         while !rest.is_empty() {
-            let at_once = frames::at_once(length, relay.max_gso_segments());
+            let at_once = frames::at_once(header.len(), length, relay.max_gso_segments());
             let (part, later) = rest.split_at(rest.len().min(length * at_once));
             let segmented = part.len() > length;
-            let sent = frames::with_frames(channel, part, length, |frames| {
-                let segment_size = segmented.then_some(length + RELAY_HEADER);
+            let sent = frames::with_frames(header, part, length, |frames| {
+                let segment_size = segmented.then_some(length + header.len());
                 // A relay does not hand on what the network marks on the way to it (ECN); without a mark the network
                 // drops, which QUIC sees.
                 let frames = Transmit { contents: frames, segment_size, ecn: None, ..transmit.clone() };

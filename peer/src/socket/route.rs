@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 
+use knothole_proto::candidate::IntroductionId;
 use knothole_proto::path::Base;
 
 /// Where datagrams go, or come from.
@@ -21,6 +22,15 @@ pub enum Route {
         /// The channel's number there.
         channel: u32,
     },
+    /// Behind an invitation, as long as the channel's number is not known. Nothing comes this way.
+    Flight {
+        /// The rendezvous' address.
+        rendezvous: SocketAddr,
+        /// Our slot there.
+        slot: u32,
+        /// The invitation.
+        introduction: IntroductionId,
+    },
 }
 
 impl Route {
@@ -29,7 +39,7 @@ impl Route {
     pub const fn hop(self) -> SocketAddr {
         match self {
             Self::Direct { remote, .. } => remote,
-            Self::Relay { rendezvous, .. } => rendezvous,
+            Self::Relay { rendezvous, .. } | Self::Flight { rendezvous, .. } => rendezvous,
         }
     }
 
@@ -38,7 +48,7 @@ impl Route {
     pub const fn base(self) -> Base {
         match self {
             Self::Direct { base, .. } => base,
-            Self::Relay { .. } => Base::MAIN,
+            Self::Relay { .. } | Self::Flight { .. } => Base::MAIN,
         }
     }
 
@@ -47,6 +57,9 @@ impl Route {
         match self {
             Self::Direct { base, remote } => Self::Direct { base, remote: normal(remote) },
             Self::Relay { rendezvous, channel } => Self::Relay { rendezvous: normal(rendezvous), channel },
+            Self::Flight { rendezvous, slot, introduction } => {
+                Self::Flight { rendezvous: normal(rendezvous), slot, introduction }
+            }
         }
     }
 

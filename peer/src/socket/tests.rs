@@ -289,9 +289,47 @@ async fn frames_are_unwrapped_by_channel_and_what_is_in_between_goes_where_it_be
     assert_eq!((&buffers[0][..metas[0].len], metas[0].addr), (&[0x40, 3][..], CAROL.socket_addr()));
     assert_eq!((&buffers[1][..metas[1].len], metas[1].addr), (&sign_in[..], RENDEZVOUS.socket_addr()));
     assert_eq!(arrivals.try_recv().unwrap(), Arrival { base: Base::MAIN, from: rendezvous, datagram: control });
-    assert!(arrivals.try_recv().is_err(), "a relay frame is never the engine's");
+    let early = Arrival { base: Base::MAIN, from: rendezvous, datagram: frame(9, 2) };
+    assert_eq!(arrivals.try_recv().unwrap(), early, "what comes before the channel is known goes round by the engine");
+    assert!(arrivals.try_recv().is_err(), "no other relay frame does");
     let counters = socket.counters();
-    assert_eq!((counters.dropped_unknown_channel.count(), counters.dropped_unknown_kind.count()), (1, 2));
+    assert_eq!((counters.dropped_unknown_channel.count(), counters.dropped_unknown_kind.count()), (0, 2));
+}
+
+#[tokio::test]
+async fn a_frame_that_came_before_its_channel_was_known_reaches_quic_once_it_is_and_no_other_does() {
+    let (socket, mut arrivals) = Socket::bind(0).unwrap();
+    let rendezvous: SocketAddr = "192.0.2.7:700".parse().unwrap();
+    let frame = |channel, n: u8| [&relay_header(channel)[..], &[0x40, n]].concat();
+    let mut come = |datagram: &[u8]| {
+        let mut buffer = datagram.to_vec();
+        let (len, stride) = (buffer.len(), buffer.len());
+        let mut meta = RecvMeta { addr: rendezvous, len, stride, ecn: None, dst_ip: None };
+        socket.sort(&mut buffer, &mut meta, &mut Waiting::default());
+        arrivals.try_recv().ok()
+    };
+    assert_eq!(come(&frame(7, 1)), None, "the engine has nothing to do with channels of those whom we do not know");
+    socket.routes().admit(rendezvous, VirtualAddress::new(4));
+    let early = come(&frame(7, 1)).unwrap();
+    socket.receive(&early);
+    assert_eq!(socket.counters().dropped_unknown_channel.count(), 2);
+
+    let mut receiving = std::pin::pin!(next_received(&socket));
+    assert!(futures_util::poll!(receiving.as_mut()).is_pending());
+    socket.routes().admit_relay(rendezvous, 7, BOB);
+    socket.receive(&early);
+    let received = tokio::time::timeout(Duration::from_secs(5), receiving).await.unwrap();
+    assert_eq!(received, [(BOB.socket_addr(), vec![0x40, 1])]);
+
+    for _ in 0..1000 {
+        socket.receive(&early);
+    }
+    assert_eq!(next_received(&socket).await.len() as u64, 4, "as many as there are buffers");
+    let mut more = 4;
+    while more < 64 {
+        more += next_received(&socket).await.len();
+    }
+    assert_eq!(more, 64, "and what waits is bounded");
 }
 
 /// What a socket without an endpoint gives to QUIC next.
@@ -350,7 +388,7 @@ async fn a_relay_route_frames_every_segment_and_splits_what_is_too_long_for_the_
     alice.routes().set_route(BOB, Some(route));
     alice.ports[0].writable().await;
     // 64 of 1016 bytes would go at once as they are, and do not with their headers.
-    assert!(64 * 1016 < 65_507 && frames::at_once(1016, 64) < 64);
+    assert!(64 * 1016 < 65_507 && frames::at_once(8, 1016, 64) < 64);
     for (count, length, last) in [(1, 5, 5), (2, 1000, 1), (9, 1200, 1200), (64, 1016, 7), (64, 1016, 1016)] {
         let contents: Vec<u8> = (0..(count - 1) * length + last).map(|at| 0x40 | (at / length) as u8 & 0x3f).collect();
         let destination = BOB.socket_addr();

@@ -110,6 +110,12 @@ impl Client {
         self.active.as_ref().map(|active| active.remote)
     }
 
+    /// Our slot there, while registered.
+    #[must_use]
+    pub fn slot(&self) -> Option<u32> {
+        self.active.as_ref().map(|active| active.slot)
+    }
+
     /// The sign-in succeeded: `remote` is the rendezvous' address, `secret` is from the TLS exporter.
     pub fn handle_signed_in(
         &mut self,

@@ -19,9 +19,21 @@ pub(super) struct Relay {
     pub(super) channel: u32,
 }
 
+/// Whether the owner was told that its first datagrams may follow an invitation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Flight {
+    /// No, or what they led to stands by itself.
+    None,
+    /// Yes, and the invitation is not accepted yet.
+    Underway,
+    /// The invitation came to nothing, and the owner is to be told.
+    Over,
+}
+
 /// What a contact wants done.
 pub(super) enum Step {
-    Invite(IntroductionId),
+    Invite { introduction: IntroductionId, eager: bool },
+    Grounded,
     Admit { remote: SocketAddr, vouched: bool },
     Revoke(SocketAddr),
     Path { remote: SocketAddr, rtt: Duration },
@@ -49,6 +61,9 @@ pub(super) struct Contact {
     /// Whether the owner is to be told so, once there is a path or a relay.
     dial_due: bool,
     relay: Option<Relay>,
+    /// The relay that came with our own invitation, until that is accepted.
+    offered: Option<Relay>,
+    flight: Flight,
     /// Whether its connection is up, so that notes reach it.
     pub(super) linked: bool,
 }
@@ -75,6 +90,8 @@ impl Contact {
             dials: false,
             dial_due: false,
             relay: None,
+            offered: None,
+            flight: Flight::None,
             linked: false,
         }
     }
@@ -101,6 +118,8 @@ impl Contact {
         self.invitation.cancel();
         self.agent.reset();
         self.relay = None;
+        self.offered = None;
+        self.flight = Flight::None;
         self.dial_due = false;
     }
 
@@ -114,6 +133,20 @@ impl Contact {
     /// The latest invitation went this way.
     pub(super) fn handle_sent(&mut self, via: RendezvousId) {
         self.invited_via = Some(via);
+        self.offered = None;
+    }
+
+    /// The owner's first datagrams follow the latest invitation.
+    pub(super) fn handle_flight(&mut self) {
+        self.flight = Flight::Underway;
+    }
+
+    /// The latest invitation came to nothing.
+    fn ground(&mut self) {
+        self.offered = None;
+        if self.flight == Flight::Underway {
+            self.flight = Flight::Over;
+        }
     }
 
     /// None of its rendezvous knows us.
@@ -125,6 +158,7 @@ impl Contact {
     pub(super) fn handle_unregistered(&mut self, id: RendezvousId) {
         if self.invitation.is_inviting() && self.invited_via == Some(id) {
             self.invitation.handle_unsent();
+            self.ground();
         }
     }
 
@@ -167,6 +201,7 @@ impl Contact {
         if !self.invitation.handle_accepted(introduction, now) {
             return false;
         }
+        self.flight = Flight::None;
         self.accepted_ours = Some(now);
         let invited = self.invited_us.is_some_and(|at| now.saturating_duration_since(at) < GLARE);
         self.dials = !invited || self.me < self.peer;
@@ -181,8 +216,23 @@ impl Contact {
         self.relay = Some(relay);
     }
 
+    /// A relay came with our own invitation of this name. Whether it is only offered yet; else it is the contact's.
+    pub(super) fn handle_offered(&mut self, introduction: IntroductionId, relay: Relay) -> bool {
+        let offered = self.invitation.is_inviting_by(introduction) && self.relay != Some(relay);
+        if offered {
+            self.offered = Some(relay);
+        }
+        offered
+    }
+
+    /// The relay that came with our invitation, when that is accepted.
+    pub(super) fn take_offered(&mut self) -> Option<Relay> {
+        self.offered.take()
+    }
+
     /// Whether this was the contact's relay, which is no more.
     pub(super) fn handle_relay_closed(&mut self, closed: impl Fn(&Relay) -> bool) -> bool {
+        self.offered.take_if(|relay| closed(relay));
         self.relay.take_if(|relay| closed(relay)).is_some()
     }
 
@@ -190,15 +240,24 @@ impl Contact {
         let declined = self.invitation.handle_declined(introduction, now);
         if declined {
             self.tried += 1;
+            let eager = self.flight == Flight::Underway;
+            self.ground();
             // The next rendezvous is asked without a pause, once round.
             if self.via.len() > 1 && !self.tried.is_multiple_of(self.via.len()) {
-                self.invitation.invite(now);
+                match eager {
+                    true => self.invitation.invite(now),
+                    false => self.invitation.invite_soon(now),
+                }
             }
         }
         declined
     }
 
     pub(super) fn poll_step(&mut self, now: Instant) -> Option<Step> {
+        if self.flight == Flight::Over {
+            self.flight = Flight::None;
+            return Some(Step::Grounded);
+        }
         while let Some(event) = self.agent.poll_event() {
             return Some(match event {
                 path::Event::Observed { .. } => continue,
@@ -210,6 +269,7 @@ impl Contact {
                 path::Event::Selected(Path { remote, rtt, .. }) => {
                     self.tried = 0;
                     self.invitation.handle_reached();
+                    self.flight = Flight::None;
                     self.dial_due = self.dials;
                     Step::Path { remote, rtt }
                 }
@@ -230,7 +290,13 @@ impl Contact {
         if self.invitation.poll_timeout().is_some_and(|due| due <= now) {
             self.invitation.handle_timeout(now);
         }
-        self.invitation.poll_event().map(|invitation::Event::Invite(introduction)| Step::Invite(introduction))
+        match self.invitation.poll_event()? {
+            invitation::Event::Invite { introduction, eager } => Some(Step::Invite { introduction, eager }),
+            invitation::Event::Unanswered => {
+                self.ground();
+                self.poll_step(now)
+            }
+        }
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {

@@ -14,7 +14,7 @@ use crate::registration::client;
 impl Traversal {
     pub(super) fn handle_control(&mut self, id: RendezvousId, message: ToPeer, now: Instant) {
         match message {
-            ToPeer::Invited { introduction, from, observed, key, candidates } => {
+            ToPeer::Invited { introduction, from, observed, key, candidates, channel } => {
                 let Some(contact) = self.ids.get(&from).and_then(|id| self.contacts.get_mut(id)) else {
                     self.events.push_back(Event::Request { peer: from, via: id });
                     return;
@@ -25,6 +25,10 @@ impl Traversal {
                 let ttl = self.config.opener_ttl;
                 contact.agent.set_opener_ttl(if shared { (ttl - 1).max(DEFAULT_OPENER_TTL) } else { ttl });
                 if contact.handle_invited(introduction, key, &remotes(observed, &candidates), now) {
+                    // Its first flight is close behind.
+                    if let Some(channel) = channel {
+                        self.handle_relay(id, from, channel);
+                    }
                     let candidates = self.candidates();
                     self.say(id, ToRendezvous::Accept { introduction, to: from, candidates }, now);
                 }
@@ -34,6 +38,9 @@ impl Traversal {
                     return;
                 };
                 if contact.handle_accepted(introduction, key, &remotes(observed, &candidates), now) {
+                    if let Some(relay) = contact.take_offered() {
+                        self.handle_relay(relay.rendezvous, from, relay.channel);
+                    }
                     self.say(id, ToRendezvous::Opened { introduction, to: from }, now);
                 }
             }
@@ -44,7 +51,16 @@ impl Traversal {
             }
             ToPeer::Absent { introduction } => self.handle_declined(introduction, Unreachable::Absent, now),
             ToPeer::Refused { introduction } => self.handle_declined(introduction, Unreachable::Refused, now),
-            ToPeer::Relay { with, channel, .. } => self.handle_relay(id, with, channel),
+            ToPeer::Relay { introduction, with, channel } => {
+                let Some(rendezvous) = self.rendezvous.get(&id).and_then(client::Client::remote) else { return };
+                let Some(&contact) = self.ids.get(&with) else { return };
+                let known = self.contacts.get_mut(&contact);
+                if known.is_some_and(|known| known.handle_offered(introduction, Relay { rendezvous: id, channel })) {
+                    self.events.push_back(Event::Offered { contact, rendezvous, channel });
+                } else {
+                    self.handle_relay(id, with, channel);
+                }
+            }
             ToPeer::RelayClosed { channel } => {
                 self.handle_relay_closed(|relay| *relay == Relay { rendezvous: id, channel });
             }
@@ -77,7 +93,7 @@ impl Traversal {
         }
     }
 
-    pub(super) fn invite(&mut self, id: ContactId, introduction: IntroductionId, now: Instant) {
+    pub(super) fn invite(&mut self, id: ContactId, introduction: IntroductionId, eager: bool, now: Instant) {
         let candidates = self.candidates();
         let Some(contact) = self.contacts.get_mut(&id) else {
             return;
@@ -90,8 +106,24 @@ impl Traversal {
                 contact.handle_sent(via);
                 if !self.say(via, ToRendezvous::Invite { introduction, to, candidates }, now) {
                     self.handle_declined(introduction, Unreachable::Refused, now);
+                } else if eager {
+                    self.fly(id, via, introduction);
                 }
             }
+        }
+    }
+
+    /// Lets the first datagrams to a contact follow the invitation that goes this way.
+    fn fly(&mut self, id: ContactId, via: RendezvousId, introduction: IntroductionId) {
+        let client = self.rendezvous.get(&via);
+        let (Some(rendezvous), Some(slot)) =
+            (client.and_then(client::Client::remote), client.and_then(client::Client::slot))
+        else {
+            return;
+        };
+        if let Some(contact) = self.contacts.get_mut(&id) {
+            contact.handle_flight();
+            self.events.push_back(Event::Flight { contact: id, rendezvous, slot, introduction });
         }
     }
 

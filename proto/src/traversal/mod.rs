@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
+use crate::candidate::IntroductionId;
 use crate::control::ToRendezvous;
 use crate::datagram::{Header, Kind, Transmit, classify};
 use crate::identity::PeerId;
@@ -96,6 +97,30 @@ pub enum Event {
     },
     /// There is a path or a relay, and it is ours to open the connection if there is none: the inviter's, or in glare the smaller id's.
     Dial(ContactId),
+    /// Open the connection, if there is none, behind the invitation that `poll_transmit` gives next: send that first. Where
+    /// there is no other way, QUIC's datagrams to the contact may go in flight datagrams, a few at most, until
+    /// [`Event::Offered`] or [`Event::Relay`] names another.
+    Flight {
+        /// To whom.
+        contact: ContactId,
+        /// The rendezvous that passes them on.
+        rendezvous: SocketAddr,
+        /// Our slot there, and …
+        slot: u32,
+        /// … the invitation, for [`flight_header`](crate::datagram::flight_header).
+        introduction: IntroductionId,
+    },
+    /// The contact may answer by this relay channel, which it has not accepted yet; a few of QUIC's datagrams may go by it.
+    Offered {
+        /// Whose.
+        contact: ContactId,
+        /// The rendezvous that relays.
+        rendezvous: SocketAddr,
+        /// Names the channel in the frames.
+        channel: u32,
+    },
+    /// The invitation behind which the connection was opened came to nothing: without another way the connection does too.
+    Grounded(ContactId),
     /// Until there is a direct path, QUIC to the contact may go through this relay channel, and come from it.
     Relay {
         /// Whose.
@@ -199,6 +224,7 @@ impl Traversal {
         if let Some(contact) = self.contacts.get_mut(&id) {
             contact.connect(now);
         }
+        self.drain(now);
     }
 
     /// The contact is wanted no more: forgets its path and ends its invitations. Its own invitations are still taken up.
@@ -389,7 +415,8 @@ impl Traversal {
 
     fn handle_step(&mut self, id: ContactId, step: Step, now: Instant) {
         match step {
-            Step::Invite(introduction) => self.invite(id, introduction, now),
+            Step::Invite { introduction, eager } => self.invite(id, introduction, eager, now),
+            Step::Grounded => self.events.push_back(Event::Grounded(id)),
             Step::Admit { remote, vouched } => self.events.push_back(Event::Admit { contact: id, remote, vouched }),
             Step::Revoke(remote) => self.events.push_back(Event::Revoke { contact: id, remote }),
             Step::Path { remote, rtt } => self.events.push_back(Event::Path { contact: id, remote, rtt }),

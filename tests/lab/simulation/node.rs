@@ -220,7 +220,13 @@ impl Node {
                 }
                 Event::Unreachable { why, .. } => self.unreachable.push((now, why)),
                 // The simulated peers talk directly or not at all.
-                Event::Request { .. } | Event::Relay { .. } | Event::RelayClosed(_) | Event::Note { .. } => {}
+                Event::Request { .. }
+                | Event::Flight { .. }
+                | Event::Offered { .. }
+                | Event::Grounded(_)
+                | Event::Relay { .. }
+                | Event::RelayClosed(_)
+                | Event::Note { .. } => {}
             }
         }
     }
