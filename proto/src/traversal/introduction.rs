@@ -25,7 +25,8 @@ impl Traversal {
                 let ttl = self.config.opener_ttl;
                 contact.agent.set_opener_ttl(if shared { (ttl - 1).max(DEFAULT_OPENER_TTL) } else { ttl });
                 if contact.handle_invited(introduction, key, &remotes(observed, &candidates), now) {
-                    let candidates = self.candidates();
+                    let candidates = self.own.public();
+                    self.refresh_other_family(id, now);
                     self.say(id, ToRendezvous::Accept { introduction, to: from, candidates }, now);
                 }
             }
@@ -78,7 +79,7 @@ impl Traversal {
     }
 
     pub(super) fn invite(&mut self, id: ContactId, introduction: IntroductionId, now: Instant) {
-        let candidates = self.candidates();
+        let candidates = self.own.public();
         let Some(contact) = self.contacts.get_mut(&id) else {
             return;
         };
@@ -88,6 +89,7 @@ impl Traversal {
             None => contact.handle_unsent(),
             Some(via) => {
                 contact.handle_sent(via);
+                self.refresh_other_family(via, now);
                 if !self.say(via, ToRendezvous::Invite { introduction, to, candidates }, now) {
                     self.handle_declined(introduction, Unreachable::Refused, now);
                 }
@@ -97,11 +99,6 @@ impl Traversal {
 
     fn say(&mut self, id: RendezvousId, message: ToRendezvous, now: Instant) -> bool {
         self.rendezvous.get_mut(&id).is_some_and(|client| client.send(message, now).is_ok())
-    }
-
-    fn candidates(&self) -> Vec<Candidate> {
-        let host = |address: &SocketAddr| Candidate { address: *address, kind: CandidateKind::Host };
-        self.hosts.iter().map(host).take(MAX_CANDIDATES).collect()
     }
 }
 
