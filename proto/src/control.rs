@@ -278,6 +278,14 @@ impl<Out: Serialize, In: DeserializeOwned> Channel<Out, In> {
         (!self.acknowledges.is_empty()).then(|| self.sealed(None))
     }
 
+    /// The way to the other side is open (again): what was sent in vain need not wait for its next turn.
+    pub fn hurry(&mut self, now: Instant) {
+        for entry in self.outstanding.values_mut().filter(|entry| entry.sendings > 1) {
+            entry.due = now;
+            entry.timeout = FIRST_TIMEOUT;
+        }
+    }
+
     /// When `handle_timeout` wants to be called.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {

@@ -17,6 +17,7 @@ pub mod hops;
 pub mod identity;
 pub mod invitation;
 pub mod keepalive;
+pub mod lan;
 pub mod nat;
 pub mod path;
 pub mod registration;

@@ -151,6 +151,9 @@ impl Engine {
             self.traversal.connect(id, now);
         }
         self.contacts.insert(id, contact);
+        if talks {
+            self.look_around(id, now);
+        }
         id
     }
 

@@ -9,12 +9,13 @@ mod contact;
 mod conversation;
 mod flight;
 mod links;
+mod network;
 mod paths;
 mod rendezvous;
 mod timers;
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -33,10 +34,10 @@ use crate::event::{Event, EventKind};
 use crate::handle::{Options, Peer};
 use crate::home::{Home, HomeError};
 use crate::link::{Heartbeat, LinkEvent, LinkId, Links};
-use crate::network;
 use crate::socket::{Arrival, Socket, VirtualAddress};
 use crate::store::{ContactState, OpenError, Outcome, Store, StoreError};
 use contact::Contact;
+use network::{News, Outgoing, Surroundings};
 use rendezvous::{Rendezvous, SignInStep};
 use timers::Timers;
 
@@ -79,6 +80,7 @@ pub(crate) struct Engine {
     links: Links,
     store: Store,
     traversal: Traversal,
+    surroundings: Surroundings,
     rendezvous: Vec<Rendezvous>,
     own_rendezvous: usize,
     contacts: BTreeMap<ContactId, Contact>,
@@ -100,6 +102,7 @@ struct Inputs {
     arrivals: mpsc::Receiver<Arrival>,
     link_events: mpsc::Receiver<LinkEvent>,
     sign_in_steps: mpsc::Receiver<SignInStep>,
+    news: mpsc::Receiver<News>,
 }
 
 /// Starts a peer in its home. The caller holds the home's engine lock.
@@ -119,12 +122,19 @@ pub async fn start(options: Options) -> Result<Peer, StartError> {
     // A rendezvous on loopback can only introduce peers on this machine.
     let allow_loopback = options.allow_loopback || options.rendezvous.iter().any(|address| is_loopback(&address.host));
     let config = path::Config { allow_loopback, ..path::Config::default() };
+    // Peers on one machine alone have no use for a router or a LAN.
+    let outgoing = Outgoing {
+        lan_discovery: home.lan_discovery()? && !allow_loopback,
+        port_mapping: home.port_mapping()? && !allow_loopback,
+    };
+    let (surroundings, news) = Surroundings::new(secret.public_key(), socket.port(), outgoing);
     let (sign_in_steps, sign_in_inputs) = mpsc::channel(16);
     let (events, _) = broadcast::channel(EVENTS);
     let (commands, command_inputs) = mpsc::channel(COMMANDS);
     let mut engine = Engine {
         me: secret.public_key(),
         traversal: Traversal::new(secret.public_key(), config, seed()),
+        surroundings,
         allow_loopback,
         socket,
         links,
@@ -142,7 +152,7 @@ pub async fn start(options: Options) -> Result<Peer, StartError> {
         stopping: None,
     };
     let now = Instant::now();
-    engine.refresh_hosts();
+    engine.refresh_hosts(now);
     for address in options.rendezvous {
         engine.register(address, now);
     }
@@ -154,7 +164,7 @@ pub async fn start(options: Options) -> Result<Peer, StartError> {
         };
         engine.insert_contact(known, conversation, now);
     }
-    let inputs = Inputs { commands: command_inputs, arrivals, link_events, sign_in_steps: sign_in_inputs };
+    let inputs = Inputs { commands: command_inputs, arrivals, link_events, sign_in_steps: sign_in_inputs, news };
     tokio::spawn(engine.run(inputs));
     Ok(Peer::new(commands, events))
 }
@@ -210,9 +220,11 @@ impl Engine {
                     None => break,
                 },
                 Some(step) = inputs.sign_in_steps.recv() => self.handle_sign_in(step, Instant::now()),
+                Some(news) = inputs.news.recv() => self.handle_news(news, Instant::now()),
                 address = socket.routes().next_silent() => self.handle_silence(address, Instant::now()),
                 () = sleep => {
                     let now = Instant::now();
+                    self.notice_sleep(deadline, now);
                     self.report_traffic(now);
                     self.traversal.handle_timeout(now);
                     self.handle_timers(now);
@@ -252,7 +264,8 @@ impl Engine {
                 while self.traversal.poll_event().is_some() {}
             }
         };
-        let _ = tokio::time::timeout(FAREWELL, farewell).await;
+        // The router and the LAN hear of it in the meantime.
+        tokio::join!(async { drop(tokio::time::timeout(FAREWELL, farewell).await) }, self.surroundings.stop());
         self.links.shutdown().await;
         if let Err(error) = self.store.close().await {
             tracing::error!(%error, "the store did not close");
@@ -277,12 +290,6 @@ impl Engine {
     fn emit(&self, kind: EventKind) {
         // Nobody listening is no error.
         let _ = self.events.send(Arc::new(Event { at: wall_clock(), kind }));
-    }
-
-    fn refresh_hosts(&mut self) {
-        let loopback = self.allow_loopback.then_some(IpAddr::V4(Ipv4Addr::LOCALHOST));
-        let addresses = network::host_addresses().into_iter().chain(loopback);
-        self.traversal.set_hosts(addresses.map(|ip| SocketAddr::new(ip, self.socket.port())).collect());
     }
 }
 

@@ -220,7 +220,10 @@ impl Engine {
                 Timer::Silence => self.handle_silence(virtual_address(id), now),
                 Timer::Forget => self.socket.routes().forget(virtual_address(id)),
                 Timer::Recover => self.recover(id),
-                Timer::Reconnect => self.traversal.connect(id, now),
+                Timer::Reconnect => {
+                    self.traversal.connect(id, now);
+                    self.look_around(id, now);
+                }
             }
         }
     }

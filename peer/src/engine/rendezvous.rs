@@ -39,6 +39,8 @@ pub(super) struct Rendezvous {
     others: Vec<RendezvousAddress>,
     failures: u32,
     rtt: Option<Duration>,
+    /// Its addresses, as far as its names were looked up for the present sign-in.
+    found: Vec<SocketAddr>,
     /// Tells the steps of the present sign-in from those of one that was given up.
     attempt: u64,
 }
@@ -51,6 +53,8 @@ pub(super) struct SignInStep {
 }
 
 enum Progress {
+    /// The names stand for these addresses.
+    Found(VecDeque<SocketAddr>),
     /// These addresses are still to be tried; the last failure, if there was one.
     Next(VecDeque<SocketAddr>, SignInError),
     /// One answered.
@@ -72,7 +76,14 @@ impl Engine {
                 index
             }
             None => {
-                self.rendezvous.push(Rendezvous { address, others: Vec::new(), failures: 0, rtt: None, attempt: 0 });
+                self.rendezvous.push(Rendezvous {
+                    address,
+                    others: Vec::new(),
+                    failures: 0,
+                    rtt: None,
+                    found: Vec::new(),
+                    attempt: 0,
+                });
                 self.rendezvous.len() - 1
             }
         };
@@ -83,7 +94,6 @@ impl Engine {
 
     /// Begins to sign in: looks the name up, then tries its addresses in turn.
     pub(super) fn sign_in(&mut self, id: RendezvousId) {
-        self.refresh_hosts();
         let Some(rendezvous) = self.rendezvous.get_mut(id.0 as usize) else { return };
         rendezvous.attempt += 1;
         let names = [&rendezvous.address].into_iter().chain(&rendezvous.others).cloned().collect::<Vec<_>>();
@@ -99,7 +109,7 @@ impl Engine {
                     }
                 }
             }
-            Progress::Next(found, SignInError::Unreachable)
+            Progress::Found(found)
         });
     }
 
@@ -119,6 +129,12 @@ impl Engine {
             return;
         }
         match progress {
+            Progress::Found(addresses) => {
+                if let Some(rendezvous) = self.rendezvous.get_mut(id.0 as usize) {
+                    rendezvous.found = addresses.iter().copied().collect();
+                }
+                self.try_next(id, addresses, &SignInError::Unreachable, now);
+            }
             Progress::Next(addresses, error) => self.try_next(id, addresses, &error, now),
             Progress::Done(remote, signed_in) => self.handle_signed_in(id, remote, &signed_in, now),
             Progress::OpenerTtl(ttl) => self.traversal.set_opener_ttl(ttl),
@@ -159,7 +175,9 @@ impl Engine {
         };
         rendezvous.failures = 0;
         rendezvous.rtt = Some(signed_in.rtt);
+        let found = std::mem::take(&mut rendezvous.found);
         self.traversal.handle_signed_in(id, remote, &answer, &RegistrationSecret(signed_in.secret), now);
+        self.learn_other_family(id, remote, &found, now);
         self.step_after(id, async move { Progress::OpenerTtl(needed_ttl(remote).await) });
     }
 

@@ -1,4 +1,5 @@
-//! Where to register: from the arguments, the environment or config.toml, the first of them that says anything.
+//! Where to register: from the arguments, the environment or config.toml, the first of them that says anything; and what
+//! else config.toml may say.
 
 use std::path::PathBuf;
 use std::{env, fs, io};
@@ -9,11 +10,18 @@ use serde::Deserialize;
 use super::{Home, HomeError, RENDEZVOUS_VARIABLE};
 
 /// What config.toml may hold. A key that is not known is an error: it is a mistyped one.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 struct Configuration {
-    #[serde(default)]
     rendezvous: Vec<String>,
+    lan_discovery: bool,
+    port_mapping: bool,
+}
+
+impl Default for Configuration {
+    fn default() -> Self {
+        Self { rendezvous: Vec::new(), lan_discovery: true, port_mapping: true }
+    }
 }
 
 impl Home {
@@ -42,14 +50,34 @@ impl Home {
     /// [`HomeError::Rendezvous`], [`HomeError::Configuration`] or [`HomeError::File`].
     pub fn configured_rendezvous(&self) -> Result<Vec<RendezvousAddress>, HomeError> {
         let path = self.configuration_path();
+        let configuration = self.configuration()?;
+        read(configuration.rendezvous.iter().map(String::as_str), &path.display().to_string())
+    }
+
+    /// Whether to look for contacts on the LAN, and be found there (`lan_discovery`); yes where nothing is said.
+    ///
+    /// # Errors
+    /// [`HomeError::Configuration`] or [`HomeError::File`].
+    pub fn lan_discovery(&self) -> Result<bool, HomeError> {
+        self.configuration().map(|configuration| configuration.lan_discovery)
+    }
+
+    /// Whether to ask the router for a port (`port_mapping`); yes where nothing is said.
+    ///
+    /// # Errors
+    /// [`HomeError::Configuration`] or [`HomeError::File`].
+    pub fn port_mapping(&self) -> Result<bool, HomeError> {
+        self.configuration().map(|configuration| configuration.port_mapping)
+    }
+
+    fn configuration(&self) -> Result<Configuration, HomeError> {
+        let path = self.configuration_path();
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Configuration::default()),
             Err(source) => return Err(HomeError::File { path, source }),
         };
-        let configuration: Configuration = toml::from_str(&text)
-            .map_err(|error| HomeError::Configuration { path: path.clone(), why: explained(&error, &text) })?;
-        read(configuration.rendezvous.iter().map(String::as_str), &path.display().to_string())
+        toml::from_str(&text).map_err(|error| HomeError::Configuration { path, why: explained(&error, &text) })
     }
 
     fn configuration_path(&self) -> PathBuf {
@@ -115,6 +143,14 @@ mod tests {
     fn a_home_without_configuration_names_none() {
         let (_directory, home) = home();
         assert_eq!(home.configured_rendezvous().unwrap(), []);
+    }
+
+    #[test]
+    fn what_is_done_beyond_this_machine_is_done_unless_it_is_switched_off() {
+        let (_directory, home) = home();
+        assert!(home.lan_discovery().unwrap() && home.port_mapping().unwrap());
+        fs::write(home.configuration_path(), "lan_discovery = false\nport_mapping = false").unwrap();
+        assert!(!home.lan_discovery().unwrap() && !home.port_mapping().unwrap());
     }
 
     #[test]

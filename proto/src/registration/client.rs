@@ -193,6 +193,9 @@ impl Client {
             Some(FromRendezvous::Observed { counter, address }) if counter <= active.counter => {
                 // An answer to nothing is a replay.
                 let expected = active.asked.take().is_some() || std::mem::take(&mut active.moving);
+                if expected {
+                    active.channel.hurry(now);
+                }
                 if expected && active.observed != address {
                     active.observed = address;
                     self.events.push_back(Event::Registered { observed: address });

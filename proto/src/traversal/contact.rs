@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::RendezvousId;
+use super::own::Told;
 use crate::candidate::{Candidate, CandidateKind, CheckKey, IntroductionId, is_private};
 use crate::identity::PeerId;
 use crate::invitation::{self, Invitation};
@@ -32,11 +33,22 @@ enum Flight {
 
 /// What a contact wants done.
 pub(super) enum Step {
-    Invite { introduction: IntroductionId, eager: bool },
+    Invite {
+        introduction: IntroductionId,
+        eager: bool,
+    },
     Grounded,
-    Admit { remote: SocketAddr, vouched: bool },
+    /// Our addresses are to be told under this introduction.
+    Tell(IntroductionId),
+    Admit {
+        remote: SocketAddr,
+        vouched: bool,
+    },
     Revoke(SocketAddr),
-    Path { remote: SocketAddr, rtt: Duration },
+    Path {
+        remote: SocketAddr,
+        rtt: Duration,
+    },
     Dial,
     Lost,
     Failed,
@@ -66,6 +78,11 @@ pub(super) struct Contact {
     flight: Flight,
     /// Whether its connection is up, so that notes reach it.
     pub(super) linked: bool,
+    /// What it was told of our addresses over that connection, and whether it is to be told more.
+    pub(super) told: Told,
+    pub(super) tells: bool,
+    /// Whether the network has changed, and nothing has shown since that the contact is reached all the same.
+    unsettled: bool,
 }
 
 impl Contact {
@@ -93,6 +110,9 @@ impl Contact {
             offered: None,
             flight: Flight::None,
             linked: false,
+            told: Told::default(),
+            tells: false,
+            unsettled: false,
         }
     }
 
@@ -121,6 +141,48 @@ impl Contact {
         self.offered = None;
         self.flight = Flight::None;
         self.dial_due = false;
+        self.unsettled = false;
+    }
+
+    /// Another introduction is wanted, whatever there is already.
+    pub(super) fn invite(&mut self, now: Instant) {
+        self.invitation.invite(now);
+    }
+
+    /// Our network has changed. The path is used on while quick checks find out whether it still leads there.
+    pub(super) fn handle_network_change(&mut self, now: Instant) {
+        self.agent.handle_silence(now);
+        self.unsettled = self.linked || self.relay.is_some() || self.invitation.is_waiting();
+    }
+
+    /// After a change the rendezvous knows where we are now, or has had the time to say so. A contact whose path has not
+    /// answered is invited; one that is reached through a relay too, for the new network may have a path.
+    pub(super) fn settle(&mut self, now: Instant) {
+        if std::mem::take(&mut self.unsettled) && !self.agent.is_settled() {
+            self.invitation.invite(now);
+        }
+    }
+
+    /// A contact announced itself on our own network: an introduction without a rendezvous.
+    pub(super) fn handle_neighbour(
+        &mut self,
+        introduction: IntroductionId,
+        key: CheckKey,
+        remotes: &[Candidate],
+        now: Instant,
+    ) {
+        let known = self.agent.knows(&introduction);
+        let reached = self.agent.path().is_some_and(|path| is_private(path.remote.ip()));
+        // Under a salt that is new the contact may have restarted, and what is known of it be over.
+        if known && reached || !self.invitation.handle_invited(now) {
+            return;
+        }
+        // Neither has invited the other, so the ids decide.
+        self.dials = self.me < self.peer;
+        if known {
+            self.agent.check_again(introduction, now);
+        }
+        self.agent.introduce(introduction, key, Role::Inviter, remotes, now);
     }
 
     /// A rendezvous of this contact knows us now: what waited for that need not wait longer.
@@ -283,6 +345,11 @@ impl Contact {
                 }
             });
         }
+        if let Some(introduction) = self.agent.introduction().filter(|_| self.linked)
+            && (std::mem::take(&mut self.tells) || !self.told.under(introduction))
+        {
+            return Some(Step::Tell(introduction));
+        }
         if self.dial_due && (self.relay.is_some() || self.agent.path().is_some()) {
             self.dial_due = false;
             return Some(Step::Dial);
@@ -309,6 +376,7 @@ impl Contact {
     }
 }
 
+/// What the rendezvous saw stands last, behind whatever the contact says of itself.
 fn observed(remotes: &[Candidate]) -> Option<SocketAddr> {
-    remotes.iter().find(|remote| remote.kind == CandidateKind::ServerReflexive).map(|remote| remote.address)
+    remotes.iter().rev().find(|remote| remote.kind == CandidateKind::ServerReflexive).map(|remote| remote.address)
 }

@@ -29,7 +29,8 @@ impl Traversal {
                     if let Some(channel) = channel {
                         self.handle_relay(id, from, channel);
                     }
-                    let candidates = self.candidates();
+                    let candidates = self.own.public();
+                    self.refresh_other_family(id, now);
                     self.say(id, ToRendezvous::Accept { introduction, to: from, candidates }, now);
                 }
             }
@@ -94,7 +95,7 @@ impl Traversal {
     }
 
     pub(super) fn invite(&mut self, id: ContactId, introduction: IntroductionId, eager: bool, now: Instant) {
-        let candidates = self.candidates();
+        let candidates = self.own.public();
         let Some(contact) = self.contacts.get_mut(&id) else {
             return;
         };
@@ -104,6 +105,7 @@ impl Traversal {
             None => contact.handle_unsent(),
             Some(via) => {
                 contact.handle_sent(via);
+                self.refresh_other_family(via, now);
                 if !self.say(via, ToRendezvous::Invite { introduction, to, candidates }, now) {
                     self.handle_declined(introduction, Unreachable::Refused, now);
                 } else if eager {
@@ -129,11 +131,6 @@ impl Traversal {
 
     fn say(&mut self, id: RendezvousId, message: ToRendezvous, now: Instant) -> bool {
         self.rendezvous.get_mut(&id).is_some_and(|client| client.send(message, now).is_ok())
-    }
-
-    fn candidates(&self) -> Vec<Candidate> {
-        let host = |address: &SocketAddr| Candidate { address: *address, kind: CandidateKind::Host };
-        self.hosts.iter().map(host).take(MAX_CANDIDATES).collect()
     }
 }
 

@@ -7,7 +7,10 @@
 
 mod contact;
 mod introduction;
+mod lan;
 mod note;
+mod other_family;
+mod own;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -26,6 +29,8 @@ use crate::seal::RegistrationSecret;
 use crate::stun::check::{Peek, peek};
 use contact::{Contact, Step};
 pub use note::{MAX_NOTE, Note};
+use other_family::OtherFamily;
+use own::Own;
 
 /// The owner's name for a rendezvous.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -155,7 +160,8 @@ pub struct Traversal {
     me: PeerId,
     config: Config,
     random: ChaCha12Rng,
-    hosts: Vec<SocketAddr>,
+    own: Own,
+    other_families: BTreeMap<RendezvousId, OtherFamily>,
     rendezvous: BTreeMap<RendezvousId, client::Client>,
     contacts: BTreeMap<ContactId, Contact>,
     ids: BTreeMap<PeerId, ContactId>,
@@ -170,7 +176,8 @@ impl Traversal {
             me,
             config,
             random: ChaCha12Rng::from_seed(seed),
-            hosts: Vec::new(),
+            own: Own::default(),
+            other_families: BTreeMap::new(),
             rendezvous: BTreeMap::new(),
             contacts: BTreeMap::new(),
             ids: BTreeMap::new(),
@@ -193,6 +200,8 @@ impl Traversal {
     /// Lets a registration end: nobody is to be met there any more.
     pub fn remove_rendezvous(&mut self, id: RendezvousId) {
         self.rendezvous.remove(&id);
+        self.other_families.remove(&id);
+        self.forget_reflexive(id);
     }
 
     /// Makes a contact known, so that its invitations are taken up. `via`: where it can be invited, the preferred first.
@@ -207,11 +216,6 @@ impl Traversal {
         if let Some(contact) = self.contacts.remove(&id) {
             self.ids.remove(&contact.peer());
         }
-    }
-
-    /// Our addresses on our own networks, told to contacts in invitations.
-    pub fn set_hosts(&mut self, hosts: Vec<SocketAddr>) {
-        self.hosts = hosts;
     }
 
     /// How far openers must go, found out by [`hops`](crate::hops).
@@ -302,6 +306,8 @@ impl Traversal {
             Peek::Response(transaction) => {
                 if let Some(contact) = self.contacts.values_mut().find(|contact| contact.agent.expects(&transaction)) {
                     contact.agent.handle_response(from, datagram, now);
+                } else {
+                    self.handle_other_family(from, datagram, now);
                 }
             }
             Peek::Other => {}
@@ -325,13 +331,6 @@ impl Traversal {
         self.drain(now);
     }
 
-    /// The network may have changed.
-    pub fn handle_network_change(&mut self, now: Instant) {
-        for client in self.rendezvous.values_mut() {
-            client.handle_network_change(now);
-        }
-    }
-
     /// Tells every rendezvous that we leave.
     pub fn goodbye(&mut self, now: Instant) {
         for client in self.rendezvous.values_mut() {
@@ -353,6 +352,7 @@ impl Traversal {
             .find_map(|contact| contact.agent.poll_transmit())
             .map(|path::Transmit { to, ttl, payload }| Transmit { to, ttl, payload })
             .or_else(|| self.rendezvous.values_mut().find_map(|client| client.poll_transmit(now)))
+            .or_else(|| self.other_families.values_mut().find_map(OtherFamily::poll_transmit))
     }
 
     /// What the owner must do or know next.
@@ -364,7 +364,9 @@ impl Traversal {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let contacts = self.contacts.values().filter_map(Contact::poll_timeout);
-        contacts.chain(self.rendezvous.values().filter_map(client::Client::poll_timeout)).min()
+        let rendezvous = self.rendezvous.values().filter_map(client::Client::poll_timeout);
+        let families = self.other_families.values().filter_map(OtherFamily::poll_timeout);
+        contacts.chain(rendezvous).chain(families).chain(self.own.poll_timeout()).min()
     }
 
     /// Does what is due.
@@ -375,6 +377,10 @@ impl Traversal {
         for contact in self.contacts.values_mut() {
             contact.handle_timeout(now);
         }
+        for family in self.other_families.values_mut() {
+            family.handle_timeout(now);
+        }
+        self.settle(now);
         self.drain(now);
     }
 
@@ -407,6 +413,7 @@ impl Traversal {
                 self.events.push_back(Event::Registered { rendezvous: id, observed });
                 for contact in self.contacts.values_mut().filter(|contact| contact.via().contains(&id)) {
                     contact.handle_registered(now);
+                    contact.settle(now);
                 }
             }
             client::Event::Control(message) => self.handle_control(id, message, now),
@@ -417,6 +424,7 @@ impl Traversal {
         match step {
             Step::Invite { introduction, eager } => self.invite(id, introduction, eager, now),
             Step::Grounded => self.events.push_back(Event::Grounded(id)),
+            Step::Tell(introduction) => self.tell_own(id, introduction, now),
             Step::Admit { remote, vouched } => self.events.push_back(Event::Admit { contact: id, remote, vouched }),
             Step::Revoke(remote) => self.events.push_back(Event::Revoke { contact: id, remote }),
             Step::Path { remote, rtt } => self.events.push_back(Event::Path { contact: id, remote, rtt }),
@@ -424,7 +432,7 @@ impl Traversal {
             Step::Lost => {
                 self.events.push_back(Event::PathLost(id));
                 // Perhaps it was our own mapping that moved: then the rendezvous must learn it before anything goes through it.
-                self.handle_network_change(now);
+                self.ask_rendezvous(now);
             }
             Step::Failed => self.events.push_back(Event::Unreachable { contact: id, why: Unreachable::NoPath }),
         }
