@@ -12,6 +12,7 @@ pub mod handle;
 pub mod home;
 pub mod hops;
 pub mod link;
+pub mod netcheck;
 pub mod network;
 pub mod rpc;
 pub mod sign_in;
