@@ -98,8 +98,9 @@ impl Asker {
             let mut sent = 0;
             for (index, question) in questions.iter().enumerate().filter(|(index, _)| answers[*index].is_none()) {
                 let Ok(id) = transaction() else { continue };
+                let at = Instant::now();
                 if self.socket.send_to(&question.datagram(id), question.to).await.is_ok() {
-                    asked.insert(id, (index, Instant::now()));
+                    asked.insert(id, (index, at));
                     sent += 1;
                 }
             }
