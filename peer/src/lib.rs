@@ -13,6 +13,7 @@ pub mod home;
 pub mod hops;
 pub mod lan;
 pub mod link;
+pub mod netcheck;
 pub mod network;
 pub mod port_mapping;
 pub mod rpc;

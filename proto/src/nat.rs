@@ -188,7 +188,8 @@ const LARGEST_BLOCK: u32 = 1 << 14;
 /// destination that the NAT maps anew. Up to a quarter of them may be out of the order, because of others behind the NAT.
 ///
 /// A block is the smallest range of a power of two, at a multiple of its size, that holds all. With `n` mappings it comes
-/// out too small once in `2^(n-1)` cases.
+/// out too small once in `2^(n-1)` cases. Where that range is much wider than the ports lie, the NAT aligns its blocks
+/// in another way, and the range is what they span and some more.
 #[must_use]
 pub fn ports(fresh: &[FreshMapping]) -> Ports {
     let preserved = fresh.iter().filter(|mapping| mapping.inside == mapping.outside).count();
@@ -203,15 +204,29 @@ pub fn ports(fresh: &[FreshMapping]) -> Ports {
     if let Some(step) = step(&outside) {
         return Ports::Sequential { step };
     }
-    let size = 1_u32 << (u16::BITS - (lowest ^ highest).leading_zeros());
-    let share = f64::from(size) / f64::from(1_u32 << u16::BITS);
+    block(lowest, highest, different.len()).unwrap_or(Ports::Random)
+}
+
+/// The range in which so many different ports lie, if it is one.
+fn block(lowest: u16, highest: u16, count: usize) -> Option<Ports> {
+    let others = u32::try_from(count.checked_sub(1).filter(|others| *others > 0)?).ok()?;
+    // Each of the gaps between them is one more at either end, on average.
+    let gap = u32::from(highest - lowest) / others;
+    let likely = u32::from(highest - lowest) + 1 + 2 * gap;
+    let aligned = 1_u32 << (u16::BITS - (lowest ^ highest).leading_zeros());
+    let size = if aligned <= 4 * likely { aligned } else { likely };
     // Chance has one port anywhere and the others in the same range.
-    let chance = share.powi(i32::try_from(different.len() - 1).unwrap_or(i32::MAX));
-    if size <= LARGEST_BLOCK && chance * ODDS < 1.0 {
-        let first = lowest & !(((size - 1) & u32::from(u16::MAX)) as u16);
-        return Ports::Block { first, last: first + (size - 1) as u16 };
+    let chance = (f64::from(size) / f64::from(1_u32 << u16::BITS)).powi(others.cast_signed());
+    if size > LARGEST_BLOCK || chance * ODDS >= 1.0 {
+        return None;
     }
-    Ports::Random
+    let (first, last) = if size == aligned {
+        let first = u32::from(lowest) / size * size;
+        (first, first + size - 1)
+    } else {
+        (u32::from(lowest).saturating_sub(gap), (u32::from(highest) + gap).min(u32::from(u16::MAX)))
+    };
+    Some(Ports::Block { first: u16::try_from(first).ok()?, last: u16::try_from(last).ok()? })
 }
 
 /// Whether each mapping's outside port is even where the inside one is, and odd where that is odd (RFC 4787 section 4.2.2).
@@ -329,6 +344,15 @@ mod tests {
         assert_eq!(block.to_string(), "block of 512");
         assert_eq!(ports(&fresh(&[1, 2, 3, 0, 9])), Ports::Block { first: 0, last: 15 });
         assert_eq!(ports(&fresh(&[65_535, 65_510, 65_530])), Ports::Block { first: 65_504, last: 65_535 });
+    }
+
+    #[test]
+    fn a_block_across_a_border_of_powers_of_two_is_what_the_ports_span_and_some_more() {
+        let Ports::Block { first, last } = ports(&fresh(&[32_700, 32_800, 32_760, 32_795, 32_720])) else {
+            panic!("no block");
+        };
+        assert_eq!((first, last), (32_675, 32_825));
+        assert!(matches!(ports(&fresh(&[0, 5, 3, 9, 20, 1])), Ports::Block { first: 0, last: 31 }));
     }
 
     #[test]

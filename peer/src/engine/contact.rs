@@ -74,8 +74,12 @@ impl Contact {
             state: self.state,
             online: self.is_online(),
             path: match (self.path, self.relay) {
-                (Some((remote, rtt)), _) => Some(PathView { kind: PathKind::Direct, remote, rtt: Some(rtt) }),
-                (None, Some(relay)) => Some(PathView { kind: PathKind::Relay, remote: relay.rendezvous, rtt: None }),
+                (Some((remote, rtt)), _) => {
+                    Some(PathView { kind: PathKind::Direct, remote, rtt: Some(rtt), why: None })
+                }
+                (None, Some(Relay { rendezvous, .. })) => {
+                    Some(PathView { kind: PathKind::Relay, remote: rendezvous, rtt: None, why: self.told_why })
+                }
                 (None, None) => None,
             },
             verified: self.verified,
