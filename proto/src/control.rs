@@ -310,6 +310,17 @@ impl<Out: Serialize, In: DeserializeOwned> Channel<Out, In> {
         self.outstanding.is_empty() && self.acknowledges.is_empty()
     }
 
+    /// Whether something was sent twice and is not acknowledged: at the next repetition that is half a second.
+    #[must_use]
+    pub fn is_doubtful(&self) -> bool {
+        self.outstanding.values().any(|entry| entry.sendings > 1)
+    }
+
+    /// Sends what is not acknowledged once more now: where the other side can be reached has just changed.
+    pub fn repeat(&mut self, now: Instant) {
+        self.outstanding.values_mut().for_each(|entry| entry.due = entry.due.min(now));
+    }
+
     fn sealed(&mut self, message: Option<Out>) -> Vec<u8> {
         let sequence = self.next_sequence;
         self.next_sequence += 1;

@@ -44,6 +44,12 @@ pub const CONTROL: u8 = 9;
 /// First byte of a relay frame, either way: [`RELAY_HEADER`] bytes, then a QUIC datagram.
 pub const RELAY: u8 = 10;
 
+/// First byte of a ticket that is shown to a rendezvous which does not know us (any more).
+pub const RETURN: u8 = 11;
+/// First byte of the answer to a ticket that was believed: the new registration.
+pub const RETURNED: u8 = 12;
+/// First byte of a renewed ticket, to the peer.
+pub const TICKET: u8 = 13;
 /// First byte of a flight datagram, peer to rendezvous: a [`Header`] that names an invitation, then a QUIC datagram that
 /// is to follow the invitation on its relay channel, whose number the inviter does not know yet.
 pub const FLIGHT: u8 = 15;

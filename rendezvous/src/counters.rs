@@ -7,6 +7,10 @@ pub struct Counters {
     pub signed_in: u64,
     /// Sign-ins refused: the table is full, or the rendezvous closes.
     pub sign_in_refused: u64,
+    /// Registrations that a ticket brought back.
+    pub returned: u64,
+    /// Tickets that do not open, have expired, or are shown by somebody else.
+    pub tickets_refused: u64,
     /// Registrations that ended because no keepalive came.
     pub expired: u64,
     /// Registrations that ended because the peer said goodbye.

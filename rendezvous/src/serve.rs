@@ -19,7 +19,7 @@ mod train;
 
 use std::io;
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use knothole_proto::certificate::IdentitySecret;
 use knothole_proto::contact_link::RendezvousAddress;
@@ -104,6 +104,7 @@ impl Serving {
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let quic = sign_in::server_config(&config.identity).map_err(StartError::Quic)?;
         let (seed, mut policy) = (random()?, config.policy);
+        let ticket_key = config.identity.derived_key("tickets");
         let (commands, inbox) = mpsc::channel(MAX_COMMANDS);
         let (stop, stopped) = oneshot::channel();
         let (listen, alternate) = (config.listen, config.alternate);
@@ -116,7 +117,8 @@ impl Serving {
                     let listening = bound.ports.iter_mut().take(listen.len());
                     let handed: Vec<_> = listening.map(|port| (port.address(), port.hand_off())).collect();
                     if sockets.send(Ok(handed)).is_ok() {
-                        let server = Server::new(policy, seed, Instant::now());
+                        let since = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+                        let server = Server::new(policy, seed, Instant::now()).with_tickets(&ticket_key, since);
                         Driver::new(server, bound.ports, inbox).run(stopped).await;
                     }
                 }

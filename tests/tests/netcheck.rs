@@ -1,6 +1,5 @@
 //! `knothole netcheck` behind every kind of router: it tells what the router does. docs/protocol.md, "STUN".
 #![cfg(target_os = "linux")]
-#![expect(clippy::print_stdout, reason = "all of it is test code; clippy.toml's exemption ends at #[test] functions")]
 
 use std::path::Path;
 use std::thread;

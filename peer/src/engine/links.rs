@@ -13,7 +13,7 @@ use crate::link::{Abort, Down, LinkEvent, LinkId};
 /// Two connections that begin within this were dialled at once by both sides; one later replaces the one before it.
 const GLARE: Duration = Duration::from_secs(5);
 /// The round trip through a relay to assume until one is measured: a guess between a city and an ocean.
-pub(super) const RELAY_RTT: Duration = Duration::from_millis(150);
+const RELAY_RTT: Duration = Duration::from_millis(150);
 /// A contact that does not open the connection after this, though it should, is dialled.
 const DIAL_PATIENCE: Duration = Duration::from_secs(3);
 

@@ -116,12 +116,12 @@ pub async fn start(options: Options) -> Result<Peer, StartError> {
     let port = store.setting(PORT).await?.and_then(|bytes| Some(u16::from_be_bytes(bytes.try_into().ok()?)));
     let (socket, arrivals) = Socket::bind(port.unwrap_or(0)).map_err(StartError::Socket)?;
     store.set_setting(PORT, socket.port().to_be_bytes().to_vec()).await?;
-    let (links, link_events) =
-        Links::new(socket.clone(), &secret, Heartbeat::default()).map_err(|why| StartError::Link(why.to_string()))?;
+    let (links, link_events) = Links::new(socket.clone(), &secret, Heartbeat::from(options.keepalive))
+        .map_err(|why| StartError::Link(why.to_string()))?;
 
     // A rendezvous on loopback can only introduce peers on this machine.
     let allow_loopback = options.allow_loopback || options.rendezvous.iter().any(|address| is_loopback(&address.host));
-    let config = path::Config { allow_loopback, ..path::Config::default() };
+    let config = path::Config { allow_loopback, profile: options.keepalive, ..path::Config::default() };
     // Peers on one machine alone have no use for a router or a LAN.
     let outgoing = Outgoing {
         lan_discovery: home.lan_discovery()? && !allow_loopback,

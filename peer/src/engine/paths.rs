@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use knothole_proto::traversal::{ContactId, Event, Unreachable};
 
 use super::contact::Relay;
-use super::links::RELAY_RTT;
 use super::timers::Timer;
 use super::{Engine, virtual_address};
 use crate::event::{EventKind, PathChange};
@@ -13,6 +12,9 @@ use crate::socket::{Route, SILENCE_MS, VirtualAddress};
 
 /// A silence of so many round trips is more than QUIC's patience; shorter ones happen on every lossy path.
 const SILENT_ROUND_TRIPS: u32 = 3;
+
+/// The same for a relay, whose round trip nobody measures here: two trips through another continent and back.
+const RELAY_SILENCE: Duration = Duration::from_millis(500);
 
 /// Notes that wait for room in a link.
 const NOTES: usize = 16;
@@ -179,13 +181,20 @@ impl Engine {
     /// QUIC has been sending to a contact for a while and nothing came back.
     pub(super) fn handle_silence(&mut self, address: VirtualAddress, now: Instant) {
         let id = ContactId(address.index());
-        let Some(contact) = self.contacts.get(&id) else { return };
-        let Some(rtt) = contact.path.map(|(_, rtt)| rtt).or(contact.relay.map(|_| RELAY_RTT)) else { return };
+        let Some((path, relay)) = self.contacts.get(&id).map(|contact| (contact.path, contact.relay)) else { return };
+        let patience = match (path, relay) {
+            (Some((_, rtt)), _) => (rtt * SILENT_ROUND_TRIPS).max(Duration::from_millis(SILENCE_MS)),
+            (None, Some(_)) => RELAY_SILENCE,
+            (None, None) => return,
+        };
         let routes = self.socket.routes();
         let Some(since) = routes.activity(address).unanswered_since() else { return };
         let silent = Duration::from_millis(routes.now().saturating_sub(since));
-        let patience = (rtt * SILENT_ROUND_TRIPS).max(Duration::from_millis(SILENCE_MS));
-        if silent >= patience {
+        if silent >= patience && path.is_none() {
+            tracing::debug!(?id, silent_ms = silent.as_millis(), "nothing comes back through the relay");
+            self.traversal.handle_relay_silence(id, now);
+            self.timers.set(id, Timer::Answered, now + VERDICT);
+        } else if silent >= patience {
             tracing::debug!(?id, silent_ms = silent.as_millis(), "nothing comes back");
             self.traversal.handle_silence(id, now);
             self.timers.set(id, Timer::Answered, now + VERDICT);

@@ -6,6 +6,7 @@ use std::time::Duration;
 use aws_lc_rs::hmac;
 use knothole_proto::certificate::{IdentitySecret, PEER_ALPN, client_config, server_config};
 use knothole_proto::identity::PublicKey;
+use knothole_proto::registration::Profile;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{
     ClientConfig, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, ServerConfig, TokenStore, TransportConfig, VarInt,
@@ -36,11 +37,15 @@ pub struct Heartbeat {
     pub idle_timeout: Duration,
 }
 
+impl From<Profile> for Heartbeat {
+    fn from(profile: Profile) -> Self {
+        Self { keep_alive: profile.link_keep_alive(), idle_timeout: profile.link_idle_timeout() }
+    }
+}
+
 impl Default for Heartbeat {
-    /// A sign of life every 10 s, down after 30 s: two may be lost, and a mapping in a NAT lives 30 s at the least
-    /// in practice.
     fn default() -> Self {
-        Self { keep_alive: Duration::from_secs(10), idle_timeout: Duration::from_secs(30) }
+        Profile::Default.into()
     }
 }
 

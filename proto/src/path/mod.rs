@@ -36,8 +36,9 @@
 //!
 //! # Distress
 //! *Consent* (RFC 7675): if nothing was heard on the selected path for 15 s it is checked, with repetitions after 1, 2 and
-//! 4 s, and after 30 s of silence it is lost. Traffic that the owner reports counts, and so does the other side's check,
-//! so an idle pair needs one exchange in 15 s, which also keeps mappings of 30 s alive.
+//! 4 s, and after 30 s of silence it is lost; the strict and the frugal [`Profile`] have times of their own. Traffic that
+//! the owner reports counts, and so does the other side's check, so an idle pair needs one exchange in 15 s, which also
+//! keeps mappings of 30 s alive. The links' own signs of life come before that: then no check is needed at all.
 //! *Silence*: the owner, who knows what it has sent, reports that nothing came back ([`Agent::handle_silence`]). Four quick
 //! checks decide within the greater of three round trips and 400 ms. Only an answer ends that, for traffic from the other
 //! side shows only that the other direction works. A lost path is tried again for ten seconds, together with
@@ -69,6 +70,7 @@ use std::time::Duration;
 pub use agent::Agent;
 
 use crate::candidate::CandidateKind;
+use crate::registration::Profile;
 
 /// What an agent is told once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,11 +80,13 @@ pub struct Config {
     /// The TTL (IPv6: hop limit) of openers, in hops: it must pass our own routers and die before the other side's. 2 passes
     /// one's own router; behind two NATs 3 is needed.
     pub opener_ttl: u8,
+    /// How often an idle path is checked.
+    pub profile: Profile,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { allow_loopback: false, opener_ttl: 2 }
+        Self { allow_loopback: false, opener_ttl: 2, profile: Profile::Default }
     }
 }
 

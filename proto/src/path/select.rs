@@ -8,7 +8,7 @@ use rand_chacha::rand_core::Rng;
 use super::Event;
 use super::agent::Agent;
 use super::remote::{Remote, SENDS, TRIGGERED_SENDS};
-use super::watch::{CONSENT_INTERVAL, Watch};
+use super::watch::Watch;
 use crate::candidate::is_private;
 
 /// A gain below this is noise: queues and schedulers move a round trip by some milliseconds.
@@ -76,7 +76,8 @@ impl Agent {
     }
 
     pub(super) fn select(&mut self, address: SocketAddr, now: Instant) {
-        let watch = Watch::new(self.consent_interval(), now);
+        let expiry = self.config.profile.consent_expiry();
+        let watch = Watch::new(self.consent_interval(), expiry, now);
         self.selected = Some(Selected { remote: address, since: now, contested: None, watch });
         self.verdict = None;
         self.events.extend(self.path().map(Event::Selected));
@@ -99,10 +100,10 @@ impl Agent {
         self.await_verdict(now);
     }
 
-    /// [`CONSENT_INTERVAL`] ± 20 % (RFC 7675 section 5.1).
+    /// The profile's interval ± 20 % (RFC 7675 section 5.1), so that many contacts do not fall into step.
     pub(super) fn consent_interval(&mut self) -> Duration {
-        let interval = CONSENT_INTERVAL * 4 / 5;
-        interval + CONSENT_INTERVAL * (self.rng.next_u32() % 401) / 1000
+        let interval = self.config.profile.consent_interval();
+        interval * 4 / 5 + interval * (self.rng.next_u32() % 401) / 1000
     }
 }
 

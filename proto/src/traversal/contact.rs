@@ -216,6 +216,20 @@ impl Contact {
         self.invitation.handle_unsent();
     }
 
+    pub(super) const fn relay(&self) -> Option<Relay> {
+        self.relay
+    }
+
+    /// This rendezvous does not answer. If an invitation is on its way there, and another of the contact's will do
+    /// (`usable`), the contact is invited through that one now.
+    pub(super) fn invite_otherwise(&mut self, id: RendezvousId, usable: impl Fn(&RendezvousId) -> bool, now: Instant) {
+        let affected = self.invitation.is_inviting() && self.invited_via == Some(id);
+        if affected && self.via.iter().any(|via| *via != id && usable(via)) {
+            self.invitation.handle_unsent();
+            self.invitation.invite(now);
+        }
+    }
+
     /// A rendezvous knows us no more, and what it was told is lost with that.
     pub(super) fn handle_unregistered(&mut self, id: RendezvousId) {
         if self.invitation.is_inviting() && self.invited_via == Some(id) {

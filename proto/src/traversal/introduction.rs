@@ -101,7 +101,8 @@ impl Traversal {
         };
         let to = contact.peer();
         let registered = |via: &RendezvousId| self.rendezvous.get(via).is_some_and(|c| c.observed().is_some());
-        match contact.next_via(registered) {
+        let heard = |via: &RendezvousId| self.rendezvous.get(via).is_some_and(|client| !client.is_doubtful());
+        match contact.next_via(heard).or_else(|| contact.next_via(registered)) {
             None => contact.handle_unsent(),
             Some(via) => {
                 contact.handle_sent(via);
@@ -126,6 +127,14 @@ impl Traversal {
         if let Some(contact) = self.contacts.get_mut(&id) {
             contact.handle_flight();
             self.events.push_back(Event::Flight { contact: id, rendezvous, slot, introduction });
+        }
+    }
+
+    /// A rendezvous does not answer: whoever is being invited through it is invited through another, if there is one.
+    pub(super) fn invite_otherwise(&mut self, id: RendezvousId, now: Instant) {
+        let usable = |via: &RendezvousId| self.rendezvous.get(via).is_some_and(|client| !client.is_doubtful());
+        for contact in self.contacts.values_mut() {
+            contact.invite_otherwise(id, usable, now);
         }
     }
 

@@ -24,7 +24,7 @@ use crate::control::ToRendezvous;
 use crate::datagram::{Header, Kind, Transmit, classify};
 use crate::identity::PeerId;
 use crate::path::{self, Config};
-use crate::registration::{self, SignInAnswer, client};
+use crate::registration::{self, Profile, SignInAnswer, client};
 use crate::seal::RegistrationSecret;
 use crate::stun::check::{Peek, peek};
 use contact::{Contact, Step};
@@ -160,6 +160,8 @@ pub struct Traversal {
     me: PeerId,
     config: Config,
     random: ChaCha12Rng,
+    /// How registrations are kept alive.
+    keepalive: (Profile, Duration),
     own: Own,
     other_families: BTreeMap<RendezvousId, OtherFamily>,
     rendezvous: BTreeMap<RendezvousId, client::Client>,
@@ -176,6 +178,7 @@ impl Traversal {
             me,
             config,
             random: ChaCha12Rng::from_seed(seed),
+            keepalive: (config.profile, config.profile.interval()),
             own: Own::default(),
             other_families: BTreeMap::new(),
             rendezvous: BTreeMap::new(),
@@ -193,8 +196,15 @@ impl Traversal {
 
     /// Registers at a rendezvous, and stays registered.
     pub fn add_rendezvous(&mut self, id: RendezvousId, now: Instant) {
-        let seed = self.seed();
-        self.rendezvous.entry(id).or_insert_with(|| client::Client::new(seed, now));
+        let (seed, (profile, interval)) = (self.seed(), self.keepalive);
+        let client = self.rendezvous.entry(id).or_insert_with(|| client::Client::new(seed, now));
+        client.set_keepalive(profile, interval, now);
+    }
+
+    /// Keeps all registrations alive as this profile says, every `interval` (whole seconds).
+    pub fn set_keepalive(&mut self, profile: Profile, interval: Duration, now: Instant) {
+        self.keepalive = (profile, interval);
+        self.rendezvous.values_mut().for_each(|client| client.set_keepalive(profile, interval, now));
     }
 
     /// Lets a registration end: nobody is to be met there any more.
@@ -327,7 +337,17 @@ impl Traversal {
         if let Some(contact) = self.contacts.get_mut(&id) {
             contact.agent.handle_silence(now);
         }
-        self.handle_network_change(now);
+        self.ask_rendezvous(now);
+        self.drain(now);
+    }
+
+    /// Something was sent to the contact through its relay a while ago, and nothing has come since: either the relay's
+    /// rendezvous has forgotten us, or it sees us somewhere else. It is asked.
+    pub fn handle_relay_silence(&mut self, id: ContactId, now: Instant) {
+        let relay = self.contacts.get(&id).and_then(Contact::relay);
+        if let Some(client) = relay.and_then(|relay| self.rendezvous.get_mut(&relay.rendezvous)) {
+            client.handle_network_change(now);
+        }
         self.drain(now);
     }
 
@@ -405,6 +425,7 @@ impl Traversal {
             client::Event::SignIn => self.events.push_back(Event::SignIn(id)),
             client::Event::Unregistered => {
                 self.events.push_back(Event::Unregistered(id));
+                self.invite_otherwise(id, now);
                 self.contacts.values_mut().for_each(|contact| contact.handle_unregistered(id));
                 // Channels end with the registration.
                 self.handle_relay_closed(|relay| relay.rendezvous == id);
@@ -416,6 +437,7 @@ impl Traversal {
                     contact.settle(now);
                 }
             }
+            client::Event::Doubtful => self.invite_otherwise(id, now),
             client::Event::Control(message) => self.handle_control(id, message, now),
         }
     }
