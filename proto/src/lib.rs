@@ -23,3 +23,4 @@ pub mod registration;
 pub mod seal;
 pub mod stun;
 pub mod traversal;
+pub mod tunnel;

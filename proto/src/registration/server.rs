@@ -7,6 +7,7 @@ use crate::datagram::Header;
 use crate::identity::PeerId;
 use crate::keepalive::{self, FromPeer};
 use crate::seal::{RegistrationSecret, TagKey};
+use crate::tunnel::told;
 
 /// A challenge stays good for one to two of these: longer than any round trip, too short to be hoarded.
 const CHALLENGE_EPOCH: Duration = Duration::from_secs(10);
@@ -146,7 +147,7 @@ impl Registration {
     }
 
     fn observed(&self, slot: u32, counter: u64) -> Vec<u8> {
-        keepalive::observed(&self.key, slot, counter, self.address)
+        keepalive::observed(&self.key, slot, counter, told(self.address))
     }
 }
 
