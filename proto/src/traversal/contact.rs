@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::RendezvousId;
+use super::without_udp::Remotes;
+use super::{RendezvousId, Unreachable};
 use crate::candidate::{Candidate, CandidateKind, CheckKey, IntroductionId, is_private};
 use crate::identity::PeerId;
 use crate::invitation::{self, Invitation};
@@ -49,6 +50,8 @@ pub(super) struct Contact {
     /// Whether the owner is to be told so, once there is a path or a relay.
     dial_due: bool,
     relay: Option<Relay>,
+    /// Why its last introduction gave only addresses of our own network to check, or none.
+    pub(super) without_udp: Option<Unreachable>,
     /// Whether its connection is up, so that notes reach it.
     pub(super) linked: bool,
 }
@@ -75,6 +78,7 @@ impl Contact {
             dials: false,
             dial_due: false,
             relay: None,
+            without_udp: None,
             linked: false,
         }
     }
@@ -102,6 +106,11 @@ impl Contact {
         self.agent.reset();
         self.relay = None;
         self.dial_due = false;
+    }
+
+    /// Something better than what there is may be had now.
+    pub(super) fn invite(&mut self, now: Instant) {
+        self.invitation.invite(now);
     }
 
     /// A rendezvous of this contact knows us now: what waited for that need not wait longer.
@@ -142,7 +151,7 @@ impl Contact {
         &mut self,
         introduction: IntroductionId,
         key: CheckKey,
-        remotes: &[Candidate],
+        remotes: &Remotes,
         now: Instant,
     ) -> bool {
         if !self.invitation.handle_invited(now) {
@@ -152,8 +161,8 @@ impl Contact {
         // Whoever invited dials. Only when each has taken the other's invitation up do the ids decide.
         let accepted = self.accepted_ours.is_some_and(|at| now.saturating_duration_since(at) < GLARE);
         self.dials = accepted && self.me < self.peer;
-        self.observed = observed(remotes);
-        self.agent.introduce(introduction, key, Role::Invitee, remotes, now);
+        self.observed = observed(&remotes.candidates);
+        self.introduce(introduction, key, Role::Invitee, remotes, now);
         true
     }
 
@@ -161,7 +170,7 @@ impl Contact {
         &mut self,
         introduction: IntroductionId,
         key: CheckKey,
-        remotes: &[Candidate],
+        remotes: &Remotes,
         now: Instant,
     ) -> bool {
         if !self.invitation.handle_accepted(introduction, now) {
@@ -172,13 +181,17 @@ impl Contact {
         self.dials = !invited || self.me < self.peer;
         // There may be a path already, by the contact's own invitation.
         self.dial_due = self.dials;
-        self.observed = observed(remotes);
-        self.agent.introduce(introduction, key, Role::Inviter, remotes, now);
+        self.observed = observed(&remotes.candidates);
+        self.introduce(introduction, key, Role::Inviter, remotes, now);
         true
     }
 
     pub(super) fn handle_relay(&mut self, relay: Relay) {
         self.relay = Some(relay);
+        // There is nothing better to wait for, and to invite again would change nothing.
+        if self.without_udp.is_some() {
+            self.invitation.handle_reached();
+        }
     }
 
     /// Whether this was the contact's relay, which is no more.

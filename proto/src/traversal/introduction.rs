@@ -15,6 +15,7 @@ impl Traversal {
     pub(super) fn handle_control(&mut self, id: RendezvousId, message: ToPeer, now: Instant) {
         match message {
             ToPeer::Invited { introduction, from, observed, key, candidates } => {
+                let remotes = self.remotes(id, observed, &candidates);
                 let Some(contact) = self.ids.get(&from).and_then(|id| self.contacts.get_mut(id)) else {
                     self.events.push_back(Event::Request { peer: from, via: id });
                     return;
@@ -24,16 +25,17 @@ impl Traversal {
                 let shared = seen.is_some_and(|ours| ours.ip() == observed.ip());
                 let ttl = self.config.opener_ttl;
                 contact.agent.set_opener_ttl(if shared { (ttl - 1).max(DEFAULT_OPENER_TTL) } else { ttl });
-                if contact.handle_invited(introduction, key, &remotes(observed, &candidates), now) {
+                if contact.handle_invited(introduction, key, &remotes, now) {
                     let candidates = self.candidates();
                     self.say(id, ToRendezvous::Accept { introduction, to: from, candidates }, now);
                 }
             }
             ToPeer::Accepted { introduction, from, observed, key, candidates } => {
+                let remotes = self.remotes(id, observed, &candidates);
                 let Some(contact) = self.ids.get(&from).and_then(|id| self.contacts.get_mut(id)) else {
                     return;
                 };
-                if contact.handle_accepted(introduction, key, &remotes(observed, &candidates), now) {
+                if contact.handle_accepted(introduction, key, &remotes, now) {
                     self.say(id, ToRendezvous::Opened { introduction, to: from }, now);
                 }
             }
@@ -103,9 +105,4 @@ impl Traversal {
         let host = |address: &SocketAddr| Candidate { address: *address, kind: CandidateKind::Host };
         self.hosts.iter().map(host).take(MAX_CANDIDATES).collect()
     }
-}
-
-fn remotes(observed: SocketAddr, candidates: &[Candidate]) -> Vec<Candidate> {
-    let reflexive = Candidate { address: observed, kind: CandidateKind::ServerReflexive };
-    candidates.iter().take(MAX_CANDIDATES).copied().chain([reflexive]).collect()
 }

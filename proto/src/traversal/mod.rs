@@ -8,6 +8,7 @@
 mod contact;
 mod introduction;
 mod note;
+mod without_udp;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -23,6 +24,7 @@ use crate::path::{self, Config};
 use crate::registration::{self, SignInAnswer, client};
 use crate::seal::RegistrationSecret;
 use crate::stun::check::{Peek, peek};
+use crate::tunnel::is_without_udp;
 use contact::{Contact, Step};
 pub use note::{MAX_NOTE, Note};
 
@@ -45,6 +47,10 @@ pub enum Unreachable {
     Refused,
     /// Both sides tried, and no check came through.
     NoPath,
+    /// Only a relay can be: our network lets no UDP through.
+    NoUdp,
+    /// Only a relay can be: the contact's network lets no UDP through.
+    NoUdpThere,
 }
 
 /// What the owner must do or know.
@@ -52,7 +58,7 @@ pub enum Unreachable {
 pub enum Event {
     /// Sign in over QUIC, then call `handle_signed_in` or `handle_sign_in_failed`.
     SignIn(RendezvousId),
-    /// Known to the rendezvous, which sees us at this address (also after it changed).
+    /// Known to the rendezvous, which sees us at this address (also after it changed). Port 0: over TCP, for no UDP passes.
     Registered {
         /// Which one.
         rendezvous: RendezvousId,
@@ -380,6 +386,9 @@ impl Traversal {
                 for contact in self.contacts.values_mut().filter(|contact| contact.via().contains(&id)) {
                     contact.handle_registered(now);
                 }
+                if !is_without_udp(observed) {
+                    self.contacts.values_mut().for_each(|contact| contact.handle_udp(now));
+                }
             }
             client::Event::Control(message) => self.handle_control(id, message, now),
         }
@@ -397,7 +406,10 @@ impl Traversal {
                 // Perhaps it was our own mapping that moved: then the rendezvous must learn it before anything goes through it.
                 self.handle_network_change(now);
             }
-            Step::Failed => self.events.push_back(Event::Unreachable { contact: id, why: Unreachable::NoPath }),
+            Step::Failed => {
+                let why = self.without_udp(id).unwrap_or(Unreachable::NoPath);
+                self.events.push_back(Event::Unreachable { contact: id, why });
+            }
         }
     }
 }
