@@ -17,3 +17,4 @@ pub mod rpc;
 pub mod sign_in;
 pub mod socket;
 pub mod store;
+pub mod tunnel;

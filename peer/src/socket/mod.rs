@@ -21,6 +21,7 @@ mod route;
 mod routes;
 #[cfg(test)]
 mod tests;
+mod tunnels;
 mod virtual_address;
 
 use std::fmt;
@@ -45,6 +46,7 @@ use port::Port;
 pub use route::Route;
 use route::normal;
 pub use routes::Routes;
+pub use tunnels::{TunnelEnd, Tunnels};
 pub use virtual_address::VirtualAddress;
 
 /// How many arrivals wait for the engine. Checks of a full birthday search (256 sockets, bounded in rate) fit;
@@ -72,6 +74,7 @@ pub struct Socket {
     /// One or two, IPv4 first.
     ports: Vec<Port>,
     routes: Routes,
+    tunnels: Tunnels,
     counters: Counters,
     arrivals: mpsc::Sender<Arrival>,
     /// What was received and goes to QUIC next. Only the one that polls takes the lock.
@@ -91,6 +94,7 @@ impl Socket {
         let socket = Self {
             ports: bind_families(port)?,
             routes: Routes::new(Instant::now()),
+            tunnels: Tunnels::new(),
             counters: Counters::default(),
             arrivals: sender,
             waiting: Mutex::default(),
@@ -117,6 +121,12 @@ impl Socket {
         &self.routes
     }
 
+    /// The rendezvous that are reached through streams.
+    #[must_use]
+    pub const fn tunnels(&self) -> &Tunnels {
+        &self.tunnels
+    }
+
     /// What was dropped, and what failed.
     #[must_use]
     pub const fn counters(&self) -> &Counters {
@@ -130,6 +140,9 @@ impl Socket {
     /// elsewhere it goes with the system's ordinary limit.
     pub fn send(&self, to: SocketAddr, datagram: &[u8], ttl: Option<u8>) {
         let to = normal(to);
+        if self.tunnels.send(to, datagram, &self.counters) {
+            return;
+        }
         match self.port_for(to) {
             Some(port) => port.send(to, datagram, ttl, &self.counters),
             None => self.counters.dropped_no_route.increase(),
@@ -161,6 +174,24 @@ impl Socket {
         });
         // QUIC would send from the address that it was reached at; the route decides that.
         meta.dst_ip = None;
+    }
+
+    /// Takes what came by streams, until there is something for QUIC.
+    fn poll_tunnels(
+        &self,
+        cx: &mut Context<'_>,
+        buffers: &mut [IoSliceMut<'_>],
+        metas: &mut [RecvMeta],
+        waiting: &mut Waiting,
+    ) -> Poll<usize> {
+        while let Poll::Ready(count) = self.tunnels.poll_receive(cx, buffers, metas) {
+            let received = buffers.iter_mut().zip(metas.iter_mut()).take(count);
+            received.for_each(|(buffer, meta)| self.sort(buffer, meta, waiting));
+            if metas.iter().take(count).any(|meta| meta.len > 0) {
+                return Poll::Ready(count);
+            }
+        }
+        Poll::Pending
     }
 
     /// The way that a QUIC datagram came, and how many bytes stand before it. `None` for other datagrams, which go
@@ -195,8 +226,11 @@ impl AsyncUdpSocket for Socket {
 
     fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
         let route = VirtualAddress::from_socket_addr(transmit.destination)
-            .and_then(|address| self.routes.route_for_sending(address))
-            .and_then(|route| Some((route, self.port_for(route.hop())?)));
+            .and_then(|address| self.routes.route_for_sending(address));
+        if route.is_some_and(|route| self.tunnels.transmit(route, transmit, &self.counters)) {
+            return Ok(());
+        }
+        let route = route.and_then(|route| Some((route, self.port_for(route.hop())?)));
         let Some((route, port)) = route else {
             self.counters.dropped_no_route.increase();
             return Ok(());
@@ -220,6 +254,12 @@ impl AsyncUdpSocket for Socket {
         }
         let turn = self.turn.fetch_add(1, Relaxed);
         let mut batches = 0;
+        // In turn before the ports and after them, so that neither keeps the other waiting.
+        if turn.is_multiple_of(2)
+            && let Poll::Ready(count) = self.poll_tunnels(cx, buffers, metas, waiting)
+        {
+            return Poll::Ready(Ok(count));
+        }
         for n in 0..self.ports.len() {
             let port = &self.ports[(turn + n) % self.ports.len()];
             while let Poll::Ready(count) = port.poll_receive(cx, buffers, metas, &self.counters) {
@@ -237,7 +277,7 @@ impl AsyncUdpSocket for Socket {
                 }
             }
         }
-        Poll::Pending
+        self.poll_tunnels(cx, buffers, metas, waiting).map(Ok)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {

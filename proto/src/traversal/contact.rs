@@ -231,7 +231,9 @@ impl Contact {
                     Step::Lost
                 }
                 path::Event::Failed => {
-                    self.invitation.handle_unreachable(now);
+                    if self.without_udp.is_none() || self.relay.is_none() {
+                        self.invitation.handle_unreachable(now);
+                    }
                     Step::Failed
                 }
             });
