@@ -139,6 +139,28 @@ pub struct RendezvousStatus {
     pub observed: Option<std::net::SocketAddr>,
     /// Round-trip time, measured at sign-in.
     pub rtt: Option<Duration>,
+    /// What carries our datagrams to it.
+    pub transport: Transport,
+}
+
+/// What carries datagrams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    /// As it should be.
+    Udp,
+    /// TLS over TCP, where the network lets no UDP through.
+    Tcp,
+}
+
+impl Transport {
+    /// Its name for programs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Udp => "udp",
+            Self::Tcp => "tcp",
+        }
+    }
 }
 
 /// Whether a rendezvous knows us.

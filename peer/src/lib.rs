@@ -20,3 +20,4 @@ pub mod rpc;
 pub mod sign_in;
 pub mod socket;
 pub mod store;
+pub mod tunnel;

@@ -24,3 +24,4 @@ pub mod registration;
 pub mod seal;
 pub mod stun;
 pub mod traversal;
+pub mod tunnel;

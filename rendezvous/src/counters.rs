@@ -49,6 +49,12 @@ pub struct Counters {
     pub forwarded: u64,
     /// Their bytes, as UDP payload.
     pub forwarded_bytes: u64,
+    /// Streams of peers whose network lets no UDP through.
+    pub streams_opened: u64,
+    /// Connections refused for them: too many at once or too fast, in all or of one network.
+    pub streams_refused: u64,
+    /// Connections that ended for a handshake that failed or was slow, or for a length that no datagram has.
+    pub streams_failed: u64,
     /// STUN requests answered.
     pub stun: u64,
     /// Dropped: neither STUN nor Knothole, or no sound datagram of its kind.
@@ -67,4 +73,8 @@ pub struct Counters {
     pub dropped_offered: u64,
     /// Dropped: a relay frame beyond its sender's bytes.
     pub dropped_quota: u64,
+    /// Dropped: a datagram for a stream that has too many waiting, or has ended.
+    pub dropped_stream: u64,
+    /// Dropped: a UDP datagram from an address that stands for a stream.
+    pub dropped_forged: u64,
 }

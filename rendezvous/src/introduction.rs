@@ -13,6 +13,7 @@ use knothole_proto::candidate::{Candidate, CheckKey, IntroductionId, is_reachabl
 use knothole_proto::control::{MAX_CANDIDATES, ToPeer, ToRendezvous};
 use knothole_proto::identity::PeerId;
 use knothole_proto::seal::TagKey;
+use knothole_proto::tunnel::told;
 
 use crate::admission::{Bucket, microseconds};
 use crate::outbox::Line;
@@ -128,7 +129,7 @@ impl Server {
     fn invite(&mut self, now: Instant, slot: u32, introduction: IntroductionId, to: PeerId, candidates: &[Candidate]) {
         let now_us = microseconds(self.start, now);
         let Some(inviter) = self.registry.at(slot, now) else { return };
-        let (from, observed) = (inviter.registration.peer(), inviter.registration.address());
+        let (from, observed) = (inviter.registration.peer(), told(inviter.registration.address()));
         let refused = Some(ToPeer::Refused { introduction });
         let reply = if !inviter.allowance.invitations.take(self.policy.invitations, now_us) || self.closing.is_some() {
             refused
@@ -171,7 +172,7 @@ impl Server {
     ) -> Option<(u32, PeerId)> {
         let now_us = microseconds(self.start, now);
         let sender = self.registry.at(slot, now)?;
-        let (from, observed) = (sender.registration.peer(), sender.registration.address());
+        let (from, observed) = (sender.registration.peer(), told(sender.registration.address()));
         let admitted = sender.allowance.relays.take(self.policy.relays, now_us);
         let recipient = self.registry.find(to, now).filter(|recipient| admitted && *recipient != slot);
         let message = message(from, observed, &self.introductions);

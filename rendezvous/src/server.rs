@@ -14,6 +14,7 @@ use knothole_proto::registration::server::{Challenger, Outcome, Registration};
 use knothole_proto::registration::{SignInAnswer, SignInRequest, lifetime};
 use knothole_proto::seal::RegistrationSecret;
 use knothole_proto::stun::server::{Place, answer};
+use knothole_proto::tunnel::told;
 
 use crate::admission::Admission;
 use crate::closing::Closing;
@@ -137,7 +138,7 @@ impl Server {
         // The longest is 1,800 s.
         let lifetime_s = u16::try_from(lifetime.as_secs()).unwrap_or(u16::MAX);
         let ticket = self.tickets.issue(peer, secret, now);
-        SignInAnswer::Registered { slot, lifetime_s, observed, ticket }
+        SignInAnswer::Registered { slot, lifetime_s, observed: told(observed), ticket }
     }
 
     /// Does what is due: ends registrations whose keepalives stayed away and relay channels that carry nothing, repeats
@@ -195,6 +196,11 @@ impl Server {
     #[must_use]
     pub fn registrations(&self) -> usize {
         self.registry.len()
+    }
+
+    /// Whether the peer in this slot is registered at this address.
+    pub(crate) fn is_registered_at(&mut self, now: Instant, slot: u32, address: SocketAddr) -> bool {
+        self.registry.at(slot, now).is_some_and(|entry| entry.registration.address() == address)
     }
 
     /// What happened since the start.

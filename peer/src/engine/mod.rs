@@ -13,6 +13,7 @@ mod network;
 mod paths;
 mod rendezvous;
 mod timers;
+mod tunnels;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -93,6 +94,8 @@ pub(crate) struct Engine {
     /// Strangers' requests that the store is at.
     requests: usize,
     sign_in_steps: mpsc::Sender<SignInStep>,
+    /// The number of the newest stream to a rendezvous.
+    last_tunnel: u64,
     events: broadcast::Sender<Arc<Event>>,
     stopping: Option<oneshot::Sender<()>>,
 }
@@ -148,6 +151,7 @@ pub async fn start(options: Options) -> Result<Peer, StartError> {
         pending: FuturesOrdered::new(),
         requests: 0,
         sign_in_steps,
+        last_tunnel: 0,
         events: events.clone(),
         stopping: None,
     };
@@ -227,6 +231,7 @@ impl Engine {
                     self.notice_sleep(deadline, now);
                     self.report_traffic(now);
                     self.traversal.handle_timeout(now);
+                    self.look_for_streams();
                     self.handle_timers(now);
                 }
             }

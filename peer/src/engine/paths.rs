@@ -7,6 +7,7 @@ use knothole_proto::traversal::{ContactId, Event, Unreachable};
 use super::contact::Relay;
 use super::timers::Timer;
 use super::{Engine, virtual_address};
+use crate::command::Transport;
 use crate::event::{EventKind, PathChange};
 use crate::socket::{Route, SILENCE_MS, VirtualAddress};
 
@@ -27,6 +28,7 @@ impl Engine {
         match event {
             Event::SignIn(id) => self.sign_in(id),
             Event::Registered { rendezvous, observed } => {
+                self.handle_observed(rendezvous, observed);
                 if let Some(rendezvous) = self.rendezvous.get(rendezvous.0 as usize) {
                     tracing::info!(rendezvous = %rendezvous.address, "registered");
                     self.emit(EventKind::Registered { rendezvous: rendezvous.address.clone(), observed });
@@ -118,7 +120,8 @@ impl Engine {
                 routes.admit_relay(rendezvous, channel, virtual_address(id));
                 if !straight {
                     self.fall_back(id);
-                    self.tell_no_path(id, "looking for a direct path");
+                    let why = self.traversal.without_udp(id).map_or("looking for a direct path", reason);
+                    self.tell_no_path(id, why);
                 }
                 self.dial(id, false, now);
             }
@@ -132,15 +135,7 @@ impl Engine {
                     self.traversal.connect(id, now);
                 }
             }
-            Event::Unreachable { contact, why } => {
-                let why = match why {
-                    Unreachable::NoRendezvous => "no rendezvous of this contact answers",
-                    Unreachable::Absent => "the contact is offline",
-                    Unreachable::Refused => "the rendezvous is busy",
-                    Unreachable::NoPath => "no direct path was found between the two networks",
-                };
-                self.tell_no_path(contact, why);
-            }
+            Event::Unreachable { contact, why } => self.tell_no_path(contact, reason(why)),
         }
     }
 
@@ -164,7 +159,11 @@ impl Engine {
             let (peer, name) = (contact.peer, contact.name.clone());
             let why = why.to_owned();
             let path = match contact.relay {
-                Some(Relay { rendezvous, .. }) => PathChange::Relay { rendezvous, why },
+                Some(Relay { rendezvous, .. }) => {
+                    let tunnelled = self.socket.tunnels().has(rendezvous);
+                    let transport = if tunnelled { Transport::Tcp } else { Transport::Udp };
+                    PathChange::Relay { rendezvous, transport, why }
+                }
                 None => PathChange::None { why },
             };
             self.emit(EventKind::Path { peer, name, path });
@@ -235,5 +234,17 @@ impl Engine {
                 }
             }
         }
+    }
+}
+
+/// Why a contact is not reached, or not directly, in words for a person.
+pub(super) const fn reason(why: Unreachable) -> &'static str {
+    match why {
+        Unreachable::NoRendezvous => "no rendezvous of this contact answers",
+        Unreachable::Absent => "the contact is offline",
+        Unreachable::Refused => "the rendezvous is busy",
+        Unreachable::NoPath => "no direct path was found between the two networks",
+        Unreachable::NoUdp => "this network lets no UDP out",
+        Unreachable::NoUdpThere => "the contact's network lets no UDP out",
     }
 }

@@ -259,7 +259,7 @@ mod tests {
                     {"address": address.to_string(), "state": "registered", "observed": "203.0.113.5:4711",
                      "rtt_ms": 20.5, "transport": "udp"},
                     {"address": address.to_string(), "state": "unreachable", "observed": null,
-                     "rtt_ms": null, "transport": "udp"},
+                     "rtt_ms": null, "transport": "tcp"},
                 ],
             })
         );

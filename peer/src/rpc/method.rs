@@ -146,7 +146,7 @@ fn rendezvous(status: &RendezvousStatus) -> Value {
         },
         "observed": status.observed,
         "rtt_ms": status.rtt.map(milliseconds),
-        "transport": "udp",
+        "transport": status.transport.as_str(),
     })
 }
 

@@ -25,6 +25,7 @@ mod route;
 mod routes;
 #[cfg(test)]
 mod tests;
+mod tunnels;
 mod virtual_address;
 
 use std::fmt;
@@ -52,6 +53,7 @@ use port::Port;
 pub use route::Route;
 use route::normal;
 pub use routes::Routes;
+pub use tunnels::{TunnelEnd, Tunnels};
 pub use virtual_address::VirtualAddress;
 
 /// How many arrivals wait for the engine. Checks of a full birthday search (256 sockets, bounded in rate) fit;
@@ -82,6 +84,7 @@ pub struct Socket {
     ports: Vec<Port>,
     bases: Bases,
     routes: Routes,
+    tunnels: Tunnels,
     counters: Counters,
     arrivals: mpsc::Sender<Arrival>,
     /// What was received and goes to QUIC next. Only the one that polls takes the lock.
@@ -104,6 +107,7 @@ impl Socket {
             ports: bind_families(port)?,
             bases: Bases::default(),
             routes: Routes::new(Instant::now()),
+            tunnels: Tunnels::new(),
             counters: Counters::default(),
             arrivals: sender,
             waiting: Mutex::default(),
@@ -129,6 +133,12 @@ impl Socket {
     #[must_use]
     pub const fn routes(&self) -> &Routes {
         &self.routes
+    }
+
+    /// The rendezvous that are reached through streams.
+    #[must_use]
+    pub const fn tunnels(&self) -> &Tunnels {
+        &self.tunnels
     }
 
     /// What was dropped, and what failed.
@@ -158,6 +168,9 @@ impl Socket {
     /// elsewhere it goes with the system's ordinary limit.
     pub fn send(&self, base: Base, to: SocketAddr, datagram: &[u8], ttl: Option<u8>) {
         let to = normal(to);
+        if base == Base::MAIN && self.tunnels.send(to, datagram, &self.counters) {
+            return;
+        }
         let send = |port: &Port| port.send(to, datagram, ttl, &self.counters);
         let sent = match base {
             Base::MAIN => self.port_for(to).map(send),
@@ -193,6 +206,24 @@ impl Socket {
         });
         // QUIC would send from the address that it was reached at; the route decides that.
         meta.dst_ip = None;
+    }
+
+    /// Takes what came by streams, until there is something for QUIC.
+    fn poll_tunnels(
+        &self,
+        cx: &mut Context<'_>,
+        buffers: &mut [IoSliceMut<'_>],
+        metas: &mut [RecvMeta],
+        waiting: &mut Waiting,
+    ) -> Poll<usize> {
+        while let Poll::Ready(count) = self.tunnels.poll_receive(cx, buffers, metas) {
+            let received = buffers.iter_mut().zip(metas.iter_mut()).take(count);
+            received.for_each(|(buffer, meta)| self.sort(Base::MAIN, buffer, meta, waiting));
+            if metas.iter().take(count).any(|meta| meta.len > 0) {
+                return Poll::Ready(count);
+            }
+        }
+        Poll::Pending
     }
 
     /// The way that a QUIC datagram came, and how many bytes stand before it. `None` for other datagrams, which go
@@ -250,6 +281,9 @@ impl AsyncUdpSocket for Socket {
     fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
         let route = VirtualAddress::from_socket_addr(transmit.destination)
             .and_then(|address| self.routes.route_for_sending(address));
+        if route.is_some_and(|route| self.tunnels.transmit(route, transmit, &self.counters)) {
+            return Ok(());
+        }
         let Some(route) = route else {
             self.counters.dropped_no_route.increase();
             return Ok(());
@@ -289,6 +323,12 @@ impl AsyncUdpSocket for Socket {
         }
         let turn = self.turn.fetch_add(1, Relaxed);
         let mut batches = 0;
+        // In turn before the ports and after them, so that neither keeps the other waiting.
+        if turn.is_multiple_of(2)
+            && let Poll::Ready(count) = self.poll_tunnels(cx, buffers, metas, waiting)
+        {
+            return Poll::Ready(Ok(count));
+        }
         // The further sockets take turns with the families as if they were one more.
         let places = self.ports.len() + usize::from(self.bases.any());
         for n in 0..places {
@@ -315,7 +355,7 @@ impl AsyncUdpSocket for Socket {
             }
         }
         self.bases.await_news(cx);
-        Poll::Pending
+        self.poll_tunnels(cx, buffers, metas, waiting).map(Ok)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {

@@ -348,6 +348,12 @@ impl Client {
         self.registered().is_none_or(|active| active.channel.is_idle())
     }
 
+    /// Whether a question was repeated, and not answered yet.
+    #[must_use]
+    pub fn is_unanswered(&self) -> bool {
+        self.active.as_ref().is_some_and(|active| active.asked.is_some_and(|(times, _)| times > 1))
+    }
+
     /// The network may have changed: asks at once where we are.
     pub fn handle_network_change(&mut self, now: Instant) {
         let (wishes, again) = (self.wishes(now), now + first(self.profile.ask_again()));

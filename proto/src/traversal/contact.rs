@@ -3,8 +3,9 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::RendezvousId;
 use super::own::Told;
+use super::without_udp::Remotes;
+use super::{RendezvousId, Unreachable};
 use crate::candidate::{Candidate, CandidateKind, CheckKey, IntroductionId, is_private};
 use crate::identity::PeerId;
 use crate::invitation::{self, Invitation};
@@ -76,6 +77,8 @@ pub(super) struct Contact {
     /// The relay that came with our own invitation, until that is accepted.
     offered: Option<Relay>,
     flight: Flight,
+    /// Why its last introduction gave only addresses of our own network to check, or none.
+    pub(super) without_udp: Option<Unreachable>,
     /// Whether its connection is up, so that notes reach it.
     pub(super) linked: bool,
     /// What it was told of our addresses over that connection, and whether it is to be told more.
@@ -109,6 +112,7 @@ impl Contact {
             relay: None,
             offered: None,
             flight: Flight::None,
+            without_udp: None,
             linked: false,
             told: Told::default(),
             tells: false,
@@ -252,7 +256,7 @@ impl Contact {
         &mut self,
         introduction: IntroductionId,
         key: CheckKey,
-        remotes: &[Candidate],
+        remotes: &Remotes,
         now: Instant,
     ) -> bool {
         if !self.invitation.handle_invited(now) {
@@ -262,8 +266,8 @@ impl Contact {
         // Whoever invited dials. Only when each has taken the other's invitation up do the ids decide.
         let accepted = self.accepted_ours.is_some_and(|at| now.saturating_duration_since(at) < GLARE);
         self.dials = accepted && self.me < self.peer;
-        self.observed = observed(remotes);
-        self.agent.introduce(introduction, key, Role::Invitee, remotes, now);
+        self.observed = observed(&remotes.candidates);
+        self.introduce(introduction, key, Role::Invitee, remotes, now);
         true
     }
 
@@ -271,7 +275,7 @@ impl Contact {
         &mut self,
         introduction: IntroductionId,
         key: CheckKey,
-        remotes: &[Candidate],
+        remotes: &Remotes,
         now: Instant,
     ) -> bool {
         if !self.invitation.handle_accepted(introduction, now) {
@@ -283,13 +287,17 @@ impl Contact {
         self.dials = !invited || self.me < self.peer;
         // There may be a path already, by the contact's own invitation.
         self.dial_due = self.dials;
-        self.observed = observed(remotes);
-        self.agent.introduce(introduction, key, Role::Inviter, remotes, now);
+        self.observed = observed(&remotes.candidates);
+        self.introduce(introduction, key, Role::Inviter, remotes, now);
         true
     }
 
     pub(super) fn handle_relay(&mut self, relay: Relay) {
         self.relay = Some(relay);
+        // There is nothing better to wait for, and to invite again would change nothing.
+        if self.without_udp.is_some() {
+            self.invitation.handle_reached();
+        }
     }
 
     /// A relay came with our own invitation of this name. Whether it is only offered yet; else it is the contact's.
@@ -354,7 +362,9 @@ impl Contact {
                     Step::Lost
                 }
                 path::Event::Failed => {
-                    self.invitation.handle_unreachable(now);
+                    if self.without_udp.is_none() || self.relay.is_none() {
+                        self.invitation.handle_unreachable(now);
+                    }
                     Step::Failed
                 }
             });

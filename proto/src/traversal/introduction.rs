@@ -1,12 +1,11 @@
 //! What a rendezvous says of introductions and relays, and what is said to it.
 
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::contact::Relay;
 use super::{ContactId, Event, RendezvousId, Traversal, Unreachable};
-use crate::candidate::{Candidate, CandidateKind, IntroductionId};
-use crate::control::{MAX_CANDIDATES, ToPeer, ToRendezvous};
+use crate::candidate::IntroductionId;
+use crate::control::{ToPeer, ToRendezvous};
 use crate::hops::DEFAULT_OPENER_TTL;
 use crate::identity::PeerId;
 use crate::registration::client;
@@ -15,6 +14,7 @@ impl Traversal {
     pub(super) fn handle_control(&mut self, id: RendezvousId, message: ToPeer, now: Instant) {
         match message {
             ToPeer::Invited { introduction, from, observed, key, candidates, channel } => {
+                let remotes = self.remotes(id, observed, &candidates);
                 let Some(contact) = self.ids.get(&from).and_then(|id| self.contacts.get_mut(id)) else {
                     self.events.push_back(Event::Request { peer: from, via: id });
                     return;
@@ -24,7 +24,7 @@ impl Traversal {
                 let shared = seen.is_some_and(|ours| ours.ip() == observed.ip());
                 let ttl = self.config.opener_ttl;
                 contact.agent.set_opener_ttl(if shared { (ttl - 1).max(DEFAULT_OPENER_TTL) } else { ttl });
-                if contact.handle_invited(introduction, key, &remotes(observed, &candidates), now) {
+                if contact.handle_invited(introduction, key, &remotes, now) {
                     // Its first flight is close behind.
                     if let Some(channel) = channel {
                         self.handle_relay(id, from, channel);
@@ -35,10 +35,11 @@ impl Traversal {
                 }
             }
             ToPeer::Accepted { introduction, from, observed, key, candidates } => {
+                let remotes = self.remotes(id, observed, &candidates);
                 let Some(contact) = self.ids.get(&from).and_then(|id| self.contacts.get_mut(id)) else {
                     return;
                 };
-                if contact.handle_accepted(introduction, key, &remotes(observed, &candidates), now) {
+                if contact.handle_accepted(introduction, key, &remotes, now) {
                     if let Some(relay) = contact.take_offered() {
                         self.handle_relay(relay.rendezvous, from, relay.channel);
                     }
@@ -141,9 +142,4 @@ impl Traversal {
     fn say(&mut self, id: RendezvousId, message: ToRendezvous, now: Instant) -> bool {
         self.rendezvous.get_mut(&id).is_some_and(|client| client.send(message, now).is_ok())
     }
-}
-
-fn remotes(observed: SocketAddr, candidates: &[Candidate]) -> Vec<Candidate> {
-    let reflexive = Candidate { address: observed, kind: CandidateKind::ServerReflexive };
-    candidates.iter().take(MAX_CANDIDATES).copied().chain([reflexive]).collect()
 }

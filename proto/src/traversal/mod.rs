@@ -11,6 +11,7 @@ mod lan;
 mod note;
 mod other_family;
 mod own;
+mod without_udp;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -27,6 +28,7 @@ use crate::path::{self, Config};
 use crate::registration::{self, Profile, SignInAnswer, client};
 use crate::seal::RegistrationSecret;
 use crate::stun::check::{Peek, peek};
+use crate::tunnel::is_without_udp;
 use contact::{Contact, Step};
 pub use note::{MAX_NOTE, Note};
 use other_family::OtherFamily;
@@ -51,6 +53,10 @@ pub enum Unreachable {
     Refused,
     /// Both sides tried, and no check came through.
     NoPath,
+    /// Only a relay can be: our network lets no UDP through.
+    NoUdp,
+    /// Only a relay can be: the contact's network lets no UDP through.
+    NoUdpThere,
 }
 
 /// What the owner must do or know.
@@ -58,7 +64,7 @@ pub enum Unreachable {
 pub enum Event {
     /// Sign in over QUIC, then call `handle_signed_in` or `handle_sign_in_failed`.
     SignIn(RendezvousId),
-    /// Known to the rendezvous, which sees us at this address (also after it changed).
+    /// Known to the rendezvous, which sees us at this address (also after it changed). Port 0: over TCP, for no UDP passes.
     Registered {
         /// Which one.
         rendezvous: RendezvousId,
@@ -436,6 +442,9 @@ impl Traversal {
                     contact.handle_registered(now);
                     contact.settle(now);
                 }
+                if !is_without_udp(observed) {
+                    self.contacts.values_mut().for_each(|contact| contact.handle_udp(now));
+                }
             }
             client::Event::Doubtful => self.invite_otherwise(id, now),
             client::Event::Control(message) => self.handle_control(id, message, now),
@@ -456,7 +465,10 @@ impl Traversal {
                 // Perhaps it was our own mapping that moved: then the rendezvous must learn it before anything goes through it.
                 self.ask_rendezvous(now);
             }
-            Step::Failed => self.events.push_back(Event::Unreachable { contact: id, why: Unreachable::NoPath }),
+            Step::Failed => {
+                let why = self.without_udp(id).unwrap_or(Unreachable::NoPath);
+                self.events.push_back(Event::Unreachable { contact: id, why });
+            }
         }
     }
 }
