@@ -26,5 +26,5 @@ mod wire;
 pub use host::Host;
 pub use lab::Lab;
 pub use masquerade::Input;
-pub use privilege::run;
+pub use privilege::{run, run_program};
 pub use process::Process;

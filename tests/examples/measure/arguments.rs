@@ -1,0 +1,130 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand};
+use knothole_lab::network::Network;
+use knothole_lab::person::binaries;
+
+const AFTER_HELP: &str = "\
+Raw records go to docs/measurements/*.txt, one JSON object a line, and what is already there is not measured again: a
+run that was broken off goes on where it ended. --anew begins a file afresh. The tables in docs/measurements.md are written
+from all the records after every command.
+
+  cargo run --release -p knothole-tests --example measure -- all
+  cargo run -p knothole-tests --example measure -- matrix --runs 1 --pairs apdf,double+symmetric --into /tmp/try";
+
+/// Measures what Knothole promises of networks.
+#[derive(Debug, Parser)]
+#[command(name = "measure", after_help = AFTER_HELP)]
+pub(crate) struct Arguments {
+    /// Where knothole and knothole-rendezvous are [default: built as this program was built]
+    #[arg(long, global = true, value_name = "DIR")]
+    programs: Option<PathBuf>,
+
+    #[command(subcommand)]
+    pub(crate) measure: Measure,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Measure {
+    /// Every pair of networks: first message, direct path
+    Matrix(Matrix),
+}
+
+/// Where records go, and when to stop.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Output {
+    /// Where the records and the tables go [default: docs/ of this source tree]
+    #[arg(long, value_name = "DIR")]
+    into: Option<PathBuf>,
+
+    /// Forget the records that are there
+    #[arg(long)]
+    pub(crate) anew: bool,
+
+    /// Begin nothing more after so many minutes
+    #[arg(long, value_name = "MINUTES", default_value_t = 120)]
+    minutes: u64,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Matrix {
+    /// Tries of each pair
+    #[arg(long, default_value_t = 10)]
+    pub(crate) runs: usize,
+
+    /// `all`, `possible` (a direct path exists), `easy` (found without guessing), or kinds and pairs: `apdf,eif+block-512`
+    #[arg(long, default_value = "all")]
+    pairs: String,
+
+    /// Pairs at a time
+    #[arg(long, default_value_t = 8)]
+    pub(crate) at_once: usize,
+
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+impl Arguments {
+    /// Where the programs are, built if need be.
+    pub(crate) fn programs(&self) -> Result<PathBuf> {
+        self.programs.clone().map_or_else(binaries, Ok)
+    }
+}
+
+impl Output {
+    /// A file of raw records, gone if they are to be forgotten.
+    pub(crate) fn records(&self, name: &str) -> Result<PathBuf> {
+        let directory = self.documents().join("measurements");
+        std::fs::create_dir_all(&directory)?;
+        let path = directory.join(name);
+        if self.anew && path.exists() {
+            std::fs::remove_file(&path)?;
+        }
+        Ok(path)
+    }
+
+    /// Where the tables go.
+    pub(crate) fn documents(&self) -> PathBuf {
+        let default = || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs"));
+        self.into.clone().unwrap_or_else(default)
+    }
+
+    /// When to begin nothing more.
+    pub(crate) fn until(&self) -> Instant {
+        Instant::now() + Duration::from_secs(60 * self.minutes)
+    }
+}
+
+impl Matrix {
+    /// The pairs that are meant.
+    pub(crate) fn pairs(&self) -> Result<Vec<(Network, Network)>> {
+        let mut pairs = Network::pairs();
+        match self.pairs.as_str() {
+            "all" => {}
+            "possible" => pairs.retain(|(a, b)| a.direct_possible(*b)),
+            "easy" => pairs.retain(|(a, b)| a.direct_possible(*b) && !a.takes_guessing(*b)),
+            named => {
+                let wanted = named.split(',').map(wanted).collect::<Result<Vec<_>>>()?;
+                pairs.retain(|&(a, b)| {
+                    wanted.iter().any(|&(one, other)| match other {
+                        Some(other) => (a, b) == (one, other) || (b, a) == (one, other),
+                        None => a == one || b == one,
+                    })
+                });
+            }
+        }
+        Ok(pairs)
+    }
+}
+
+/// `eif` is every pair with it, `eif+block-512` that pair.
+fn wanted(text: &str) -> Result<(Network, Option<Network>)> {
+    match text.split_once('+') {
+        Some((one, other)) => Ok((one.parse()?, Some(other.parse()?))),
+        None => Ok((text.parse()?, None)),
+    }
+}
