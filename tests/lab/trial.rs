@@ -7,5 +7,7 @@ pub mod crowd;
 pub mod meeting;
 pub mod record;
 mod setting;
+pub mod stream;
+pub mod upheaval;
 
 pub use setting::{Setting, Site};

@@ -7,6 +7,7 @@ use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 use knothole_lab::network::Network;
 use knothole_lab::person::binaries;
+use knothole_lab::trial::upheaval::Upheaval;
 
 const AFTER_HELP: &str = "\
 Raw records go to docs/measurements/*.txt, one JSON object a line, and what is already there is not measured again: a
@@ -32,6 +33,8 @@ pub(crate) struct Arguments {
 pub(crate) enum Measure {
     /// Every pair of networks: first message, direct path
     Matrix(Matrix),
+    /// A stream while networks change: how long nothing is heard
+    Gaps(Gaps),
 }
 
 /// Where records go, and when to stop.
@@ -66,6 +69,32 @@ pub(crate) struct Matrix {
 
     #[command(flatten)]
     pub(crate) output: Output,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Gaps {
+    /// Tries of each case
+    #[arg(long, default_value_t = 5)]
+    pub(crate) runs: usize,
+
+    /// Only the cases whose names begin so, separated by commas
+    #[arg(long, value_delimiter = ',')]
+    cases: Vec<String>,
+
+    /// Cases at a time; a restart of the rendezvous is always alone
+    #[arg(long, default_value_t = 3)]
+    pub(crate) at_once: usize,
+
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+impl Gaps {
+    /// The cases that are meant.
+    pub(crate) fn cases(&self) -> Vec<Upheaval> {
+        let wanted = |case: &Upheaval| self.cases.iter().any(|start| case.name().starts_with(start.as_str()));
+        Upheaval::all().into_iter().filter(|case| self.cases.is_empty() || wanted(case)).collect()
+    }
 }
 
 impl Arguments {

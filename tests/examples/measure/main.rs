@@ -4,6 +4,8 @@
 #[cfg(target_os = "linux")]
 mod arguments;
 #[cfg(target_os = "linux")]
+mod gaps;
+#[cfg(target_os = "linux")]
 mod matrix;
 
 #[cfg(target_os = "linux")]
@@ -19,6 +21,7 @@ fn main() -> anyhow::Result<()> {
         let setting = Setting::new(lab, programs)?;
         match &arguments.measure {
             Measure::Matrix(options) => matrix::measure(&setting, options),
+            Measure::Gaps(options) => gaps::measure(&setting, options),
         }
     })
 }

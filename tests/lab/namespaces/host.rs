@@ -92,14 +92,12 @@ impl Host {
     /// # Errors
     /// nftables refuses the rule.
     pub fn set_deaf_to(&self, sources: &[IpAddr]) -> Result<()> {
-        let rules: String = sources.iter().map(|source| format!("ip saddr {source} drop; ")).collect();
-        let mut nft = self.command("nft");
+        let rules: String = sources.iter().map(|source| format!("ip saddr {source} drop\n")).collect();
         // Declared, deleted and made anew: the table need not exist before.
-        nft.arg(format!(
-            "table ip deaf {{}}
-             delete table ip deaf
-             table ip deaf {{ chain input {{ type filter hook input priority filter; {rules} }} }}"
-        ));
+        let hook = "type filter hook input priority filter";
+        let table = format!("table ip deaf {{\n chain input {{\n {hook}\n {rules} }}\n }}");
+        let mut nft = self.command("nft");
+        nft.arg(format!("table ip deaf\n delete table ip deaf\n {table}"));
         finish(nft).context("nftables refuses to drop")
     }
 
