@@ -6,7 +6,9 @@
 pub mod crowd;
 pub mod meeting;
 pub mod record;
+pub mod rest;
 mod setting;
+pub mod sign_in;
 pub mod stream;
 pub mod upheaval;
 

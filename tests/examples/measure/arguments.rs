@@ -35,6 +35,16 @@ pub(crate) enum Measure {
     Matrix(Matrix),
     /// A stream while networks change: how long nothing is heard
     Gaps(Gaps),
+    /// Nothing said: packets and bytes on the wire in each keepalive profile
+    Rest(Rest),
+    /// Symmetric against port-restricted, often: how sure, how fast, at what cost to the routers
+    Hard(Hard),
+    /// From the start of a process to its registration, without UDP and with it
+    SignIn(SignIn),
+    /// All of these in turn, each as it is by default
+    All(All),
+    /// Nothing: only writes the tables from the records that are there
+    Report(Output),
 }
 
 /// Where records go, and when to stop.
@@ -89,6 +99,68 @@ pub(crate) struct Gaps {
     pub(crate) output: Output,
 }
 
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Rest {
+    /// How long to count, in seconds
+    #[arg(long, default_value_t = 240)]
+    pub(crate) seconds: u64,
+
+    /// How long to let everything calm down before, in seconds
+    #[arg(long, default_value_t = 60)]
+    pub(crate) settling: u64,
+
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Hard {
+    /// Tries of each of the two pairs
+    #[arg(long, default_value_t = 100)]
+    pub(crate) runs: usize,
+
+    /// Tries at a time
+    #[arg(long, default_value_t = 4)]
+    pub(crate) at_once: usize,
+
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct SignIn {
+    /// Tries of each of the two networks
+    #[arg(long, default_value_t = 10)]
+    pub(crate) runs: usize,
+
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct All {
+    /// Tries of each pair of networks
+    #[arg(long, default_value_t = 10)]
+    runs: usize,
+
+    #[command(flatten)]
+    output: Output,
+}
+
+impl All {
+    /// Each measure as it is by default, but for where its records go.
+    pub(crate) fn measures(&self) -> [Measure; 5] {
+        let output = || self.output.clone();
+        [
+            Measure::SignIn(SignIn { runs: 10, output: output() }),
+            Measure::Gaps(Gaps { runs: 5, cases: Vec::new(), at_once: 3, output: output() }),
+            Measure::Rest(Rest { seconds: 240, settling: 60, output: output() }),
+            Measure::Matrix(Matrix { runs: self.runs, pairs: "all".into(), at_once: 8, output: output() }),
+            Measure::Hard(Hard { runs: 100, at_once: 4, output: output() }),
+        ]
+    }
+}
+
 impl Gaps {
     /// The cases that are meant.
     pub(crate) fn cases(&self) -> Vec<Upheaval> {
@@ -101,6 +173,21 @@ impl Arguments {
     /// Where the programs are, built if need be.
     pub(crate) fn programs(&self) -> Result<PathBuf> {
         self.programs.clone().map_or_else(binaries, Ok)
+    }
+}
+
+impl Measure {
+    /// Where its records go.
+    pub(crate) fn output(&self) -> &Output {
+        match self {
+            Self::Matrix(Matrix { output, .. })
+            | Self::Gaps(Gaps { output, .. })
+            | Self::Rest(Rest { output, .. })
+            | Self::Hard(Hard { output, .. })
+            | Self::SignIn(SignIn { output, .. })
+            | Self::All(All { output, .. })
+            | Self::Report(output) => output,
+        }
     }
 }
 

@@ -4,9 +4,9 @@
 #[cfg(target_os = "linux")]
 mod arguments;
 #[cfg(target_os = "linux")]
-mod gaps;
+mod campaign;
 #[cfg(target_os = "linux")]
-mod matrix;
+mod report;
 
 #[cfg(target_os = "linux")]
 fn main() -> anyhow::Result<()> {
@@ -16,26 +16,19 @@ fn main() -> anyhow::Result<()> {
     use knothole_lab::trial::Setting;
 
     let arguments = Arguments::parse();
+    let documents = arguments.measure.output().documents();
+    if let Measure::Report(_) = arguments.measure {
+        return report::write(&documents);
+    }
     let programs = arguments.programs()?;
     run_program("measure", |lab| {
         let setting = Setting::new(lab, programs)?;
-        match &arguments.measure {
-            Measure::Matrix(options) => matrix::measure(&setting, options),
-            Measure::Gaps(options) => gaps::measure(&setting, options),
-        }
+        campaign::measure(&setting, &arguments.measure)?;
+        report::write(&documents)
     })
 }
 
 #[cfg(not(target_os = "linux"))]
 fn main() {
     println!("the namespace lab needs Linux");
-}
-
-/// What stands above the records: the command, and on what it ran.
-#[cfg(target_os = "linux")]
-fn heading() -> String {
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    let build = if cfg!(debug_assertions) { "debug" } else { "release" };
-    let command: Vec<_> = std::env::args().skip(1).collect();
-    format!("measure {} ({cores} cores, {build} build)", command.join(" "))
 }
