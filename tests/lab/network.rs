@@ -136,10 +136,23 @@ impl Network {
         }
     }
 
-    /// Whether one of the two has to find a port of the other's by guessing.
+    /// Whether each destination has a mapping of its own, at a port that has to be found out.
+    #[must_use]
+    pub fn is_hard(self) -> bool {
+        self.hardness() == Hardness::Hard
+    }
+
+    /// Whether a packet comes in only from the very port that was sent to.
+    const fn filters_ports(self) -> bool {
+        !matches!(self, Self::Public | Self::Eif | Self::Adf | Self::AddressDependent)
+    }
+
+    /// Whether one of the two has to guess a port of the other's: where that other is hard, and this one lets in only whom
+    /// it has sent to, port and all.
     #[must_use]
     pub fn takes_guessing(self, other: Self) -> bool {
-        self.hardness() == Hardness::Hard || other.hardness() == Hardness::Hard
+        let guesses = |at: Self, of: Self| of.is_hard() && (at.filters_ports() || at.is_hard());
+        guesses(self, other) || guesses(other, self)
     }
 
     /// Whether a direct path exists that can be found: always where one side is easy to reach, and where
@@ -188,6 +201,21 @@ mod tests {
         assert_eq!(pairs.len(), 105);
         assert_eq!(pairs.iter().filter(|(a, b)| a.direct_possible(*b)).count(), 77);
         assert!(pairs.iter().all(|(a, b)| a.direct_possible(*b) == b.direct_possible(*a)));
+    }
+
+    #[test]
+    fn ports_are_guessed_where_one_side_is_hard_and_the_other_lets_in_no_other_port() {
+        use Network::*;
+        for (a, b, guessed) in [
+            (Public, Symmetric, false),
+            (Adf, NftRandom, false),
+            (Apdf, Double, false),
+            (Apdf, AddressDependent, true),
+            (NftAccept, NftRandom, true),
+            (Sequential, Sequential, true),
+        ] {
+            assert_eq!((a.takes_guessing(b), b.takes_guessing(a)), (guessed, guessed), "{a} × {b}");
+        }
     }
 
     #[test]

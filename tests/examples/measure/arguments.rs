@@ -69,13 +69,18 @@ pub(crate) struct Matrix {
     #[arg(long, default_value_t = 10)]
     pub(crate) runs: usize,
 
-    /// `all`, `possible` (a direct path exists), `easy` (found without guessing), or kinds and pairs: `apdf,eif+block-512`
+    /// Separated by commas: `all`, `possible` (a direct path exists), `easy` (no port has to be guessed), a kind of network, or
+    /// two: `apdf,eif+block-512`
     #[arg(long, default_value = "all")]
     pairs: String,
 
     /// Pairs at a time
     #[arg(long, default_value_t = 8)]
     pub(crate) at_once: usize,
+
+    /// Where no direct path exists, how many seconds to wait for the reason that the peers give
+    #[arg(long, value_name = "SECONDS", default_value_t = 6)]
+    pub(crate) reason: u64,
 
     #[command(flatten)]
     pub(crate) output: Output,
@@ -155,7 +160,7 @@ impl All {
             Measure::SignIn(SignIn { runs: 10, output: output() }),
             Measure::Gaps(Gaps { runs: 5, cases: Vec::new(), at_once: 3, output: output() }),
             Measure::Rest(Rest { seconds: 240, settling: 60, output: output() }),
-            Measure::Matrix(Matrix { runs: self.runs, pairs: "all".into(), at_once: 8, output: output() }),
+            Measure::Matrix(Matrix { runs: self.runs, pairs: "all".into(), at_once: 8, reason: 6, output: output() }),
             Measure::Hard(Hard { runs: 100, at_once: 4, output: output() }),
         ]
     }
@@ -217,30 +222,44 @@ impl Output {
 
 impl Matrix {
     /// The pairs that are meant.
+    ///
+    /// # Errors
+    /// A name is none.
     pub(crate) fn pairs(&self) -> Result<Vec<(Network, Network)>> {
         let mut pairs = Network::pairs();
-        match self.pairs.as_str() {
-            "all" => {}
-            "possible" => pairs.retain(|(a, b)| a.direct_possible(*b)),
-            "easy" => pairs.retain(|(a, b)| a.direct_possible(*b) && !a.takes_guessing(*b)),
-            named => {
-                let wanted = named.split(',').map(wanted).collect::<Result<Vec<_>>>()?;
-                pairs.retain(|&(a, b)| {
-                    wanted.iter().any(|&(one, other)| match other {
-                        Some(other) => (a, b) == (one, other) || (b, a) == (one, other),
-                        None => a == one || b == one,
-                    })
-                });
-            }
-        }
+        let wanted = self.pairs.split(',').map(wanted).collect::<Result<Vec<_>>>()?;
+        pairs.retain(|&(a, b)| wanted.iter().any(|wanted| wanted.includes(a, b)));
         Ok(pairs)
     }
 }
 
-/// `eif` is every pair with it, `eif+block-512` that pair.
-fn wanted(text: &str) -> Result<(Network, Option<Network>)> {
-    match text.split_once('+') {
-        Some((one, other)) => Ok((one.parse()?, Some(other.parse()?))),
-        None => Ok((text.parse()?, None)),
+/// Some pairs.
+enum Wanted {
+    All,
+    Possible,
+    Easy,
+    With(Network),
+    Pair(Network, Network),
+}
+
+impl Wanted {
+    fn includes(&self, a: Network, b: Network) -> bool {
+        match *self {
+            Self::All => true,
+            Self::Possible => a.direct_possible(b),
+            Self::Easy => a.direct_possible(b) && !a.takes_guessing(b),
+            Self::With(one) => a == one || b == one,
+            Self::Pair(one, other) => (a, b) == (one, other) || (b, a) == (one, other),
+        }
     }
+}
+
+fn wanted(text: &str) -> Result<Wanted> {
+    Ok(match (text, text.split_once('+')) {
+        ("all", _) => Wanted::All,
+        ("possible", _) => Wanted::Possible,
+        ("easy", _) => Wanted::Easy,
+        (_, Some((one, other))) => Wanted::Pair(one.parse()?, other.parse()?),
+        (one, None) => Wanted::With(one.parse()?),
+    })
 }

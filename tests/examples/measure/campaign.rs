@@ -28,9 +28,6 @@ const EASY: Duration = Duration::from_secs(8);
 const GUESSING: Duration = Duration::from_secs(12);
 /// Where certainty is measured: twice as long, so that what is slow is told from what fails.
 const SURE: Duration = Duration::from_secs(24);
-/// Where no direct path exists: until the first checks are over.
-const HOPELESS: Duration = Duration::from_secs(6);
-
 /// Hard against port-restricted, by the models and by the kernel.
 pub(crate) const HARD_PAIRS: [(Network, Network); 2] =
     [(Network::Apdf, Network::Symmetric), (Network::NftAccept, Network::NftRandom)];
@@ -89,10 +86,11 @@ fn heading() -> String {
 }
 
 fn matrix(setting: &Setting<'_>, options: &Matrix) -> Result<()> {
+    let hopeless = Duration::from_secs(options.reason);
     let patience = |alice: Network, bob| match (alice.direct_possible(bob), alice.takes_guessing(bob)) {
         (true, true) => GUESSING,
         (true, false) => EASY,
-        (false, _) => HOPELESS,
+        (false, _) => hopeless,
     };
     let pairs = options.pairs()?;
     meetings(setting, &options.output, MATRIX, (&pairs, options.runs, options.at_once), patience)
@@ -110,14 +108,18 @@ fn meetings(
     patience: impl Fn(Network, Network) -> Duration,
 ) -> Result<()> {
     let mut campaign = Campaign::<Met>::begin(output, file)?;
-    let known = |alice: Network, bob: Network, run| {
-        campaign.before.iter().any(|met| met.alice == alice.name() && met.bob == bob.name() && met.run == run)
+    // Run by run, so that what is broken off covers every pair; in every second one the other writes.
+    let role = |(a, b), run| if run % 2 == 1 { (a, b) } else { (b, a) };
+    let meeting = |(pair, run)| {
+        let (alice, bob) = role(pair, run);
+        Meeting { alice, bob, run, patience: patience(alice, bob) }
     };
-    // Run by run, so that what is broken off covers every pair.
-    let all = (1..=runs).flat_map(|run| pairs.iter().map(move |&(alice, bob)| (alice, bob, run)));
-    let missing = all.filter(|&(alice, bob, run)| !known(alice, bob, run));
-    let meeting = |(alice, bob, run)| Meeting { alice, bob, run, patience: patience(alice, bob) };
-    let jobs = missing.map(meeting).collect();
+    let all = (1..=runs).flat_map(|run| pairs.iter().map(move |&pair| (pair, run))).map(meeting);
+    let is = |met: &Met, meeting: &Meeting| {
+        met.alice == meeting.alice.name() && met.bob == meeting.bob.name() && met.run == meeting.run
+    };
+    let known = |meeting: &Meeting| campaign.before.iter().any(|met| is(met, meeting));
+    let jobs = all.filter(|meeting| !known(meeting)).collect();
     campaign.hold(jobs, at_once, |meeting| meeting.hold(setting), meeting_line)
 }
 

@@ -20,6 +20,10 @@ fn main() -> anyhow::Result<()> {
     if let Measure::Report(_) = arguments.measure {
         return report::write(&documents);
     }
+    if let Measure::Matrix(matrix) = &arguments.measure {
+        // A mistyped name is no reason to build and to wait for a lab.
+        matrix.pairs()?;
+    }
     let programs = arguments.programs()?;
     run_program("measure", |lab| {
         let setting = Setting::new(lab, programs)?;

@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Error, Result, ensure};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -14,6 +14,8 @@ use crate::person::Person;
 
 /// Registration takes two round trips, or the seconds that it takes to give UDP up.
 const REGISTRATION: Duration = Duration::from_secs(10);
+/// Whoever is not registered by then is waiting, and keeps the machine from nothing.
+const BUSY: Duration = Duration::from_millis(700);
 /// A message that takes longer is lost to whoever waits for it.
 const DELIVERY: Duration = Duration::from_secs(10);
 /// Both have been online this long when the first word is written, so that they know what their networks do.
@@ -43,8 +45,6 @@ pub struct Met {
     pub bob: String,
     /// The how manieth try of this pair.
     pub run: usize,
-    /// From the start of the slower process to its registration.
-    pub registered: Option<f64>,
     /// Until the first message was shown at Bob.
     pub first: Option<f64>,
     /// Until one of the two said that its path is direct.
@@ -59,6 +59,21 @@ pub struct Met {
     pub mappings: [u64; 2],
     /// What went wrong with the conversation; nothing if every message came once, in order, both ways.
     pub failure: Option<String>,
+}
+
+impl Met {
+    /// Both networks, the easier first, whoever wrote; `None` for names that are none.
+    #[must_use]
+    pub fn pair(&self) -> Option<(Network, Network)> {
+        let (alice, bob) = (self.alice.parse().ok()?, self.bob.parse().ok()?);
+        Some(if alice <= bob { (alice, bob) } else { (bob, alice) })
+    }
+
+    /// Mappings made at the router of the one of the two who is in this network; with both in it, Alice's.
+    #[must_use]
+    pub fn mappings_in(&self, network: Network) -> u64 {
+        self.mappings[usize::from(self.alice != network.name())]
+    }
 }
 
 impl Meeting {
@@ -76,12 +91,8 @@ impl Meeting {
     }
 
     fn converse(self, setting: &Setting<'_>, met: &mut Met) -> Result<()> {
-        let sites = [setting.site(self.alice)?, setting.site(self.bob)?];
-        let begin = Instant::now();
-        let mut alice = setting.person(&sites[0], &setting.home())?;
-        let mut bob = setting.person(&sites[1], &setting.home())?;
-        let (first, second) = (registered(&mut alice)?, registered(&mut bob)?);
-        met.registered = Some(milliseconds(first.max(second) - begin));
+        let sites = setting.one_at_a_time(|| Ok::<_, Error>([setting.site(self.alice)?, setting.site(self.bob)?]))?;
+        let [mut alice, mut bob] = move_in(setting, &sites)?;
         thread::sleep(SETTLING);
         // Bob knows Alice first, who does not answer a stranger: so it is Alice alone who sets out when she writes.
         let link_of_bob = bob.link()?;
@@ -97,6 +108,27 @@ impl Meeting {
         describe_path(&mut alice, met)?;
         outcome
     }
+}
+
+/// Starts both and waits until they are registered.
+///
+/// # Errors
+/// They are not, in ten seconds.
+pub(super) fn move_in(setting: &Setting<'_>, sites: &[Site; 2]) -> Result<[Person; 2]> {
+    let (mut persons, mut waiting) = setting.one_at_a_time(|| {
+        let mut persons = [setting.person(&sites[0], &setting.home())?, setting.person(&sites[1], &setting.home())?];
+        let mut waiting = Vec::new();
+        for (index, person) in persons.iter_mut().enumerate() {
+            if person.event_if_any("registered", &json!({}), BUSY)?.is_none() {
+                waiting.push(index);
+            }
+        }
+        Ok::<_, Error>((persons, waiting))
+    })?;
+    for index in waiting.drain(..) {
+        registered(&mut persons[index])?;
+    }
+    Ok(persons)
 }
 
 /// Waits until it is registered, and returns when that was.

@@ -26,6 +26,7 @@ pub struct Setting<'a> {
     /// What every peer is given.
     address: String,
     made: AtomicUsize,
+    doors: Mutex<()>,
 }
 
 /// A host in a [`Network`], which leaves the lab when this is dropped.
@@ -71,12 +72,20 @@ impl<'a> Setting<'a> {
             address: rendezvous.address.clone(),
             rendezvous: Mutex::new(rendezvous),
             made: AtomicUsize::new(0),
+            doors: Mutex::new(()),
         })
     }
 
     /// The lab, to change it. Others wait meanwhile.
     pub fn lab(&self) -> MutexGuard<'_, &'a mut Lab> {
         self.lab.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does something that takes the machine much time, as starting programs does, while nobody else does: what
+    /// the others are measuring meanwhile is disturbed by one at most.
+    pub fn one_at_a_time<T>(&self, work: impl FnOnce() -> T) -> T {
+        let _turn = self.doors.lock().unwrap_or_else(PoisonError::into_inner);
+        work()
     }
 
     /// A new host in a network of this kind.

@@ -229,3 +229,37 @@ impl Side<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn heard(numbers: &[usize], expected: usize) -> Heard {
+        let begin = Instant::now();
+        let messages = numbers.iter().enumerate().map(|(index, number)| (*number, begin + EVERY * index as u32));
+        Heard { messages: messages.collect(), expected, ..Heard::default() }
+    }
+
+    #[test]
+    fn what_is_lost_doubled_or_disordered_is_noticed() {
+        assert_eq!(heard(&[0, 1, 2], 3).wrong(), None);
+        for (numbers, expected, told) in [
+            (&[0, 2][..], 3, "of 3 messages 1 lost, 0 doubled, out of order: false"),
+            (&[0, 1, 1], 2, "of 2 messages 0 lost, 1 doubled, out of order: false"),
+            (&[1, 0], 2, "of 2 messages 0 lost, 0 doubled, out of order: true"),
+            (&[], 2, "of 2 messages 2 lost, 0 doubled, out of order: false"),
+        ] {
+            assert_eq!(heard(numbers, expected).wrong().as_deref(), Some(told));
+        }
+    }
+
+    #[test]
+    fn a_silence_counts_from_the_change_and_until_listening_ended() {
+        let mut heard = heard(&[0, 1, 2], 4);
+        let [first, _, last] = [0, 1, 2].map(|index| heard.messages[index].1);
+        assert_eq!((heard.silence_before(last), heard.silence_after(first)), (EVERY, EVERY));
+        assert_eq!(heard.silence_after(last), Duration::ZERO);
+        heard.gave_up = Some(last + EVERY * 5);
+        assert_eq!(heard.silence_after(last + EVERY), EVERY * 4);
+    }
+}

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::meeting::registered;
+use super::meeting::move_in;
 use super::record::milliseconds;
 use super::stream::{Heard, Progress, stream};
 use super::{Setting, Site};
@@ -153,8 +153,7 @@ impl Upheaval {
         if self.begins_relayed() {
             setting.set_apart(&sites[0], &sites[1], true)?;
         }
-        let mut alice = setting.person(&sites[0], &setting.home())?;
-        let mut bob = setting.person(&sites[1], &setting.home())?;
+        let [mut alice, mut bob] = move_in(setting, &sites)?;
         meet(&mut alice, &mut bob)?;
         let change = |progress: &Progress<'_>| {
             if !self.begins_relayed() {
@@ -209,8 +208,6 @@ fn each(who: Who, change: impl FnMut(usize) -> Result<()>) -> Result<()> {
 
 /// Lets them know each other, and Alice set out.
 fn meet(alice: &mut Person, bob: &mut Person) -> Result<()> {
-    registered(alice)?;
-    registered(bob)?;
     let link = bob.link()?;
     bob.call("contact.add", json!({"link": alice.link()?, "name": "alice"}))?;
     alice.event("contact.request", &json!({}), DIRECT)?;

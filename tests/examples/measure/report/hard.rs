@@ -26,9 +26,9 @@ pub(super) fn table(all: &[Met]) -> String {
 }
 
 fn pair(all: &[Met], easy: Network, hard: Network) -> String {
-    let runs = || all.iter().filter(|met| met.alice == easy.name() && met.bob == hard.name());
+    let runs = || all.iter().filter(|met| met.pair() == Some((easy, hard)));
     let times = Spread::new(runs().filter_map(|met| met.direct));
-    let mappings = Spread::new(runs().map(|met| met.mappings[1] as f64));
+    let mappings = Spread::new(runs().map(|met| met.mappings_in(hard) as f64));
     let count = |figure: Option<f64>| figure.map_or("–".into(), |figure| format!("{figure:.0}"));
     row([
         format!("{easy} × {hard}"),
