@@ -28,5 +28,5 @@ pub use cable::{Station, cable};
 pub use host::Host;
 pub use lab::Lab;
 pub use masquerade::Input;
-pub use privilege::run;
+pub use privilege::{run, run_program};
 pub use process::Process;
