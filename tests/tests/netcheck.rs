@@ -55,6 +55,10 @@ fn hosts(lab: &mut Lab) -> Result<Vec<(Host, Wanted)>> {
     }
     hosts.push((lab.nft_host("nft-random", Input::Drop, true)?, wanted(APD, APD, "random", false)));
     hosts.push((lab.double_nat("double", NatKind::EimApdf, NatKind::EimApdf)?, wanted(EIM, APD, "preserved", true)));
+    // Nor is what gets lost taken for what is filtered.
+    let lossy = lab.host_behind("lossy", NatKind::EimEif)?;
+    lab.set_loss(&lossy, 0.05);
+    hosts.push((lossy, wanted(EIM, EIM, "preserved", true)));
     Ok(hosts)
 }
 

@@ -79,10 +79,11 @@ pub(super) async fn conduct(server: SocketAddr, others: Others) -> Conduct {
 }
 
 async fn hear(asker: &Asker, server: SocketAddr) -> Heard {
-    let [first] = asker.ask([Question::plain(server)], AGAIN).await;
+    let nothing = Heard { first: false, other_ip_and_port: false, other_port: false };
+    let [Some(_)] = asker.ask([Question::plain(server)], AGAIN).await else { return nothing };
     let elsewhere = [true, false].map(|change_ip| Question::from_elsewhere(server, change_ip));
     let [other_ip_and_port, other_port] = asker.ask(elsewhere, SILENCE).await;
-    Heard { first: first.is_some(), other_ip_and_port: other_ip_and_port.is_some(), other_port: other_port.is_some() }
+    Heard { first: true, other_ip_and_port: other_ip_and_port.is_some(), other_port: other_port.is_some() }
 }
 
 /// Whether two sockets here reach each other by their addresses outside (RFC 4787 section 6). Each sends to the other, so

@@ -178,3 +178,78 @@ async fn timeout_until(deadline: Instant, work: impl Future<Output = ()>) {
     // In time or not, what came is written down.
     let _ = timeout_at(deadline, work).await;
 }
+
+#[cfg(test)]
+mod tests {
+    use knothole_proto::stun::server::{Place, answer};
+
+    use super::*;
+
+    const SOON: Duration = Duration::from_secs(10);
+
+    /// A server that loses the first `lost` questions, answers all others from where it was asked, whatever they wish, and
+    /// says that it could answer from elsewhere.
+    async fn server(lost: usize) -> SocketAddr {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let local = socket.local_addr().unwrap();
+        tokio::spawn(async move {
+            let place = Place { local, other: Some("192.0.2.1:1".parse().unwrap()) };
+            let mut buffer = [0; MAX_DATAGRAM];
+            for number in 0.. {
+                let (length, from) = socket.recv_from(&mut buffer).await.unwrap();
+                if let Some(answer) = answer(&buffer[..length], from, &place).filter(|_| number >= lost) {
+                    socket.send_to(&answer.payload, from).await.unwrap();
+                }
+            }
+        });
+        local
+    }
+
+    #[tokio::test]
+    async fn a_lost_question_is_repeated_and_the_round_trip_is_that_of_the_one_that_was_answered() {
+        let at = server(2).await;
+        let asker = Asker::new(at).await.unwrap();
+        let begin = Instant::now();
+        let [answer] = asker.ask([Question::plain(at)], SOON).await;
+        let answer = answer.unwrap();
+        assert!(begin.elapsed() >= TRIES[2], "two were lost");
+        assert!(answer.rtt <= begin.elapsed() - TRIES[2], "{:?}", answer.rtt);
+        assert_eq!((answer.mapped, answer.other), (asker.inside, Some("192.0.2.1:1".parse().unwrap())));
+    }
+
+    #[tokio::test]
+    async fn an_answer_from_where_it_should_not_come_from_is_none() {
+        let at = server(0).await;
+        let asker = Asker::new(at).await.unwrap();
+        let elsewhere = [true, false].map(|change_ip| Question::from_elsewhere(at, change_ip));
+        let answers = asker.ask(elsewhere, TRIES[2]).await;
+        assert!(answers.iter().all(Option::is_none), "a server that does not heed the wish says nothing of a filter");
+    }
+
+    #[tokio::test]
+    async fn silence_ends_when_patience_does_and_at_once_where_there_is_no_way() {
+        let mute = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let at = mute.local_addr().unwrap();
+        let asker = Asker::new(at).await.unwrap();
+        let begin = Instant::now();
+        assert!(asker.ask([Question::plain(at)], TRIES[2]).await[0].is_none());
+        assert!(begin.elapsed() >= TRIES[2] && begin.elapsed() < SOON);
+        // An IPv4 socket has no way to IPv6.
+        let begin = Instant::now();
+        assert!(asker.ask([Question::plain("[::1]:9".parse().unwrap())], SOON).await[0].is_none());
+        assert!(begin.elapsed() < SOON / 2);
+    }
+
+    #[tokio::test]
+    async fn who_is_told_knows_the_word_and_no_other() {
+        let (one, other) = (Asker::new(server(0).await).await.unwrap(), Asker::new(server(0).await).await.unwrap());
+        let (word, another) = (TransactionId([1; 12]), TransactionId([2; 12]));
+        let at = other.inside;
+        one.socket.send_to(&binding_request(another), at).await.unwrap();
+        let deaf = timeout_at(Instant::now() + TRIES[1], other.is_told(word)).await;
+        assert!(deaf.is_err(), "that was not the word");
+        let told = timeout_at(Instant::now() + SOON, other.is_told(word));
+        let (told, ()) = tokio::join!(told, one.tell(at, word));
+        assert!(told.is_ok());
+    }
+}

@@ -17,8 +17,8 @@ const RENDEZVOUS: usize = 16;
 /// How long a name may take to be found.
 const LOOK_UP: Duration = Duration::from_secs(1);
 
-/// How long a rendezvous may take to answer: the last of four tries has 700 ms, as much as a satellite takes.
-const PATIENCE: Duration = Duration::from_millis(1500);
+/// How long a rendezvous may take to answer: a satellite, at 700 ms, has three tries.
+const PATIENCE: Duration = Duration::from_millis(1200);
 
 /// One address of a rendezvous.
 #[derive(Debug, Clone, Copy)]

@@ -1,5 +1,7 @@
 //! One sentence on what it means.
 
+use std::net::IpAddr;
+
 use knothole_proto::nat::{Filtering, Mapping, Ports};
 
 use super::{Report, Transport};
@@ -7,7 +9,7 @@ use super::{Report, Transport};
 impl Report {
     /// What all this means for reaching others, in one sentence for a person.
     #[must_use]
-    pub const fn summary(&self) -> &'static str {
+    pub fn summary(&self) -> &'static str {
         match self.transport {
             Transport::None => {
                 "No rendezvous answers, neither over UDP nor over TCP: this machine is offline, or they are down, and \
@@ -16,6 +18,10 @@ impl Report {
             Transport::Tcp => {
                 "Your network lets no UDP through: all talk goes through the rendezvous over TCP, which reaches \
                  everyone but is slower than a direct path."
+            }
+            Transport::Udp if self.observed.is_some_and(|observed| is_inside(observed.ip())) => {
+                "The rendezvous is on a network of your own: those who share it reach you, and what lies between you and \
+                 the internet cannot be told from there."
             }
             Transport::Udp => self.over_udp(),
         }
@@ -65,6 +71,14 @@ impl Report {
     }
 }
 
+/// Whether an address is one that only means something on this machine, or within a site (RFC 6890).
+const fn is_inside(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => ip.is_loopback() || ip.is_private() || ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -97,6 +111,17 @@ mod tests {
         }
         let of =
             |mapping, ports| Report { transport: Transport::Udp, mapping, ports, ..Report::of_nothing() }.summary();
+        let beside = |observed: &str| Report {
+            transport: Transport::Udp,
+            mapping: Mapping::None,
+            filtering: Filtering::None,
+            observed: Some(observed.parse().unwrap()),
+            ..Report::of_nothing()
+        };
+        assert!(beside("198.51.100.7:1").summary().contains("open internet"));
+        for inside in ["127.0.0.1:1", "192.168.1.7:1", "[fd00::7]:1"] {
+            assert!(!beside(inside).summary().contains("open internet"), "{inside} is no address of the internet");
+        }
         let hard = of(Mapping::AddressAndPortDependent, Ports::Random);
         assert_ne!(hard, of(Mapping::EndpointIndependent, Ports::Random));
         assert_ne!(hard, of(Mapping::AddressAndPortDependent, Ports::Sequential { step: 1 }));

@@ -50,7 +50,10 @@ fn text(found: &Value) -> String {
         lines.push(line("mapping", &explained(found, "mapping", mapping)));
         lines.push(line("filtering", &explained(found, "filtering", filtering)));
         lines.push(line("ports", ports(word(found, "ports"))));
-        lines.push(line("hairpin", hairpin(&found["hairpin"])));
+        // Without a NAT there is no other side to come back from.
+        if word(found, "mapping") != "none" {
+            lines.push(line("hairpin", hairpin(&found["hairpin"])));
+        }
         lines.push(line("lifetime", &lifetime(&found["lifetime_s"])));
     }
     lines.push(line("IPv6", if found["ipv6"] == true { "works" } else { "no rendezvous answers over it" }));
