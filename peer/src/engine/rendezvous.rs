@@ -38,7 +38,7 @@ pub(super) struct Rendezvous {
     /// Other names under which it was given: one key is one rendezvous, and one registration.
     others: Vec<RendezvousAddress>,
     failures: u32,
-    rtt: Option<Duration>,
+    pub(super) rtt: Option<Duration>,
     /// Tells the steps of the present sign-in from those of one that was given up.
     attempt: u64,
 }
