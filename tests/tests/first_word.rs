@@ -75,6 +75,7 @@ fn the_first_word_is_there_within_three_round_trips_whatever_the_nats() -> Resul
                 let strange = first_word(&mut alice, &mut bob, "hello").with_context(|| pair.clone())?;
 
                 // The connection ends, and Alice, who is told nothing, asks for another in vain.
+                bob.event("state", &json!({"state": "delivered"}), PATIENCE)?;
                 alice.event("presence", &json!({"state": "online"}), PATIENCE)?;
                 bob.call("contact.block", json!({"peer": "alice"}))?;
                 alice.event("presence", &json!({"state": "offline"}), PATIENCE)?;

@@ -128,9 +128,13 @@ impl Engine {
     /// There is a path: whoever's turn it is opens the connection, unless there is one.
     pub(super) fn dial(&mut self, id: ContactId, ours: bool, now: Instant) {
         let Some(contact) = self.contacts.get_mut(&id).filter(|contact| contact.link.is_none()) else { return };
+        // Through a rendezvous of ours it is not much further than there and back, twice: to try sooner would double the
+        // first flight.
+        let far = self.rendezvous.iter().filter_map(|rendezvous| rendezvous.rtt).max().unwrap_or_default();
+        let relayed = RELAY_RTT.max(far * 2);
         let rtt = match (contact.path, contact.relay, contact.flight) {
             (Some((_, rtt)), _, _) => Some(rtt),
-            (None, Some(_), _) | (None, None, Some(_)) => Some(RELAY_RTT),
+            (None, Some(_), _) | (None, None, Some(_)) => Some(relayed),
             (None, None, None) => None,
         };
         match rtt {

@@ -41,7 +41,7 @@ pub(super) struct Rendezvous {
     /// Other names under which it was given: one key is one rendezvous, and one registration.
     others: Vec<RendezvousAddress>,
     failures: u32,
-    rtt: Option<Duration>,
+    pub(super) rtt: Option<Duration>,
     /// Its addresses, as far as its names were looked up for the present sign-in.
     found: Vec<SocketAddr>,
     /// Where it was signed in to last.

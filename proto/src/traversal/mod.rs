@@ -6,6 +6,8 @@
 //! sockets, the QUIC sign-in and the QUIC connections, whose datagrams the owner sends to the paths found here.
 
 mod contact;
+#[cfg(test)]
+mod flight_tests;
 mod introduction;
 mod lan;
 mod note;
