@@ -103,6 +103,9 @@ pub enum CommandError {
     /// The contact is blocked.
     #[error("{0} is blocked; `knothole remove {0}` and add it anew to talk again")]
     Blocked(String),
+    /// Nobody knows us.
+    #[error("there is no rendezvous to ask; name one: `knothole --rendezvous <key>@<host>:<port> netcheck`")]
+    NoRendezvous,
     /// One's own link.
     #[error("that is your own link; add the link of somebody else")]
     OwnLink,
@@ -136,6 +139,28 @@ pub struct RendezvousStatus {
     pub observed: Option<std::net::SocketAddr>,
     /// Round-trip time, measured at sign-in.
     pub rtt: Option<Duration>,
+    /// What carries our datagrams to it.
+    pub transport: Transport,
+}
+
+/// What carries datagrams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    /// As it should be.
+    Udp,
+    /// TLS over TCP, where the network lets no UDP through.
+    Tcp,
+}
+
+impl Transport {
+    /// Its name for programs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Udp => "udp",
+            Self::Tcp => "tcp",
+        }
+    }
 }
 
 /// Whether a rendezvous knows us.
@@ -177,6 +202,8 @@ pub struct PathView {
     pub remote: std::net::SocketAddr,
     /// Round-trip time, where it is known.
     pub rtt: Option<Duration>,
+    /// For a relay: why not straight, for a person.
+    pub why: Option<&'static str>,
 }
 
 /// Whether a path is straight.

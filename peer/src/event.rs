@@ -7,6 +7,7 @@ use knothole_proto::contact_link::RendezvousAddress;
 use knothole_proto::frames::MessageId;
 use knothole_proto::identity::PeerId;
 
+use crate::command::Transport;
 use crate::store::MessageState;
 
 /// Something happened.
@@ -25,7 +26,7 @@ pub enum EventKind {
     Registered {
         /// Which one.
         rendezvous: RendezvousAddress,
-        /// Our address as it sees it.
+        /// Our address as it sees it; port 0 where it sees us by TCP alone.
         observed: SocketAddr,
     },
     /// A rendezvous knows us no more.
@@ -92,6 +93,8 @@ pub enum PathChange {
     Relay {
         /// The rendezvous' address.
         rendezvous: SocketAddr,
+        /// How the rendezvous is reached.
+        transport: Transport,
         /// Why not straight, in words for a person.
         why: String,
     },

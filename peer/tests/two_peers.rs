@@ -225,6 +225,26 @@ async fn both_sides_writing_at_once_lose_nothing_and_double_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn two_who_open_a_connection_to_each_other_at_once_agree_on_one() {
+    let Meeting { mut alice, mut bob, mut at_alice, mut at_bob, serving, _homes } = meeting().await;
+    tokio::join!(presence(&mut at_alice, true), presence(&mut at_bob, true));
+    for n in 0..8 {
+        let text = format!("round {n}");
+        tokio::join!(alice.stop(), bob.stop());
+        let begin = std::time::Instant::now();
+        (alice, bob) =
+            tokio::join!(peer(_homes[0].path(), serving.address()), peer(_homes[1].path(), serving.address()));
+        (at_alice, at_bob) = (alice.events(), bob.events());
+        tokio::join!(send(&alice, "bob", &text), send(&bob, "alice", &text));
+        tokio::join!(arrives(&mut at_alice, &text), arrives(&mut at_bob, &text));
+        // docs/protocol.md, "Link": two that both wait for the other would do so for 3 s.
+        assert!(begin.elapsed() < Duration::from_millis(2500), "{:?}", begin.elapsed());
+    }
+    alice.stop().await;
+    bob.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_rendezvous_under_two_names_is_one_registration() {
     let serving = rendezvous().await;
     let homes = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];

@@ -31,6 +31,9 @@ pub const PEER_ALPN: &[u8] = b"knothole/1";
 /// The application protocol (ALPN, RFC 7301) of a sign-in at a rendezvous.
 pub const RENDEZVOUS_ALPN: &[u8] = b"knothole-rdv/1";
 
+/// The application protocol (ALPN, RFC 7301) of a stream that carries datagrams to a rendezvous and back.
+pub const TUNNEL_ALPN: &[u8] = b"knothole-tcp/1";
+
 /// What precedes the 32 bytes of a seed in a PKCS #8 document (RFC 8410 section 7).
 const PKCS8_PREFIX: [u8; 16] = *b"\x30\x2e\x02\x01\x00\x30\x05\x06\x03\x2b\x65\x70\x04\x22\x04\x20";
 
@@ -139,6 +142,37 @@ pub fn server_config(secret: &IdentitySecret, alpn: &[&[u8]]) -> Result<ServerCo
         .with_client_cert_verifier(Arc::new(KeyVerifier { expected: None }))
         .with_single_cert(vec![certificate(secret)?], PrivateKeyDer::Pkcs8(secret.pkcs8()))?;
     config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+    // A ticket that nobody redeems would only cost bytes and memory.
+    config.send_tls13_tickets = 0;
+    Ok(config)
+}
+
+/// How to open a stream to the one who holds the key `expected` and nobody else, telling nothing of ourselves: who we are
+/// is said inside, to the sign-in.
+///
+/// # Errors
+/// The TLS library failed; no key is known for which it does.
+pub fn tunnel_client_config(expected: PublicKey) -> Result<ClientConfig, Error> {
+    let mut config = ClientConfig::builder_with_provider(Arc::new(crypto()))
+        .with_protocol_versions(&[&TLS13])?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(KeyVerifier { expected: Some(expected) }))
+        .with_no_client_auth();
+    config.alpn_protocols = vec![TUNNEL_ALPN.to_vec()];
+    config.enable_sni = false;
+    Ok(config)
+}
+
+/// How to let streams in: anybody's.
+///
+/// # Errors
+/// The TLS library failed; no secret is known for which it does.
+pub fn tunnel_server_config(secret: &IdentitySecret) -> Result<ServerConfig, Error> {
+    let mut config = ServerConfig::builder_with_provider(Arc::new(crypto()))
+        .with_protocol_versions(&[&TLS13])?
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate(secret)?], PrivateKeyDer::Pkcs8(secret.pkcs8()))?;
+    config.alpn_protocols = vec![TUNNEL_ALPN.to_vec()];
     // A ticket that nobody redeems would only cost bytes and memory.
     config.send_tls13_tickets = 0;
     Ok(config)
@@ -334,6 +368,19 @@ mod tests {
         let server = server_config(&secret(2), &[PEER_ALPN]).unwrap();
         let why = shake(client, server).unwrap_err();
         assert_eq!(why, Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure));
+    }
+
+    #[test]
+    fn a_stream_goes_to_the_rendezvous_that_was_meant_and_says_nothing_of_the_peer() {
+        let rendezvous = secret(2);
+        let server = || tunnel_server_config(&rendezvous).unwrap();
+        let client = tunnel_client_config(rendezvous.public_key()).unwrap();
+        let (client, server_side) = shake(client, server()).unwrap();
+        assert_eq!(peer_key(client.peer_certificates().unwrap()), Some(rendezvous.public_key()));
+        assert!(server_side.peer_certificates().is_none() && server_side.server_name().is_none());
+        assert!(shake(tunnel_client_config(secret(3).public_key()).unwrap(), server()).is_err());
+        let sign_in = client_config(&secret(1), rendezvous.public_key(), RENDEZVOUS_ALPN).unwrap();
+        assert_eq!(shake(sign_in, server()).unwrap_err(), Error::NoApplicationProtocol);
     }
 
     #[test]

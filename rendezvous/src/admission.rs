@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use knothole_proto::identity::PeerId;
 use knothole_proto::seal::TagKey;
+use knothole_proto::tunnel::told;
 
 /// Buckets for networks; 6 bytes each, 384 KiB. A table of this size cannot be grown by whoever forges addresses; two
 /// networks that fall into the same bucket share it, and which ones do so depends on a secret.
@@ -68,9 +69,10 @@ impl Admission {
 
     /// Whether one more thing may be done for this address; if so, it is counted.
     ///
+    /// A stream's made-up address counts as the network that it comes from.
     /// Loopback is always admitted: no router lets such a source address in, so it is not forged.
     pub fn admits(&mut self, from: SocketAddr, now: Instant) -> bool {
-        let ip = from.ip().to_canonical();
+        let ip = told(from).ip().to_canonical();
         if ip.is_loopback() {
             return true;
         }

@@ -35,16 +35,28 @@ pub struct Counters {
     pub refused: u64,
     /// Acceptances and "opened" relayed.
     pub relayed: u64,
-    /// Relay channels opened.
+    /// Relay channels offered with an invitation.
+    pub channels_offered: u64,
+    /// Relay channels that came into use by an acceptance.
     pub channels_opened: u64,
-    /// Relay channels refused: too many in all or of one registration, or closing.
+    /// Relay channels refused: too many in all, or offered to one registration, or closing.
     pub channels_refused: u64,
+    /// Relay channels closed because one of the two has as many as one may have, and a newer.
+    pub channels_replaced: u64,
+    /// Relay channels closed because nobody accepted them.
+    pub channels_declined: u64,
     /// Relay channels closed because they carried nothing for long.
     pub channels_idle: u64,
     /// Relay frames passed on.
     pub forwarded: u64,
     /// Their bytes, as UDP payload.
     pub forwarded_bytes: u64,
+    /// Streams of peers whose network lets no UDP through.
+    pub streams_opened: u64,
+    /// Connections refused for them: too many at once or too fast, in all or of one network.
+    pub streams_refused: u64,
+    /// Connections that ended for a handshake that failed or was slow, or for a length that no datagram has.
+    pub streams_failed: u64,
     /// STUN requests answered.
     pub stun: u64,
     /// Dropped: neither STUN nor Knothole, or no sound datagram of its kind.
@@ -59,6 +71,12 @@ pub struct Counters {
     pub dropped_relay: u64,
     /// Dropped: a relay frame for no channel, or from neither of its two peers, or one of them is gone.
     pub dropped_foreign: u64,
+    /// Dropped: a relay frame beyond the first flight on a channel that is only offered.
+    pub dropped_offered: u64,
     /// Dropped: a relay frame beyond its sender's bytes.
     pub dropped_quota: u64,
+    /// Dropped: a datagram for a stream that has too many waiting, or has ended.
+    pub dropped_stream: u64,
+    /// Dropped: a UDP datagram from an address that stands for a stream.
+    pub dropped_forged: u64,
 }

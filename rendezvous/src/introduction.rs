@@ -13,6 +13,7 @@ use knothole_proto::candidate::{Candidate, CheckKey, IntroductionId, is_reachabl
 use knothole_proto::control::{MAX_CANDIDATES, ToPeer, ToRendezvous};
 use knothole_proto::identity::PeerId;
 use knothole_proto::seal::TagKey;
+use knothole_proto::tunnel::told;
 
 use crate::admission::{Bucket, microseconds};
 use crate::outbox::Line;
@@ -128,17 +129,20 @@ impl Server {
     fn invite(&mut self, now: Instant, slot: u32, introduction: IntroductionId, to: PeerId, candidates: &[Candidate]) {
         let now_us = microseconds(self.start, now);
         let Some(inviter) = self.registry.at(slot, now) else { return };
-        let (from, observed) = (inviter.registration.peer(), inviter.registration.address());
+        let (from, observed) = (inviter.registration.peer(), told(inviter.registration.address()));
         let refused = Some(ToPeer::Refused { introduction });
         let reply = if !inviter.allowance.invitations.take(self.policy.invitations, now_us) || self.closing.is_some() {
             refused
         } else if let Some(invitee) = self.registry.find(to, now).filter(|invitee| *invitee != slot) {
             let key = self.introductions.key(introduction, from, to);
             let candidates = passed_on(candidates, observed);
-            let invited = self.say(now, invitee, ToPeer::Invited { introduction, from, observed, key, candidates });
-            if invited {
+            let channel = self.offer_relay(now, introduction, [slot, invitee]);
+            let invited = ToPeer::Invited { introduction, from, observed, key, candidates, channel };
+            if self.say(now, invitee, invited) {
                 self.introductions.invitations.remember(introduction, from, to);
-                None
+                // The inviter's first flight is close behind, and must not overtake it.
+                self.flush(now, invitee);
+                channel.map(|channel| ToPeer::Relay { introduction, with: to, channel })
             } else {
                 refused
             }
@@ -146,7 +150,7 @@ impl Server {
             Some(ToPeer::Absent { introduction })
         };
         let counter = match &reply {
-            None => &mut self.counters.invited,
+            None | Some(ToPeer::Relay { .. }) => &mut self.counters.invited,
             Some(ToPeer::Absent { .. }) => &mut self.counters.absent,
             Some(_) => &mut self.counters.refused,
         };
@@ -168,7 +172,7 @@ impl Server {
     ) -> Option<(u32, PeerId)> {
         let now_us = microseconds(self.start, now);
         let sender = self.registry.at(slot, now)?;
-        let (from, observed) = (sender.registration.peer(), sender.registration.address());
+        let (from, observed) = (sender.registration.peer(), told(sender.registration.address()));
         let admitted = sender.allowance.relays.take(self.policy.relays, now_us);
         let recipient = self.registry.find(to, now).filter(|recipient| admitted && *recipient != slot);
         let message = message(from, observed, &self.introductions);
@@ -188,6 +192,15 @@ impl Server {
             self.outbox.push(local, to, payload);
         }
         self.ended(now, slot, entry);
+    }
+
+    /// Has what is to be said to the peer in this slot go out before anything else.
+    fn flush(&mut self, now: Instant, slot: u32) {
+        let Some(entry) = self.registry.at(slot, now) else { return };
+        let (local, to) = (entry.local, entry.registration.address());
+        while let Some(payload) = entry.line.as_mut().and_then(|line| line.channel.poll_transmit(now)) {
+            self.outbox.push(local, to, payload);
+        }
     }
 
     /// Says something to the peer in this slot; false if it is not there or does not keep up.

@@ -7,27 +7,36 @@
 //! The loop reads the sockets itself, so that a keepalive goes from the system call into the machine without a queue, a
 //! wake-up or a copy. What is QUIC is handed on to quinn, which believes to have the socket for itself.
 //!
-//! TCP on the same port belongs to networks that let no UDP through; it is not served yet.
+//! Peers whose network lets no UDP through come by TLS over TCP at the same ports ([`tcp`]): to the machine and to quinn
+//! their datagrams come from made-up addresses ([`streams`]), and what is sent to those goes down the stream.
 
 mod address;
 mod driver;
 mod handoff;
 mod port;
 mod sign_in;
+mod streams;
+mod tcp;
 mod tokens;
 mod train;
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use knothole_proto::certificate::IdentitySecret;
+use knothole_proto::certificate::{self, IdentitySecret};
 use knothole_proto::contact_link::RendezvousAddress;
+use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
 
 use self::driver::{Command, Driver};
 use self::port::Port;
+use self::streams::Streams;
+use self::tcp::Inlet;
+pub use self::tcp::tune;
 use crate::{Counters, FourSockets, LocalSocket, Policy, Server};
 
 /// How long peers may take to acknowledge that the rendezvous closes: longer than most round trips, short enough that
@@ -37,12 +46,18 @@ const CLOSING_PATIENCE: Duration = Duration::from_secs(1);
 /// Sign-ins waiting for the loop; each waits for a wake-up at most, and there are no more handshakes than this.
 const MAX_COMMANDS: usize = sign_in::MAX_HANDSHAKES;
 
+/// Datagrams of streams waiting for the loop. A stream that finds it full waits, and has its peer wait.
+const MAX_STREAMED: usize = 256;
+
+/// How often the port that the system chose for UDP may be taken for TCP.
+const ATTEMPTS: usize = 16;
+
 /// What to serve.
 #[derive(Debug)]
 pub struct Config {
     /// The rendezvous' own key.
     pub identity: IdentitySecret,
-    /// The UDP addresses to serve at, one at least. Port 0 lets the system choose.
+    /// The addresses to serve at, by UDP and TCP, one at least. Port 0 lets the system choose.
     pub listen: Vec<SocketAddr>,
     /// A second address for telling NAT behaviour (RFC 5780). It differs from the first of `listen` in IP address and
     /// port, and neither of the two is a wildcard: two more sockets are bound at the crosswise combinations.
@@ -61,7 +76,7 @@ pub enum StartError {
     #[error("there is no address to listen at: give at least one")]
     NoAddress,
     /// An address cannot be had.
-    #[error("cannot listen at UDP {address}: {source} (is it this machine's address, and is no other program there?)")]
+    #[error("cannot listen at {address}: {source} (is it this machine's address, and is no other program there?)")]
     Bind {
         /// The address.
         address: SocketAddr,
@@ -92,6 +107,7 @@ pub struct Serving {
     commands: mpsc::Sender<Command>,
     endpoints: Vec<quinn::Endpoint>,
     accepting: Vec<JoinHandle<()>>,
+    streams: Arc<Streams>,
     /// Dropping it ends the loop.
     _stop: oneshot::Sender<()>,
 }
@@ -103,23 +119,34 @@ impl Serving {
     /// See [`StartError`]; nothing is served then.
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let quic = sign_in::server_config(&config.identity).map_err(StartError::Quic)?;
+        let tls =
+            certificate::tunnel_server_config(&config.identity).map_err(|why| StartError::Quic(why.to_string()))?;
+        let tls = TlsAcceptor::from(Arc::new(tls));
+        let streams = Arc::new(Streams::default());
+        let (machine, streamed) = mpsc::channel(MAX_STREAMED);
         let (seed, mut policy) = (random()?, config.policy);
         let ticket_key = config.identity.derived_key("tickets");
         let (commands, inbox) = mpsc::channel(MAX_COMMANDS);
         let (stop, stopped) = oneshot::channel();
         let (listen, alternate) = (config.listen, config.alternate);
         let (sockets, bound) = oneshot::channel();
+        let of_loop = Arc::clone(&streams);
         let serve = async move {
+            let streams = of_loop;
             match Sockets::bind(&listen, alternate) {
                 Err(error) => drop(sockets.send(Err(error))),
                 Ok(mut bound) => {
                     policy.discovery = bound.four;
-                    let listening = bound.ports.iter_mut().take(listen.len());
-                    let handed: Vec<_> = listening.map(|port| (port.address(), port.hand_off())).collect();
+                    let listening = bound.ports.iter_mut().zip(bound.listeners);
+                    let hand_off = |(port, listener): (&mut Port, _)| {
+                        let (quic, socket) = port.hand_off(Arc::clone(&streams));
+                        (port.address(), quic, socket, listener)
+                    };
+                    let handed: Vec<_> = listening.map(hand_off).collect();
                     if sockets.send(Ok(handed)).is_ok() {
                         let since = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
                         let server = Server::new(policy, seed, Instant::now()).with_tickets(&ticket_key, since);
-                        Driver::new(server, bound.ports, inbox).run(stopped).await;
+                        Driver::new(server, bound.ports, inbox, streams, streamed).run(stopped).await;
                     }
                 }
             }
@@ -129,18 +156,21 @@ impl Serving {
         std::thread::Builder::new().name("rendezvous".to_owned()).spawn(move || runtime.block_on(serve))?;
         let handed = bound.await.map_err(|_| io::Error::other("the loop has ended"))??;
 
-        let bound: Vec<_> = handed.iter().map(|(address, _)| *address).collect();
+        let bound: Vec<_> = handed.iter().map(|(address, ..)| *address).collect();
         let first = *bound.first().ok_or(StartError::NoAddress)?;
         let address = address::rendezvous_address(config.identity.public_key(), first, config.public.as_deref())?;
         let mut endpoints = Vec::new();
         let mut accepting = Vec::new();
-        for (port, (_, socket)) in handed.into_iter().enumerate() {
+        for (port, (_, handoff, socket, listener)) in handed.into_iter().enumerate() {
             let endpoint = sign_in::endpoint(socket, quic.clone())?;
             endpoints.push(endpoint.clone());
             accepting.push(tokio::spawn(sign_in::accept(endpoint, port, commands.clone(), random()?)));
+            let inlet = Inlet { port, quic: handoff, machine: machine.clone() };
+            let listener = TcpListener::from_std(listener)?;
+            accepting.push(tokio::spawn(tcp::accept(listener, tls.clone(), Arc::clone(&streams), inlet, random()?)));
         }
         tracing::info!(%address, ?bound, "serving");
-        Ok(Self { address, bound, commands, endpoints, accepting, _stop: stop })
+        Ok(Self { address, bound, commands, endpoints, accepting, streams, _stop: stop })
     }
 
     /// What to give to peers.
@@ -170,6 +200,9 @@ impl Serving {
         {
             tracing::info!("not every peer has acknowledged that this rendezvous closes");
         }
+        if tokio::time::timeout(CLOSING_PATIENCE, self.streams.close()).await.is_err() {
+            tracing::info!("not every stream has ended");
+        }
     }
 }
 
@@ -178,6 +211,7 @@ impl Drop for Serving {
         for task in &self.accepting {
             task.abort();
         }
+        self.streams.stop();
         for endpoint in &self.endpoints {
             endpoint.close(0_u32.into(), b"closing");
         }
@@ -187,14 +221,17 @@ impl Drop for Serving {
 /// All sockets: those to listen at, in their order, then the three others of RFC 5780.
 struct Sockets {
     ports: Vec<Port>,
+    /// Those of the addresses to listen at, in their order.
+    listeners: Vec<std::net::TcpListener>,
     four: Option<FourSockets>,
 }
 
 impl Sockets {
     fn bind(listen: &[SocketAddr], alternate: Option<SocketAddr>) -> Result<Self, StartError> {
-        let mut ports = listen.iter().map(|address| Port::bind(*address)).collect::<Result<Vec<_>, _>>()?;
+        let both = listen.iter().map(|address| bind_both(*address)).collect::<Result<Vec<_>, _>>()?;
+        let (mut ports, listeners): (Vec<_>, Vec<_>) = both.into_iter().unzip();
         let first = ports.first().ok_or(StartError::NoAddress)?.address();
-        let Some(alternate) = alternate else { return Ok(Self { ports, four: None }) };
+        let Some(alternate) = alternate else { return Ok(Self { ports, listeners, four: None }) };
         let wildcard = first.ip().is_unspecified() || alternate.ip().is_unspecified();
         if wildcard || first.ip() == alternate.ip() || first.is_ipv4() != alternate.is_ipv4() {
             return Err(StartError::Alternate);
@@ -215,7 +252,23 @@ impl Sockets {
             (number(2), fourth.address()),
         ]);
         ports.extend([second, third, fourth]);
-        Ok(Self { ports, four: Some(four) })
+        Ok(Self { ports, listeners, four: Some(four) })
+    }
+}
+
+/// The same port for UDP and TCP.
+fn bind_both(address: SocketAddr) -> Result<(Port, std::net::TcpListener), StartError> {
+    let mut attempts = if address.port() == 0 { ATTEMPTS } else { 1 };
+    loop {
+        let port = Port::bind(address)?;
+        attempts -= 1;
+        match tcp::bind(port.address()) {
+            Ok(listener) => return Ok((port, listener)),
+            Err(source) if source.kind() != io::ErrorKind::AddrInUse || attempts == 0 => {
+                return Err(StartError::Bind { address, source });
+            }
+            Err(_) => {}
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use aws_lc_rs::hmac;
 use knothole_proto::control::Opened;
 use knothole_proto::datagram::{
-    CONTROL, ECHO, Header, KEEPALIVE, Kind, MOVE, RELAY, RETURN, Transmit, classify, parse_relay,
+    CONTROL, ECHO, FLIGHT, Header, KEEPALIVE, Kind, MOVE, RELAY, RETURN, Transmit, classify, parse_relay,
 };
 use knothole_proto::identity::PeerId;
 use knothole_proto::keepalive;
@@ -14,6 +14,7 @@ use knothole_proto::registration::server::{Challenger, Outcome, Registration};
 use knothole_proto::registration::{SignInAnswer, SignInRequest, lifetime};
 use knothole_proto::seal::RegistrationSecret;
 use knothole_proto::stun::server::{Place, answer};
+use knothole_proto::tunnel::told;
 
 use crate::admission::Admission;
 use crate::closing::Closing;
@@ -78,6 +79,7 @@ impl Server {
         match datagram.first().map(|first| classify(*first)) {
             Some(Kind::Stun) => self.handle_stun(now, from, local, datagram),
             Some(Kind::Knothole) if datagram.first() == Some(&RELAY) => self.handle_relay(now, from, datagram),
+            Some(Kind::Knothole) if datagram.first() == Some(&FLIGHT) => self.handle_flight(now, from, datagram),
             Some(Kind::Knothole) => match Header::parse(datagram) {
                 Some(header) if matches!(header.kind, KEEPALIVE | MOVE) => {
                     self.handle_keepalive(now, from, local, header, datagram);
@@ -140,7 +142,7 @@ impl Server {
         // The longest is 1,800 s.
         let lifetime_s = u16::try_from(lifetime.as_secs()).unwrap_or(u16::MAX);
         let ticket = self.tickets.issue(peer, secret, now);
-        SignInAnswer::Registered { slot, lifetime_s, observed, ticket }
+        SignInAnswer::Registered { slot, lifetime_s, observed: told(observed), ticket }
     }
 
     /// Does what is due: ends registrations whose keepalives stayed away and relay channels that carry nothing, repeats
@@ -202,6 +204,11 @@ impl Server {
     #[must_use]
     pub fn registrations(&self) -> usize {
         self.registry.len()
+    }
+
+    /// Whether the peer in this slot is registered at this address.
+    pub(crate) fn is_registered_at(&mut self, now: Instant, slot: u32, address: SocketAddr) -> bool {
+        self.registry.at(slot, now).is_some_and(|entry| entry.registration.address() == address)
     }
 
     /// What happened since the start.

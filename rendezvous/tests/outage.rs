@@ -52,7 +52,7 @@ impl Town {
         let now = Instant::now();
         let mut peers = [1, 2].map(|n| Traversal::new(PeerId::new([n; 32]), Config::default(), [n; 32]));
         for (n, traversal) in peers.iter_mut().enumerate() {
-            traversal.set_hosts(vec![peer(n)]);
+            traversal.set_hosts(vec![peer(n)], now);
             BOTH.iter().for_each(|id| traversal.add_rendezvous(*id, now));
             traversal.add_contact(CONTACT, PeerId::new([2 - n as u8; 32]), BOTH.to_vec());
         }

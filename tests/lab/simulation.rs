@@ -28,6 +28,8 @@ const SIGN_IN: u8 = 64;
 const SIGNED_IN: u8 = 65;
 const WORD: u8 = 66;
 const ECHO: u8 = 67;
+/// A note between traversals, which goes through the relay.
+const NOTE: u8 = 68;
 
 /// One world with a rendezvous and two peers that want to reach each other.
 pub struct Simulation {

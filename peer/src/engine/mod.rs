@@ -7,20 +7,24 @@
 mod commands;
 mod contact;
 mod conversation;
+mod flight;
 mod lifetime;
 mod links;
+mod network;
 mod paths;
 mod rendezvous;
 mod timers;
+mod tunnels;
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesOrdered;
+use knothole_proto::datagram::RELAY;
 use knothole_proto::frames::MessageId;
 use knothole_proto::identity::PeerId;
 use knothole_proto::path;
@@ -32,11 +36,11 @@ use crate::event::{Event, EventKind};
 use crate::handle::{Options, Peer};
 use crate::home::{Home, HomeError};
 use crate::link::{Heartbeat, LinkEvent, LinkId, Links};
-use crate::network;
 use crate::socket::{Arrival, Socket, VirtualAddress};
 use crate::store::{ContactState, OpenError, Outcome, Store, StoreError};
 use contact::Contact;
 use lifetime::{Mappings, TrialResult};
+use network::{News, Outgoing, Surroundings};
 use rendezvous::{Rendezvous, SignInStep};
 use timers::Timers;
 
@@ -79,6 +83,7 @@ pub(crate) struct Engine {
     links: Links,
     store: Store,
     traversal: Traversal,
+    surroundings: Surroundings,
     rendezvous: Vec<Rendezvous>,
     own_rendezvous: usize,
     contacts: BTreeMap<ContactId, Contact>,
@@ -93,6 +98,8 @@ pub(crate) struct Engine {
     /// Strangers' requests that the store is at.
     requests: usize,
     sign_in_steps: mpsc::Sender<SignInStep>,
+    /// The number of the newest stream to a rendezvous.
+    last_tunnel: u64,
     events: broadcast::Sender<Arc<Event>>,
     stopping: Option<oneshot::Sender<()>>,
 }
@@ -103,6 +110,7 @@ struct Inputs {
     link_events: mpsc::Receiver<LinkEvent>,
     sign_in_steps: mpsc::Receiver<SignInStep>,
     trials: mpsc::Receiver<TrialResult>,
+    news: mpsc::Receiver<News>,
 }
 
 /// Starts a peer in its home. The caller holds the home's engine lock.
@@ -122,6 +130,12 @@ pub async fn start(options: Options) -> Result<Peer, StartError> {
     // A rendezvous on loopback can only introduce peers on this machine.
     let allow_loopback = options.allow_loopback || options.rendezvous.iter().any(|address| is_loopback(&address.host));
     let config = path::Config { allow_loopback, profile: options.keepalive, ..path::Config::default() };
+    // Peers on one machine alone have no use for a router or a LAN.
+    let outgoing = Outgoing {
+        lan_discovery: home.lan_discovery()? && !allow_loopback,
+        port_mapping: home.port_mapping()? && !allow_loopback,
+    };
+    let (surroundings, news) = Surroundings::new(secret.public_key(), socket.port(), outgoing);
     let (sign_in_steps, sign_in_inputs) = mpsc::channel(16);
     let (trials, trial_inputs) = mpsc::channel(1);
     let remembered = store.setting(Mappings::setting()).await?;
@@ -130,6 +144,7 @@ pub async fn start(options: Options) -> Result<Peer, StartError> {
     let mut engine = Engine {
         me: secret.public_key(),
         traversal: Traversal::new(secret.public_key(), config, seed()),
+        surroundings,
         allow_loopback,
         socket,
         links,
@@ -144,11 +159,12 @@ pub async fn start(options: Options) -> Result<Peer, StartError> {
         pending: FuturesOrdered::new(),
         requests: 0,
         sign_in_steps,
+        last_tunnel: 0,
         events: events.clone(),
         stopping: None,
     };
     let now = Instant::now();
-    engine.refresh_hosts();
+    engine.refresh_hosts(now);
     for address in options.rendezvous {
         engine.register(address, now);
     }
@@ -160,8 +176,14 @@ pub async fn start(options: Options) -> Result<Peer, StartError> {
         };
         engine.insert_contact(known, conversation, now);
     }
-    let inputs =
-        Inputs { commands: command_inputs, arrivals, link_events, sign_in_steps: sign_in_inputs, trials: trial_inputs };
+    let inputs = Inputs {
+        commands: command_inputs,
+        arrivals,
+        link_events,
+        sign_in_steps: sign_in_inputs,
+        trials: trial_inputs,
+        news,
+    };
     tokio::spawn(engine.run(inputs));
     Ok(Peer::new(commands, events))
 }
@@ -203,8 +225,12 @@ impl Engine {
             let socket = self.socket.clone();
             tokio::select! {
                 Some(arrival) = inputs.arrivals.recv() => {
-                    let now = Instant::now();
-                    self.traversal.handle_datagram(arrival.from, &arrival.datagram, now);
+                    if arrival.datagram.first() == Some(&RELAY) {
+                        // It waited for what came before it.
+                        self.socket.receive(&arrival);
+                    } else {
+                        self.traversal.handle_datagram(arrival.from, &arrival.datagram, Instant::now());
+                    }
                 }
                 Some(event) = inputs.link_events.recv() => self.handle_link_event(event, Instant::now()),
                 Some(continuation) = self.pending.next(), if !self.pending.is_empty() => continuation(&mut self),
@@ -215,12 +241,15 @@ impl Engine {
                 },
                 Some(result) = inputs.trials.recv() => self.handle_trial(&result, Instant::now()),
                 Some(step) = inputs.sign_in_steps.recv() => self.handle_sign_in(step, Instant::now()),
+                Some(news) = inputs.news.recv() => self.handle_news(news, Instant::now()),
                 address = socket.routes().next_silent() => self.handle_silence(address, Instant::now()),
                 () = sleep => {
                     let now = Instant::now();
+                    self.notice_sleep(deadline, now);
                     self.report_traffic(now);
                     self.traversal.handle_timeout(now);
                     self.handle_mapping_timeout(now);
+                    self.look_for_streams();
                     self.handle_timers(now);
                 }
             }
@@ -233,8 +262,13 @@ impl Engine {
         while let Some(event) = self.traversal.poll_event() {
             self.handle_traversal_event(event, now);
         }
+        self.transmit(now);
+    }
+
+    /// Sends what the traversal has to send.
+    fn transmit(&mut self, now: Instant) {
         while let Some(transmit) = self.traversal.poll_transmit(now) {
-            self.socket.send(transmit.to, &transmit.payload, transmit.ttl);
+            self.socket.send(path::Base::MAIN, transmit.to, &transmit.payload, transmit.ttl);
         }
     }
 
@@ -253,7 +287,8 @@ impl Engine {
                 while self.traversal.poll_event().is_some() {}
             }
         };
-        let _ = tokio::time::timeout(FAREWELL, farewell).await;
+        // The router and the LAN hear of it in the meantime.
+        tokio::join!(async { drop(tokio::time::timeout(FAREWELL, farewell).await) }, self.surroundings.stop());
         self.links.shutdown().await;
         if let Err(error) = self.store.close().await {
             tracing::error!(%error, "the store did not close");
@@ -278,12 +313,6 @@ impl Engine {
     fn emit(&self, kind: EventKind) {
         // Nobody listening is no error.
         let _ = self.events.send(Arc::new(Event { at: wall_clock(), kind }));
-    }
-
-    fn refresh_hosts(&mut self) {
-        let loopback = self.allow_loopback.then_some(IpAddr::V4(Ipv4Addr::LOCALHOST));
-        let addresses = network::host_addresses().into_iter().chain(loopback);
-        self.traversal.set_hosts(addresses.map(|ip| SocketAddr::new(ip, self.socket.port())).collect());
     }
 }
 

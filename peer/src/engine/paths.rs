@@ -7,6 +7,7 @@ use knothole_proto::traversal::{ContactId, Event, Unreachable};
 use super::contact::Relay;
 use super::timers::Timer;
 use super::{Engine, virtual_address};
+use crate::command::Transport;
 use crate::event::{EventKind, PathChange};
 use crate::socket::{Route, SILENCE_MS, VirtualAddress};
 
@@ -28,9 +29,16 @@ impl Engine {
             Event::SignIn(id) => self.sign_in(id),
             Event::Registered { rendezvous, observed } => {
                 self.note_mapping(rendezvous, observed, now);
+                self.handle_observed(rendezvous, observed);
                 if let Some(rendezvous) = self.rendezvous.get(rendezvous.0 as usize) {
                     tracing::info!(rendezvous = %rendezvous.address, "registered");
                     self.emit(EventKind::Registered { rendezvous: rendezvous.address.clone(), observed });
+                }
+                // What was relayed to where we are no longer is repeated once the other side hears of us.
+                for (contact, _) in
+                    self.contacts.iter().filter(|(_, contact)| contact.path.is_none() && contact.is_online())
+                {
+                    self.links.nudge(virtual_address(*contact));
                 }
             }
             Event::Unregistered(id) => {
@@ -47,15 +55,15 @@ impl Engine {
             Event::Admit { contact, remote, vouched } => {
                 tracing::debug!(?contact, %remote, vouched, "heard");
                 self.renew_routes(contact);
-                let routes = self.socket.routes();
+                let (routes, source) = (self.socket.routes(), Route::from(remote));
                 // One check proves no address: what is another's stays so until a check of ours is answered from there.
-                if routes.owner(remote).is_some_and(|owner| owner != virtual_address(contact)) {
+                if routes.owner(source).is_some_and(|owner| owner != virtual_address(contact)) {
                     return;
                 }
-                routes.admit(remote, virtual_address(contact));
+                routes.admit(source, virtual_address(contact));
                 // Its first QUIC packet may come before our own check has been answered; the answer goes where it came from.
                 if vouched && routes.route(virtual_address(contact)).is_none() {
-                    routes.set_route(virtual_address(contact), Some(Route::Direct(remote)));
+                    routes.set_route(virtual_address(contact), Some(source));
                 }
             }
             Event::Revoke { contact, remote } => {
@@ -68,13 +76,14 @@ impl Engine {
             Event::Path { contact: id, remote, rtt } => {
                 let Some(contact) = self.contacts.get_mut(&id) else { return };
                 contact.path = Some((remote, rtt));
+                contact.flight = None;
                 contact.told_why = None;
                 tracing::info!(contact = ?contact.peer, rtt_ms = rtt.as_millis(), "direct path");
                 let (peer, name) = (contact.peer, contact.name.clone());
                 self.renew_routes(id);
                 // A source is admitted by its own checks; the answer to ours proves the address just as well.
                 self.socket.routes().admit(remote, virtual_address(id));
-                self.socket.routes().set_route(virtual_address(id), Some(Route::Direct(remote)));
+                self.socket.routes().set_route(virtual_address(id), Some(Route::from(remote)));
                 self.links.nudge(virtual_address(id));
                 self.emit(EventKind::Path { peer, name, path: PathChange::Direct { remote, rtt } });
                 self.dial(id, false, now);
@@ -93,8 +102,14 @@ impl Engine {
                 self.fall_back(id);
                 self.tell_no_path(id, "the direct path stopped answering; looking for another");
             }
+            Event::Flight { contact, rendezvous, slot, introduction } => {
+                self.fly(contact, Route::Flight { rendezvous, slot, introduction }, now);
+            }
+            Event::Offered { contact, rendezvous, channel } => self.take_offer(contact, rendezvous, channel),
+            Event::Grounded(id) => self.ground(id, now),
             Event::Relay { contact: id, rendezvous, channel } => {
                 let Some(contact) = self.contacts.get_mut(&id) else { return };
+                contact.flight = None;
                 let old = contact.relay.replace(Relay { rendezvous, channel });
                 let straight = contact.path.is_some();
                 self.renew_routes(id);
@@ -106,7 +121,8 @@ impl Engine {
                 routes.admit_relay(rendezvous, channel, virtual_address(id));
                 if !straight {
                     self.fall_back(id);
-                    self.tell_no_path(id, "looking for a direct path");
+                    let why = self.traversal.without_udp(id).map_or("looking for a direct path", reason);
+                    self.tell_no_path(id, why);
                 }
                 self.dial(id, false, now);
             }
@@ -120,24 +136,20 @@ impl Engine {
                     self.traversal.connect(id, now);
                 }
             }
-            Event::Unreachable { contact, why } => {
-                let why = match why {
-                    Unreachable::NoRendezvous => "no rendezvous of this contact answers",
-                    Unreachable::Absent => "the contact is offline",
-                    Unreachable::Refused => "the rendezvous is busy",
-                    Unreachable::NoPath => "no direct path was found between the two networks",
-                };
-                self.tell_no_path(contact, why);
-            }
+            Event::Unreachable { contact, why } => self.tell_no_path(contact, reason(why)),
         }
     }
 
-    /// Without a direct path QUIC goes through the relay, where there is one.
-    fn fall_back(&mut self, id: ContactId) {
-        let relay = self.contacts.get(&id).and_then(|contact| contact.relay);
-        let route = relay.map(|Relay { rendezvous, channel }| Route::Relay { rendezvous, channel });
-        self.socket.routes().set_route(virtual_address(id), route);
-        self.links.nudge(virtual_address(id));
+    /// Without a direct path QUIC goes through the relay, where there is one, or behind an invitation.
+    pub(super) fn fall_back(&mut self, id: ContactId) {
+        let contact = self.contacts.get(&id);
+        let relay = contact.and_then(|contact| contact.relay);
+        let relay = relay.map(|Relay { rendezvous, channel }| Route::Relay { rendezvous, channel });
+        let route = relay.or_else(|| contact?.flight);
+        if self.socket.routes().route(virtual_address(id)) != route {
+            self.socket.routes().set_route(virtual_address(id), route);
+            self.links.nudge(virtual_address(id));
+        }
     }
 
     /// Tells the faces that a contact has no direct path, once for each reason.
@@ -148,7 +160,11 @@ impl Engine {
             let (peer, name) = (contact.peer, contact.name.clone());
             let why = why.to_owned();
             let path = match contact.relay {
-                Some(Relay { rendezvous, .. }) => PathChange::Relay { rendezvous, why },
+                Some(Relay { rendezvous, .. }) => {
+                    let tunnelled = self.socket.tunnels().has(rendezvous);
+                    let transport = if tunnelled { Transport::Tcp } else { Transport::Udp };
+                    PathChange::Relay { rendezvous, transport, why }
+                }
                 None => PathChange::None { why },
             };
             self.emit(EventKind::Path { peer, name, path });
@@ -156,7 +172,7 @@ impl Engine {
     }
 
     /// Before new routes are made for a contact, those of its last connection go.
-    fn renew_routes(&mut self, id: ContactId) {
+    pub(super) fn renew_routes(&mut self, id: ContactId) {
         if self.timers.cancel(id, Timer::Forget) {
             self.socket.routes().forget(virtual_address(id));
         }
@@ -177,6 +193,7 @@ impl Engine {
         if silent >= patience && path.is_none() {
             tracing::debug!(?id, silent_ms = silent.as_millis(), "nothing comes back through the relay");
             self.traversal.handle_relay_silence(id, now);
+            self.timers.set(id, Timer::Answered, now + VERDICT);
         } else if silent >= patience {
             tracing::debug!(?id, silent_ms = silent.as_millis(), "nothing comes back");
             self.traversal.handle_silence(id, now);
@@ -205,15 +222,30 @@ impl Engine {
             match timer {
                 Timer::Dial => self.dial(id, true, now),
                 Timer::Answered => {
-                    if self.contacts.get(&id).is_some_and(|contact| contact.path.is_some()) {
+                    if self.contacts.get(&id).is_some_and(|contact| contact.path.is_some() || contact.relay.is_some()) {
                         self.socket.routes().activity(virtual_address(id)).note_answer();
                     }
                 }
                 Timer::Silence => self.handle_silence(virtual_address(id), now),
                 Timer::Forget => self.socket.routes().forget(virtual_address(id)),
                 Timer::Recover => self.recover(id),
-                Timer::Reconnect => self.traversal.connect(id, now),
+                Timer::Reconnect => {
+                    self.traversal.connect(id, now);
+                    self.look_around(id, now);
+                }
             }
         }
+    }
+}
+
+/// Why a contact is not reached, or not directly, in words for a person.
+pub(super) const fn reason(why: Unreachable) -> &'static str {
+    match why {
+        Unreachable::NoRendezvous => "no rendezvous of this contact answers",
+        Unreachable::Absent => "the contact is offline",
+        Unreachable::Refused => "the rendezvous is busy",
+        Unreachable::NoPath => "no direct path was found between the two networks",
+        Unreachable::NoUdp => "this network lets no UDP out",
+        Unreachable::NoUdpThere => "the contact's network lets no UDP out",
     }
 }

@@ -10,12 +10,15 @@ use knothole_proto::seal::RegistrationSecret;
 use knothole_proto::traversal::RendezvousId;
 
 use tokio::net::lookup_host;
+use tokio::task::AbortHandle;
 
 use super::Engine;
+use super::tunnels::{Tunnel, TunnelStep, Way, hearing, race};
 use crate::command::{RendezvousState, RendezvousStatus};
 use crate::hops::needed_ttl;
 use crate::sign_in::{SignInError, SignedIn, sign_in};
 use crate::socket::VirtualAddress;
+use crate::tunnel;
 
 /// An address is signed in at within this, three round trips of 300 ms and a loss: so three addresses, and the look-up before
 /// them, end before the registration takes the sign-in for failed (10 s).
@@ -38,7 +41,15 @@ pub(super) struct Rendezvous {
     /// Other names under which it was given: one key is one rendezvous, and one registration.
     others: Vec<RendezvousAddress>,
     failures: u32,
-    rtt: Option<Duration>,
+    pub(super) rtt: Option<Duration>,
+    /// Its addresses, as far as its names were looked up for the present sign-in.
+    found: Vec<SocketAddr>,
+    /// Where it was signed in to last.
+    pub(super) remote: Option<SocketAddr>,
+    /// The stream to it, where no UDP passes.
+    pub(super) tunnel: Option<Tunnel>,
+    /// Whether one is being opened for the registration that there is.
+    pub(super) reopening: bool,
     /// Tells the steps of the present sign-in from those of one that was given up.
     attempt: u64,
 }
@@ -50,13 +61,17 @@ pub(super) struct SignInStep {
     progress: Progress,
 }
 
-enum Progress {
+pub(super) enum Progress {
+    /// The names stand for these addresses.
+    Found(VecDeque<SocketAddr>),
     /// These addresses are still to be tried; the last failure, if there was one.
     Next(VecDeque<SocketAddr>, SignInError),
     /// One answered.
     Done(SocketAddr, SignedIn),
     /// How far openers must go from this network.
     OpenerTtl(u8),
+    /// What became of the stream of this number.
+    Tunnel(u64, TunnelStep),
 }
 
 impl Engine {
@@ -72,7 +87,17 @@ impl Engine {
                 index
             }
             None => {
-                self.rendezvous.push(Rendezvous { address, others: Vec::new(), failures: 0, rtt: None, attempt: 0 });
+                self.rendezvous.push(Rendezvous {
+                    address,
+                    others: Vec::new(),
+                    failures: 0,
+                    rtt: None,
+                    found: Vec::new(),
+                    remote: None,
+                    tunnel: None,
+                    reopening: false,
+                    attempt: 0,
+                });
                 self.rendezvous.len() - 1
             }
         };
@@ -83,7 +108,6 @@ impl Engine {
 
     /// Begins to sign in: looks the name up, then tries its addresses in turn.
     pub(super) fn sign_in(&mut self, id: RendezvousId) {
-        self.refresh_hosts();
         let Some(rendezvous) = self.rendezvous.get_mut(id.0 as usize) else { return };
         rendezvous.attempt += 1;
         let names = [&rendezvous.address].into_iter().chain(&rendezvous.others).cloned().collect::<Vec<_>>();
@@ -99,41 +123,68 @@ impl Engine {
                     }
                 }
             }
-            Progress::Next(found, SignInError::Unreachable)
+            Progress::Found(found)
         });
     }
 
-    fn step_after(&self, rendezvous: RendezvousId, progress: impl Future<Output = Progress> + Send + 'static) {
+    pub(super) fn step_after(
+        &self,
+        rendezvous: RendezvousId,
+        progress: impl Future<Output = Progress> + Send + 'static,
+    ) -> AbortHandle {
         let steps = self.sign_in_steps.clone();
         let attempt = self.rendezvous.get(rendezvous.0 as usize).map_or(0, |rendezvous| rendezvous.attempt);
         tokio::spawn(async move {
             let progress = progress.await;
             // An engine that is gone needs no result.
             let _ = steps.send(SignInStep { rendezvous, attempt, progress }).await;
-        });
+        })
+        .abort_handle()
     }
 
     pub(super) fn handle_sign_in(&mut self, step: SignInStep, now: Instant) {
         let SignInStep { rendezvous: id, attempt, progress } = step;
-        if self.rendezvous.get(id.0 as usize).is_none_or(|rendezvous| rendezvous.attempt != attempt) {
+        let stale = self.rendezvous.get(id.0 as usize).is_none_or(|rendezvous| rendezvous.attempt != attempt);
+        // Streams live longer than a sign-in; what is part of one is as old as it.
+        let part = |step: &TunnelStep| matches!(step, TunnelStep::Opened(..) | TunnelStep::Useless(..));
+        if stale && !matches!(&progress, Progress::Tunnel(_, step) if !part(step)) {
             return;
         }
         match progress {
+            Progress::Found(addresses) => {
+                if let Some(rendezvous) = self.rendezvous.get_mut(id.0 as usize) {
+                    rendezvous.found = addresses.iter().copied().collect();
+                }
+                self.try_next(id, addresses, &SignInError::Unreachable, now);
+            }
             Progress::Next(addresses, error) => self.try_next(id, addresses, &error, now),
             Progress::Done(remote, signed_in) => self.handle_signed_in(id, remote, &signed_in, now),
             Progress::OpenerTtl(ttl) => self.traversal.set_opener_ttl(ttl),
+            Progress::Tunnel(number, step) => self.handle_tunnel(id, number, step, now),
         }
     }
 
-    fn try_next(&mut self, id: RendezvousId, mut left: VecDeque<SocketAddr>, error: &SignInError, now: Instant) {
-        let request = self.traversal.sign_in_request(id);
-        let (Some(rendezvous), Some(request)) = (self.rendezvous.get_mut(id.0 as usize), request) else { return };
+    pub(super) fn try_next(
+        &mut self,
+        id: RendezvousId,
+        mut left: VecDeque<SocketAddr>,
+        error: &SignInError,
+        now: Instant,
+    ) {
+        let Some(rendezvous) = self.rendezvous.get_mut(id.0 as usize) else { return };
         let Some(remote) = left.pop_front() else {
             rendezvous.failures += 1;
             tracing::info!(rendezvous = %rendezvous.address, %error, "sign-in failed");
             self.traversal.handle_sign_in_failed(id, now);
             return;
         };
+        self.ask(id, remote, left, now);
+    }
+
+    /// Signs in at this address; `left` are those to be tried after it.
+    pub(super) fn ask(&mut self, id: RendezvousId, remote: SocketAddr, left: VecDeque<SocketAddr>, now: Instant) {
+        let request = self.traversal.sign_in_request(id);
+        let (Some(rendezvous), Some(request)) = (self.rendezvous.get(id.0 as usize), request) else { return };
         let virtual_address = VirtualAddress::new(FIRST_ADDRESS | id.0);
         // A contact may name any address as its rendezvous'; another's is not taken from it.
         if self.socket.routes().owner(remote).is_some_and(|owner| owner != virtual_address) {
@@ -142,9 +193,21 @@ impl Engine {
         self.socket.routes().admit(remote, virtual_address);
         self.socket.routes().set_route(virtual_address, Some(remote.into()));
         let asking = sign_in(&self.links, virtual_address, rendezvous.address.key, to_bytes(&request));
+        if self.socket.tunnels().has(remote) {
+            self.step_after(id, async move {
+                match tokio::time::timeout(PATIENCE, asking).await.unwrap_or(Err(SignInError::Unreachable)) {
+                    Ok(signed_in) => Progress::Done(remote, signed_in),
+                    Err(error) => Progress::Tunnel(0, TunnelStep::Useless(left, error)),
+                }
+            });
+            return;
+        }
+        let heard = hearing(&self.socket, self.socket.routes().activity(virtual_address));
+        let opening = tunnel::open(remote, rendezvous.address.key);
         self.step_after(id, async move {
-            match tokio::time::timeout(PATIENCE, asking).await.unwrap_or(Err(SignInError::Unreachable)) {
-                Ok(signed_in) => Progress::Done(remote, signed_in),
+            match race(asking, PATIENCE, heard, opening).await {
+                Ok(Way::Udp(signed_in)) => Progress::Done(remote, signed_in),
+                Ok(Way::Stream(stream)) => Progress::Tunnel(0, TunnelStep::Opened(remote, stream, left)),
                 Err(error) => Progress::Next(left, error),
             }
         });
@@ -159,30 +222,39 @@ impl Engine {
         };
         rendezvous.failures = 0;
         rendezvous.rtt = Some(signed_in.rtt);
+        let found = std::mem::take(&mut rendezvous.found);
+        rendezvous.remote = Some(remote);
+        let by_udp = rendezvous.tunnel.is_none();
         self.traversal.handle_signed_in(id, remote, &answer, &RegistrationSecret(signed_in.secret), now);
-        self.step_after(id, async move { Progress::OpenerTtl(needed_ttl(remote).await) });
+        if by_udp {
+            self.learn_other_family(id, remote, &found, now);
+            self.step_after(id, async move { Progress::OpenerTtl(needed_ttl(remote).await) });
+        }
     }
 
     /// Ends the registrations at rendezvous that neither we nor a contact of ours use.
     pub(super) fn leave_unused_rendezvous(&mut self) {
-        for (index, rendezvous) in self.rendezvous.iter().enumerate().skip(self.own_rendezvous) {
+        for (index, rendezvous) in self.rendezvous.iter_mut().enumerate().skip(self.own_rendezvous) {
             let mut talking = self.contacts.values().filter(|contact| contact.talks());
             let key = rendezvous.address.key;
             if !talking.any(|contact| contact.via.iter().any(|via| via.key == key)) {
                 self.traversal.remove_rendezvous(RendezvousId(u32::try_from(index).unwrap_or(u32::MAX)));
+                rendezvous.tunnel = None;
             }
         }
     }
 
     pub(super) fn rendezvous_status(&self) -> Vec<RendezvousStatus> {
         let status = |(index, rendezvous): (usize, &Rendezvous)| {
-            let observed = self.traversal.observed(RendezvousId(u32::try_from(index).unwrap_or(u32::MAX)));
+            let id = RendezvousId(u32::try_from(index).unwrap_or(u32::MAX));
+            let observed = self.traversal.observed(id);
             let state = match observed {
                 Some(_) => RendezvousState::Registered,
                 None if rendezvous.failures >= TRIES => RendezvousState::Unreachable,
                 None => RendezvousState::Connecting,
             };
-            RendezvousStatus { address: rendezvous.address.clone(), state, observed, rtt: rendezvous.rtt }
+            let (address, rtt) = (rendezvous.address.clone(), rendezvous.rtt);
+            RendezvousStatus { address, state, observed, rtt, transport: self.transport(id) }
         };
         self.rendezvous.iter().enumerate().map(status).collect()
     }

@@ -1,5 +1,5 @@
 //! Where to register and how often to say so: from the arguments, the environment or config.toml, the first of them
-//! that says anything.
+//! that says anything; and what else config.toml may say.
 
 use std::path::PathBuf;
 use std::{env, fs, io};
@@ -11,12 +11,19 @@ use serde::Deserialize;
 use super::{Home, HomeError, KEEPALIVE_VARIABLE, RENDEZVOUS_VARIABLE};
 
 /// What config.toml may hold. A key that is not known is an error: it is a mistyped one.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 struct Configuration {
-    #[serde(default)]
     rendezvous: Vec<String>,
     keepalive: Option<String>,
+    lan_discovery: bool,
+    port_mapping: bool,
+}
+
+impl Default for Configuration {
+    fn default() -> Self {
+        Self { rendezvous: Vec::new(), keepalive: None, lan_discovery: true, port_mapping: true }
+    }
 }
 
 /// The words for the profiles.
@@ -66,6 +73,22 @@ impl Home {
         read(self.configuration()?.rendezvous.iter().map(String::as_str), &place)
     }
 
+    /// Whether to look for contacts on the LAN, and be found there (`lan_discovery`); yes where nothing is said.
+    ///
+    /// # Errors
+    /// [`HomeError::Configuration`] or [`HomeError::File`].
+    pub fn lan_discovery(&self) -> Result<bool, HomeError> {
+        self.configuration().map(|configuration| configuration.lan_discovery)
+    }
+
+    /// Whether to ask the router for a port (`port_mapping`); yes where nothing is said.
+    ///
+    /// # Errors
+    /// [`HomeError::Configuration`] or [`HomeError::File`].
+    pub fn port_mapping(&self) -> Result<bool, HomeError> {
+        self.configuration().map(|configuration| configuration.port_mapping)
+    }
+
     fn configuration(&self) -> Result<Configuration, HomeError> {
         let path = self.configuration_path();
         let text = match fs::read_to_string(&path) {
@@ -73,8 +96,7 @@ impl Home {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Configuration::default()),
             Err(source) => return Err(HomeError::File { path, source }),
         };
-        toml::from_str(&text)
-            .map_err(|error| HomeError::Configuration { path: path.clone(), why: explained(&error, &text) })
+        toml::from_str(&text).map_err(|error| HomeError::Configuration { path, why: explained(&error, &text) })
     }
 
     fn configuration_path(&self) -> PathBuf {
@@ -145,6 +167,14 @@ mod tests {
     fn a_home_without_configuration_names_none() {
         let (_directory, home) = home();
         assert_eq!(home.configured_rendezvous().unwrap(), []);
+    }
+
+    #[test]
+    fn what_is_done_beyond_this_machine_is_done_unless_it_is_switched_off() {
+        let (_directory, home) = home();
+        assert!(home.lan_discovery().unwrap() && home.port_mapping().unwrap());
+        fs::write(home.configuration_path(), "lan_discovery = false\nport_mapping = false").unwrap();
+        assert!(!home.lan_discovery().unwrap() && !home.port_mapping().unwrap());
     }
 
     #[test]

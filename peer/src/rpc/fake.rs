@@ -9,7 +9,7 @@ use knothole_proto::identity::{PeerId, PublicKey};
 use tokio::sync::{broadcast, mpsc, watch};
 
 use crate::command::{
-    Command, CommandError, ContactView, PathKind, PathView, RendezvousState, RendezvousStatus, Status,
+    Command, CommandError, ContactView, PathKind, PathView, RendezvousState, RendezvousStatus, Status, Transport,
 };
 use crate::event::{Event, EventKind};
 use crate::handle::Peer;
@@ -138,6 +138,7 @@ fn status() -> Status {
         state,
         observed: observed.map(|text| text.parse().unwrap()),
         rtt,
+        transport: if rtt.is_some() { Transport::Udp } else { Transport::Tcp },
     };
     Status {
         peer: Fake::me(),
@@ -159,6 +160,7 @@ fn contact() -> ContactView {
             kind: PathKind::Direct,
             remote: "203.0.113.9:99".parse().unwrap(),
             rtt: Some(Duration::from_micros(1234)),
+            why: None,
         }),
         verified: true,
         unread: 3,

@@ -69,9 +69,9 @@ fn way(path: &PathChange) -> Value {
             "rtt_ms": milliseconds(*rtt),
             "why": null,
         }),
-        PathChange::Relay { rendezvous, why } => json!({
+        PathChange::Relay { rendezvous, transport, why } => json!({
             "kind": "relay",
-            "transport": "udp",
+            "transport": transport.as_str(),
             "remote": rendezvous,
             "rtt_ms": null,
             "why": why,

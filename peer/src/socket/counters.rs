@@ -34,6 +34,8 @@ pub struct Counters {
     pub dropped_no_route: Counter,
     /// Our own datagrams, and ends of relayed transmissions, for which the kernel had no room.
     pub dropped_no_room: Counter,
+    /// Datagrams for a rendezvous that is reached by TCP, which did not keep up.
+    pub dropped_tunnel_full: Counter,
     /// Transmissions that the system refused, for want of a network for instance.
     pub send_errors: Counter,
     /// Errors that the system reported instead of datagrams.

@@ -101,6 +101,30 @@ impl Agent {
         self.advance(now);
     }
 
+    /// Checks again what an introduction named, if it is known and no check of it runs. The owner limits how often.
+    pub fn check_again(&mut self, introduction: IntroductionId, now: Instant) {
+        let named = self.introductions.find(&introduction).map(|known| known.named().to_vec()).unwrap_or_default();
+        for remote in self.remotes.iter_mut().filter(|remote| named.contains(&remote.candidate.address)) {
+            if remote.series.is_none() {
+                remote.begin(SENDS, now);
+            }
+        }
+        self.await_verdict(now);
+        self.advance(now);
+    }
+
+    /// The latest introduction that the other side surely knows: candidates named later belong to it.
+    #[must_use]
+    pub fn introduction(&self) -> Option<IntroductionId> {
+        self.introductions.shared().map(|introduction| introduction.id)
+    }
+
+    /// Whether there is a path, and nothing puts it in doubt.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.selected.as_ref().is_some_and(|selected| !selected.watch.is_in_doubt())
+    }
+
     /// Sets [`Config::opener_ttl`] for openers from now on.
     pub fn set_opener_ttl(&mut self, ttl: u8) {
         self.config.opener_ttl = ttl;

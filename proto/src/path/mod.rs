@@ -99,6 +99,16 @@ pub enum Role {
     Invitee,
 }
 
+/// One of our local sockets, by number: 0 is the one for everything, in both address families; the others are IPv4
+/// sockets that are opened for a hard NAT, and for a while.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Base(pub u16);
+
+impl Base {
+    /// The one for everything.
+    pub const MAIN: Self = Self(0);
+}
+
 /// A direct way to the contact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Path {

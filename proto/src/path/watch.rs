@@ -50,6 +50,11 @@ impl Watch {
         self.distress.get_or_insert(Distress { next: now, gap, left: QUICK_CHECKS, deadline: now + patience });
     }
 
+    /// Whether quick checks are under way.
+    pub(super) const fn is_in_doubt(&self) -> bool {
+        self.distress.is_some()
+    }
+
     /// A check was answered.
     pub(super) fn answered(&mut self) {
         self.distress = None;

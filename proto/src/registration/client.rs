@@ -136,6 +136,12 @@ impl Client {
         self.active.as_ref().map(|active| active.remote)
     }
 
+    /// Our slot there, while registered.
+    #[must_use]
+    pub fn slot(&self) -> Option<u32> {
+        self.registered().map(|active| active.slot)
+    }
+
     /// Whether there is a reason to believe that the rendezvous does not hear us at the moment.
     #[must_use]
     pub fn is_doubtful(&self) -> bool {
@@ -261,6 +267,9 @@ impl Client {
                     // What it was told from there is not acknowledged here.
                     active.channel.repeat(now);
                 }
+                if asked || moved {
+                    active.channel.hurry(now);
+                }
                 let changed = std::mem::replace(&mut active.observed, address) != address;
                 match self.phase {
                     Phase::Registered if (asked || moved) && changed => {
@@ -298,6 +307,12 @@ impl Client {
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.registered().is_none_or(|active| active.channel.is_idle())
+    }
+
+    /// Whether a question was repeated, and not answered yet.
+    #[must_use]
+    pub fn is_unanswered(&self) -> bool {
+        self.active.as_ref().is_some_and(|active| active.asked.is_some_and(|(times, _)| times > 1))
     }
 
     /// The network may have changed: asks at once where we are.

@@ -8,6 +8,7 @@ use crate::identity::PeerId;
 use crate::keepalive::{self, FromPeer, octets};
 use crate::registration::{echo, lifetime, ticket};
 use crate::seal::{RegistrationSecret, TagKey};
+use crate::tunnel::told;
 
 /// A challenge stays good for one to two of these: longer than any round trip, too short to be hoarded.
 const CHALLENGE_EPOCH: Duration = Duration::from_secs(10);
@@ -154,7 +155,7 @@ impl Registration {
     /// The answer to a ticket that brought this registration about.
     #[must_use]
     pub fn returned(&self, slot: u32, chance: u64) -> Vec<u8> {
-        ticket::returned(&self.key, slot, chance, self.address)
+        ticket::returned(&self.key, slot, chance, told(self.address))
     }
 
     /// The answer to a keepalive that wants a ticket.
@@ -236,7 +237,7 @@ impl Registration {
     }
 
     fn observed(&self, slot: u32, counter: u64) -> Vec<u8> {
-        keepalive::observed(&self.key, slot, counter, self.address)
+        keepalive::observed(&self.key, slot, counter, told(self.address))
     }
 }
 

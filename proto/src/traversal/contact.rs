@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::RendezvousId;
+use super::own::Told;
+use super::without_udp::Remotes;
+use super::{RendezvousId, Unreachable};
 use crate::candidate::{Candidate, CandidateKind, CheckKey, IntroductionId, is_private};
 use crate::identity::PeerId;
 use crate::invitation::{self, Invitation};
@@ -19,12 +21,35 @@ pub(super) struct Relay {
     pub(super) channel: u32,
 }
 
+/// Whether the owner was told that its first datagrams may follow an invitation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Flight {
+    /// No, or what they led to stands by itself.
+    None,
+    /// Yes, and the invitation is not accepted yet.
+    Underway,
+    /// The invitation came to nothing, and the owner is to be told.
+    Over,
+}
+
 /// What a contact wants done.
 pub(super) enum Step {
-    Invite(IntroductionId),
-    Admit { remote: SocketAddr, vouched: bool },
+    Invite {
+        introduction: IntroductionId,
+        eager: bool,
+    },
+    Grounded,
+    /// Our addresses are to be told under this introduction.
+    Tell(IntroductionId),
+    Admit {
+        remote: SocketAddr,
+        vouched: bool,
+    },
     Revoke(SocketAddr),
-    Path { remote: SocketAddr, rtt: Duration },
+    Path {
+        remote: SocketAddr,
+        rtt: Duration,
+    },
     Dial,
     Lost,
     Failed,
@@ -49,8 +74,18 @@ pub(super) struct Contact {
     /// Whether the owner is to be told so, once there is a path or a relay.
     dial_due: bool,
     relay: Option<Relay>,
+    /// The relay that came with our own invitation, until that is accepted.
+    offered: Option<Relay>,
+    flight: Flight,
+    /// Why its last introduction gave only addresses of our own network to check, or none.
+    pub(super) without_udp: Option<Unreachable>,
     /// Whether its connection is up, so that notes reach it.
     pub(super) linked: bool,
+    /// What it was told of our addresses over that connection, and whether it is to be told more.
+    pub(super) told: Told,
+    pub(super) tells: bool,
+    /// Whether the network has changed, and nothing has shown since that the contact is reached all the same.
+    unsettled: bool,
 }
 
 impl Contact {
@@ -75,7 +110,13 @@ impl Contact {
             dials: false,
             dial_due: false,
             relay: None,
+            offered: None,
+            flight: Flight::None,
+            without_udp: None,
             linked: false,
+            told: Told::default(),
+            tells: false,
+            unsettled: false,
         }
     }
 
@@ -101,7 +142,51 @@ impl Contact {
         self.invitation.cancel();
         self.agent.reset();
         self.relay = None;
+        self.offered = None;
+        self.flight = Flight::None;
         self.dial_due = false;
+        self.unsettled = false;
+    }
+
+    /// Another introduction is wanted, whatever there is already.
+    pub(super) fn invite(&mut self, now: Instant) {
+        self.invitation.invite(now);
+    }
+
+    /// Our network has changed. The path is used on while quick checks find out whether it still leads there.
+    pub(super) fn handle_network_change(&mut self, now: Instant) {
+        self.agent.handle_silence(now);
+        self.unsettled = self.linked || self.relay.is_some() || self.invitation.is_waiting();
+    }
+
+    /// After a change the rendezvous knows where we are now, or has had the time to say so. A contact whose path has not
+    /// answered is invited; one that is reached through a relay too, for the new network may have a path.
+    pub(super) fn settle(&mut self, now: Instant) {
+        if std::mem::take(&mut self.unsettled) && !self.agent.is_settled() {
+            self.invitation.invite(now);
+        }
+    }
+
+    /// A contact announced itself on our own network: an introduction without a rendezvous.
+    pub(super) fn handle_neighbour(
+        &mut self,
+        introduction: IntroductionId,
+        key: CheckKey,
+        remotes: &[Candidate],
+        now: Instant,
+    ) {
+        let known = self.agent.knows(&introduction);
+        let reached = self.agent.path().is_some_and(|path| is_private(path.remote.ip()));
+        // Under a salt that is new the contact may have restarted, and what is known of it be over.
+        if known && reached || !self.invitation.handle_invited(now) {
+            return;
+        }
+        // Neither has invited the other, so the ids decide.
+        self.dials = self.me < self.peer;
+        if known {
+            self.agent.check_again(introduction, now);
+        }
+        self.agent.introduce(introduction, key, Role::Inviter, remotes, now);
     }
 
     /// A rendezvous of this contact knows us now: what waited for that need not wait longer.
@@ -114,6 +199,20 @@ impl Contact {
     /// The latest invitation went this way.
     pub(super) fn handle_sent(&mut self, via: RendezvousId) {
         self.invited_via = Some(via);
+        self.offered = None;
+    }
+
+    /// The owner's first datagrams follow the latest invitation.
+    pub(super) fn handle_flight(&mut self) {
+        self.flight = Flight::Underway;
+    }
+
+    /// The latest invitation came to nothing.
+    fn ground(&mut self) {
+        self.offered = None;
+        if self.flight == Flight::Underway {
+            self.flight = Flight::Over;
+        }
     }
 
     /// None of its rendezvous knows us.
@@ -139,6 +238,7 @@ impl Contact {
     pub(super) fn handle_unregistered(&mut self, id: RendezvousId) {
         if self.invitation.is_inviting() && self.invited_via == Some(id) {
             self.invitation.handle_unsent();
+            self.ground();
         }
     }
 
@@ -156,7 +256,7 @@ impl Contact {
         &mut self,
         introduction: IntroductionId,
         key: CheckKey,
-        remotes: &[Candidate],
+        remotes: &Remotes,
         now: Instant,
     ) -> bool {
         if !self.invitation.handle_invited(now) {
@@ -166,8 +266,8 @@ impl Contact {
         // Whoever invited dials. Only when each has taken the other's invitation up do the ids decide.
         let accepted = self.accepted_ours.is_some_and(|at| now.saturating_duration_since(at) < GLARE);
         self.dials = accepted && self.me < self.peer;
-        self.observed = observed(remotes);
-        self.agent.introduce(introduction, key, Role::Invitee, remotes, now);
+        self.observed = observed(&remotes.candidates);
+        self.introduce(introduction, key, Role::Invitee, remotes, now);
         true
     }
 
@@ -175,28 +275,48 @@ impl Contact {
         &mut self,
         introduction: IntroductionId,
         key: CheckKey,
-        remotes: &[Candidate],
+        remotes: &Remotes,
         now: Instant,
     ) -> bool {
         if !self.invitation.handle_accepted(introduction, now) {
             return false;
         }
+        self.flight = Flight::None;
         self.accepted_ours = Some(now);
         let invited = self.invited_us.is_some_and(|at| now.saturating_duration_since(at) < GLARE);
         self.dials = !invited || self.me < self.peer;
         // There may be a path already, by the contact's own invitation.
         self.dial_due = self.dials;
-        self.observed = observed(remotes);
-        self.agent.introduce(introduction, key, Role::Inviter, remotes, now);
+        self.observed = observed(&remotes.candidates);
+        self.introduce(introduction, key, Role::Inviter, remotes, now);
         true
     }
 
     pub(super) fn handle_relay(&mut self, relay: Relay) {
         self.relay = Some(relay);
+        // There is nothing better to wait for, and to invite again would change nothing.
+        if self.without_udp.is_some() {
+            self.invitation.handle_reached();
+        }
+    }
+
+    /// A relay came with our own invitation of this name. Whether it is only offered yet; else it is the contact's.
+    pub(super) fn handle_offered(&mut self, introduction: IntroductionId, relay: Relay) -> bool {
+        let offered = self.invitation.is_inviting_by(introduction) && self.relay != Some(relay);
+        if offered {
+            self.offered = Some(relay);
+        }
+        offered
+    }
+
+    /// The relay that came with our invitation, when that is accepted.
+    pub(super) fn take_offered(&mut self) -> Option<Relay> {
+        self.offered.take()
     }
 
     /// Whether this was the contact's relay, which is no more.
     pub(super) fn handle_relay_closed(&mut self, closed: impl Fn(&Relay) -> bool) -> bool {
+        self.offered.take_if(|relay| closed(relay));
         self.relay.take_if(|relay| closed(relay)).is_some()
     }
 
@@ -204,15 +324,24 @@ impl Contact {
         let declined = self.invitation.handle_declined(introduction, now);
         if declined {
             self.tried += 1;
+            let eager = self.flight == Flight::Underway;
+            self.ground();
             // The next rendezvous is asked without a pause, once round.
             if self.via.len() > 1 && !self.tried.is_multiple_of(self.via.len()) {
-                self.invitation.invite(now);
+                match eager {
+                    true => self.invitation.invite(now),
+                    false => self.invitation.invite_soon(now),
+                }
             }
         }
         declined
     }
 
     pub(super) fn poll_step(&mut self, now: Instant) -> Option<Step> {
+        if self.flight == Flight::Over {
+            self.flight = Flight::None;
+            return Some(Step::Grounded);
+        }
         while let Some(event) = self.agent.poll_event() {
             return Some(match event {
                 path::Event::Observed { .. } => continue,
@@ -224,6 +353,7 @@ impl Contact {
                 path::Event::Selected(Path { remote, rtt, .. }) => {
                     self.tried = 0;
                     self.invitation.handle_reached();
+                    self.flight = Flight::None;
                     self.dial_due = self.dials;
                     Step::Path { remote, rtt }
                 }
@@ -232,10 +362,17 @@ impl Contact {
                     Step::Lost
                 }
                 path::Event::Failed => {
-                    self.invitation.handle_unreachable(now);
+                    if self.without_udp.is_none() || self.relay.is_none() {
+                        self.invitation.handle_unreachable(now);
+                    }
                     Step::Failed
                 }
             });
+        }
+        if let Some(introduction) = self.agent.introduction().filter(|_| self.linked)
+            && (std::mem::take(&mut self.tells) || !self.told.under(introduction))
+        {
+            return Some(Step::Tell(introduction));
         }
         if self.dial_due && (self.relay.is_some() || self.agent.path().is_some()) {
             self.dial_due = false;
@@ -244,7 +381,13 @@ impl Contact {
         if self.invitation.poll_timeout().is_some_and(|due| due <= now) {
             self.invitation.handle_timeout(now);
         }
-        self.invitation.poll_event().map(|invitation::Event::Invite(introduction)| Step::Invite(introduction))
+        match self.invitation.poll_event()? {
+            invitation::Event::Invite { introduction, eager } => Some(Step::Invite { introduction, eager }),
+            invitation::Event::Unanswered => {
+                self.ground();
+                self.poll_step(now)
+            }
+        }
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
@@ -257,6 +400,7 @@ impl Contact {
     }
 }
 
+/// What the rendezvous saw stands last, behind whatever the contact says of itself.
 fn observed(remotes: &[Candidate]) -> Option<SocketAddr> {
-    remotes.iter().find(|remote| remote.kind == CandidateKind::ServerReflexive).map(|remote| remote.address)
+    remotes.iter().rev().find(|remote| remote.kind == CandidateKind::ServerReflexive).map(|remote| remote.address)
 }

@@ -6,8 +6,14 @@
 //! sockets, the QUIC sign-in and the QUIC connections, whose datagrams the owner sends to the paths found here.
 
 mod contact;
+#[cfg(test)]
+mod flight_tests;
 mod introduction;
+mod lan;
 mod note;
+mod other_family;
+mod own;
+mod without_udp;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -16,6 +22,7 @@ use std::time::{Duration, Instant};
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
+use crate::candidate::IntroductionId;
 use crate::control::ToRendezvous;
 use crate::datagram::{Header, Kind, Transmit, classify};
 use crate::identity::PeerId;
@@ -23,8 +30,11 @@ use crate::path::{self, Config};
 use crate::registration::{self, Profile, SignInAnswer, client};
 use crate::seal::RegistrationSecret;
 use crate::stun::check::{Peek, peek};
+use crate::tunnel::is_without_udp;
 use contact::{Contact, Step};
 pub use note::{MAX_NOTE, Note};
+use other_family::OtherFamily;
+use own::Own;
 
 /// The owner's name for a rendezvous.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -45,6 +55,10 @@ pub enum Unreachable {
     Refused,
     /// Both sides tried, and no check came through.
     NoPath,
+    /// Only a relay can be: our network lets no UDP through.
+    NoUdp,
+    /// Only a relay can be: the contact's network lets no UDP through.
+    NoUdpThere,
 }
 
 /// What the owner must do or know.
@@ -52,7 +66,7 @@ pub enum Unreachable {
 pub enum Event {
     /// Sign in over QUIC, then call `handle_signed_in` or `handle_sign_in_failed`.
     SignIn(RendezvousId),
-    /// Known to the rendezvous, which sees us at this address (also after it changed).
+    /// Known to the rendezvous, which sees us at this address (also after it changed). Port 0: over TCP, for no UDP passes.
     Registered {
         /// Which one.
         rendezvous: RendezvousId,
@@ -96,6 +110,30 @@ pub enum Event {
     },
     /// There is a path or a relay, and it is ours to open the connection if there is none: the inviter's, or in glare the smaller id's.
     Dial(ContactId),
+    /// Open the connection, if there is none, behind the invitation that `poll_transmit` gives next: send that first. Where
+    /// there is no other way, QUIC's datagrams to the contact may go in flight datagrams, a few at most, until
+    /// [`Event::Offered`] or [`Event::Relay`] names another.
+    Flight {
+        /// To whom.
+        contact: ContactId,
+        /// The rendezvous that passes them on.
+        rendezvous: SocketAddr,
+        /// Our slot there, and …
+        slot: u32,
+        /// … the invitation, for [`flight_header`](crate::datagram::flight_header).
+        introduction: IntroductionId,
+    },
+    /// The contact may answer by this relay channel, which it has not accepted yet; a few of QUIC's datagrams may go by it.
+    Offered {
+        /// Whose.
+        contact: ContactId,
+        /// The rendezvous that relays.
+        rendezvous: SocketAddr,
+        /// Names the channel in the frames.
+        channel: u32,
+    },
+    /// The invitation behind which the connection was opened came to nothing: without another way the connection does too.
+    Grounded(ContactId),
     /// Until there is a direct path, QUIC to the contact may go through this relay channel, and come from it.
     Relay {
         /// Whose.
@@ -132,7 +170,8 @@ pub struct Traversal {
     random: ChaCha12Rng,
     /// How registrations are kept alive.
     keepalive: (Profile, Duration),
-    hosts: Vec<SocketAddr>,
+    own: Own,
+    other_families: BTreeMap<RendezvousId, OtherFamily>,
     rendezvous: BTreeMap<RendezvousId, client::Client>,
     contacts: BTreeMap<ContactId, Contact>,
     ids: BTreeMap<PeerId, ContactId>,
@@ -148,7 +187,8 @@ impl Traversal {
             config,
             random: ChaCha12Rng::from_seed(seed),
             keepalive: (config.profile, config.profile.interval()),
-            hosts: Vec::new(),
+            own: Own::default(),
+            other_families: BTreeMap::new(),
             rendezvous: BTreeMap::new(),
             contacts: BTreeMap::new(),
             ids: BTreeMap::new(),
@@ -184,6 +224,8 @@ impl Traversal {
     /// Lets a registration end: nobody is to be met there any more.
     pub fn remove_rendezvous(&mut self, id: RendezvousId) {
         self.rendezvous.remove(&id);
+        self.other_families.remove(&id);
+        self.forget_reflexive(id);
     }
 
     /// Makes a contact known, so that its invitations are taken up. `via`: where it can be invited, the preferred first.
@@ -200,11 +242,6 @@ impl Traversal {
         }
     }
 
-    /// Our addresses on our own networks, told to contacts in invitations.
-    pub fn set_hosts(&mut self, hosts: Vec<SocketAddr>) {
-        self.hosts = hosts;
-    }
-
     /// How far openers must go, found out by [`hops`](crate::hops).
     pub fn set_opener_ttl(&mut self, ttl: u8) {
         self.config.opener_ttl = ttl;
@@ -215,6 +252,7 @@ impl Traversal {
         if let Some(contact) = self.contacts.get_mut(&id) {
             contact.connect(now);
         }
+        self.drain(now);
     }
 
     /// The contact is wanted no more: forgets its path and ends its invitations. Its own invitations are still taken up.
@@ -292,6 +330,8 @@ impl Traversal {
             Peek::Response(transaction) => {
                 if let Some(contact) = self.contacts.values_mut().find(|contact| contact.agent.expects(&transaction)) {
                     contact.agent.handle_response(from, datagram, now);
+                } else {
+                    self.handle_other_family(from, datagram, now);
                 }
             }
             Peek::Other => {}
@@ -305,11 +345,13 @@ impl Traversal {
         }
     }
 
-    /// Something was sent to the contact a while ago, and nothing has come since.
+    /// Something was sent to the contact a while ago, directly or through a relay, and nothing has come since. Perhaps it is
+    /// we who moved: the rendezvous are asked in the same moment, for until they know, no relay reaches us.
     pub fn handle_silence(&mut self, id: ContactId, now: Instant) {
         if let Some(contact) = self.contacts.get_mut(&id) {
             contact.agent.handle_silence(now);
         }
+        self.ask_rendezvous(now);
         self.drain(now);
     }
 
@@ -321,13 +363,6 @@ impl Traversal {
             client.handle_network_change(now);
         }
         self.drain(now);
-    }
-
-    /// The network may have changed.
-    pub fn handle_network_change(&mut self, now: Instant) {
-        for client in self.rendezvous.values_mut() {
-            client.handle_network_change(now);
-        }
     }
 
     /// Tells every rendezvous that we leave.
@@ -351,6 +386,7 @@ impl Traversal {
             .find_map(|contact| contact.agent.poll_transmit())
             .map(|path::Transmit { to, ttl, payload }| Transmit { to, ttl, payload })
             .or_else(|| self.rendezvous.values_mut().find_map(|client| client.poll_transmit(now)))
+            .or_else(|| self.other_families.values_mut().find_map(OtherFamily::poll_transmit))
     }
 
     /// What the owner must do or know next.
@@ -362,7 +398,9 @@ impl Traversal {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let contacts = self.contacts.values().filter_map(Contact::poll_timeout);
-        contacts.chain(self.rendezvous.values().filter_map(client::Client::poll_timeout)).min()
+        let rendezvous = self.rendezvous.values().filter_map(client::Client::poll_timeout);
+        let families = self.other_families.values().filter_map(OtherFamily::poll_timeout);
+        contacts.chain(rendezvous).chain(families).chain(self.own.poll_timeout()).min()
     }
 
     /// Does what is due.
@@ -373,6 +411,10 @@ impl Traversal {
         for contact in self.contacts.values_mut() {
             contact.handle_timeout(now);
         }
+        for family in self.other_families.values_mut() {
+            family.handle_timeout(now);
+        }
+        self.settle(now);
         self.drain(now);
     }
 
@@ -406,6 +448,10 @@ impl Traversal {
                 self.events.push_back(Event::Registered { rendezvous: id, observed });
                 for contact in self.contacts.values_mut().filter(|contact| contact.via().contains(&id)) {
                     contact.handle_registered(now);
+                    contact.settle(now);
+                }
+                if !is_without_udp(observed) {
+                    self.contacts.values_mut().for_each(|contact| contact.handle_udp(now));
                 }
             }
             client::Event::Doubtful => self.invite_otherwise(id, now),
@@ -415,7 +461,9 @@ impl Traversal {
 
     fn handle_step(&mut self, id: ContactId, step: Step, now: Instant) {
         match step {
-            Step::Invite(introduction) => self.invite(id, introduction, now),
+            Step::Invite { introduction, eager } => self.invite(id, introduction, eager, now),
+            Step::Grounded => self.events.push_back(Event::Grounded(id)),
+            Step::Tell(introduction) => self.tell_own(id, introduction, now),
             Step::Admit { remote, vouched } => self.events.push_back(Event::Admit { contact: id, remote, vouched }),
             Step::Revoke(remote) => self.events.push_back(Event::Revoke { contact: id, remote }),
             Step::Path { remote, rtt } => self.events.push_back(Event::Path { contact: id, remote, rtt }),
@@ -423,9 +471,12 @@ impl Traversal {
             Step::Lost => {
                 self.events.push_back(Event::PathLost(id));
                 // Perhaps it was our own mapping that moved: then the rendezvous must learn it before anything goes through it.
-                self.handle_network_change(now);
+                self.ask_rendezvous(now);
             }
-            Step::Failed => self.events.push_back(Event::Unreachable { contact: id, why: Unreachable::NoPath }),
+            Step::Failed => {
+                let why = self.without_udp(id).unwrap_or(Unreachable::NoPath);
+                self.events.push_back(Event::Unreachable { contact: id, why });
+            }
         }
     }
 }

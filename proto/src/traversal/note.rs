@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
+use super::own::Told;
 use super::{ContactId, Event, Traversal};
 use crate::candidate::{Candidate, IntroductionId};
 
@@ -46,6 +47,7 @@ impl Traversal {
     pub fn handle_link_down(&mut self, id: ContactId) {
         if let Some(contact) = self.contacts.get_mut(&id) {
             contact.linked = false;
+            contact.told = Told::default();
         }
     }
 
@@ -61,7 +63,6 @@ impl Traversal {
     }
 
     /// Tells the contact something, if its connection is up; whether it was.
-    #[expect(dead_code, reason = "what is told comes with the candidates and tactics that need it")]
     pub(super) fn tell(&mut self, id: ContactId, note: &Note) -> bool {
         let linked = self.contacts.get(&id).is_some_and(|contact| contact.linked);
         if linked {

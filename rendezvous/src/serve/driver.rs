@@ -3,15 +3,21 @@
 use std::future::poll_fn;
 use std::hint::black_box;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use knothole_proto::datagram::Header;
 use knothole_proto::identity::PeerId;
 use knothole_proto::registration::{SignInAnswer, SignInRequest};
 use knothole_proto::seal::RegistrationSecret;
+use knothole_proto::tunnel::is_made_up;
 use tokio::sync::{mpsc, oneshot};
 
 use super::port::{Buffers, Port};
+use super::streams::Streams;
+use super::tcp::Streamed;
 use super::train::Train;
 use crate::{Counters, LocalSocket, Server};
 
@@ -28,6 +34,8 @@ const WORTH_GATHERING: usize = 4;
 const MAX_TURN: usize = 2048;
 /// Ways in that are told apart: ports, and the machine's addresses at which a wildcard port was spoken to.
 const MAX_WAYS: usize = 256;
+/// Datagrams of streams taken before the others have their turn.
+const MAX_STREAMED: usize = 64;
 
 /// What other tasks ask of the loop.
 #[derive(Debug)]
@@ -79,6 +87,8 @@ pub(super) struct Driver {
     ways: Ways,
     buffers: Buffers,
     commands: mpsc::Receiver<Command>,
+    streams: Arc<Streams>,
+    streamed: mpsc::Receiver<Streamed>,
     closed: Option<oneshot::Sender<()>>,
     /// When something arrived last.
     last_arrival: Option<Instant>,
@@ -87,9 +97,26 @@ pub(super) struct Driver {
 }
 
 impl Driver {
-    pub(super) fn new(server: Server, ports: Vec<Port>, commands: mpsc::Receiver<Command>) -> Self {
+    pub(super) fn new(
+        server: Server,
+        ports: Vec<Port>,
+        commands: mpsc::Receiver<Command>,
+        streams: Arc<Streams>,
+        streamed: mpsc::Receiver<Streamed>,
+    ) -> Self {
         let ways = Ways((0..ports.len()).map(|port| (port, None)).collect());
-        Self { server, ports, ways, buffers: Buffers::new(), commands, closed: None, last_arrival: None, dense: 0 }
+        Self {
+            server,
+            ports,
+            ways,
+            buffers: Buffers::new(),
+            commands,
+            streams,
+            streamed,
+            closed: None,
+            last_arrival: None,
+            dense: 0,
+        }
     }
 
     /// Runs until the other end of `stopped` is gone.
@@ -115,6 +142,7 @@ impl Driver {
                     }
                 }
                 Some(command) = self.commands.recv() => self.obey(command),
+                Some(streamed) = self.streamed.recv() => self.receive_streamed(streamed),
                 _ = &mut stopped => return,
                 () = &mut timer, if deadline.is_some() => self.server.handle_timeout(Instant::now()),
             }
@@ -132,7 +160,7 @@ impl Driver {
     fn receive(&mut self) -> usize {
         let mut now = Instant::now();
         let mut datagrams = 0;
-        let Self { server, ports, ways, buffers, .. } = self;
+        let Self { server, ports, ways, buffers, streams, .. } = self;
         for (number, port) in ports.iter().enumerate() {
             let wildcard = port.address().ip().is_unspecified();
             let mut taken = 0;
@@ -141,20 +169,39 @@ impl Driver {
                 black_box(ahead.fold(0, u64::wrapping_add));
                 for datagram in buffers.datagrams() {
                     let from = datagram.from();
-                    // Nothing can be sent to port 0; only forgers send from there.
-                    if from.port() != 0 && !port.hand_on(&datagram) {
+                    // Nothing can be sent to port 0, and no stream comes by UDP; only forgers send from there.
+                    if from.port() == 0 || is_made_up(from) {
+                        server.counters.dropped_forged += 1;
+                    } else if !port.hand_on(&datagram) {
                         let local = ways.number(number, wildcard, datagram.local_ip());
                         server.handle_datagram(now, from, local, datagram.bytes);
                     }
                 }
                 taken += buffers.datagrams().count();
                 now = Instant::now();
-                send_all(server, ports, ways, now);
+                send_all(server, ports, ways, streams, now);
             }
             datagrams += taken;
         }
         self.last_arrival = Some(now);
         datagrams
+    }
+
+    /// Takes what has come by streams, this and some of what waits behind it.
+    fn receive_streamed(&mut self, first: Streamed) {
+        let now = Instant::now();
+        let (mut next, mut left) = (Some(first), MAX_STREAMED);
+        while let Some(Streamed { from, port, datagram, registered }) = next {
+            let local = self.ways.number(port, false, None);
+            self.server.handle_datagram(now, from, local, &datagram);
+            if !registered.load(Relaxed)
+                && Header::parse(&datagram).is_some_and(|header| self.server.is_registered_at(now, header.slot, from))
+            {
+                registered.store(true, Relaxed);
+            }
+            left -= 1;
+            next = if left > 0 { self.streamed.try_recv().ok() } else { None };
+        }
     }
 
     fn obey(&mut self, command: Command) {
@@ -164,11 +211,14 @@ impl Driver {
                 let local = self.ways.number(arrival.port, wildcard, arrival.local_ip);
                 let Arrival { peer, remote, .. } = arrival;
                 let answer = self.server.sign_in(Instant::now(), local, peer, remote, &request, &secret);
+                if matches!(answer, SignInAnswer::Registered { .. }) && is_made_up(remote) {
+                    self.streams.confirm(remote);
+                }
                 // Whose sign-in has gone away meanwhile has a registration that will expire.
                 let _ = reply.send(answer);
             }
             Command::Counters { reply } => {
-                let _ = reply.send(self.server.counters());
+                let _ = reply.send(self.streams.count(self.server.counters()));
             }
             Command::Close { done } => {
                 tracing::info!(registrations = self.server.registrations(), counters = ?self.server.counters(), "closing");
@@ -179,7 +229,7 @@ impl Driver {
     }
 
     fn transmit(&mut self) {
-        send_all(&mut self.server, &self.ports, &self.ways, Instant::now());
+        send_all(&mut self.server, &self.ports, &self.ways, &self.streams, Instant::now());
         if self.server.is_closed()
             && let Some(done) = self.closed.take()
         {
@@ -188,7 +238,7 @@ impl Driver {
     }
 }
 
-fn send_all(server: &mut Server, ports: &[Port], ways: &Ways, now: Instant) {
+fn send_all(server: &mut Server, ports: &[Port], ways: &Ways, streams: &Streams, now: Instant) {
     let way =
         |local: LocalSocket| ways.0.get(usize::from(local.0)).and_then(|(port, ip)| Some((ports.get(*port)?, *ip)));
     let mut waiting: Option<Train> = None;
@@ -203,6 +253,7 @@ fn send_all(server: &mut Server, ports: &[Port], ways: &Ways, now: Instant) {
         let over = next.is_none();
         let next = next.map(|(local, transmit)| Train::new(local, transmit, most(local)));
         if let Some(train) = std::mem::replace(&mut waiting, next)
+            && !streams.send(train.transmit.to, &train.transmit.payload, train.segment)
             && let Some((port, ip)) = way(train.local)
         {
             port.send(train.transmit.to, ip, &train.transmit.payload, train.segment);

@@ -13,6 +13,7 @@ use tokio::io::Interest;
 use tokio::sync::mpsc;
 
 use super::port::SharedSocket;
+use super::streams::Streams;
 
 /// QUIC datagrams that wait for quinn: some handshakes' worth for each that is allowed at once. More than this means that
 /// quinn does not keep up; what is lost then is sent again by its sender.
@@ -32,7 +33,7 @@ impl Packet {
 }
 
 /// The loop's end.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Handoff(mpsc::Sender<Packet>);
 
 impl Handoff {
@@ -47,14 +48,15 @@ impl Handoff {
 #[derive(Debug)]
 struct QuicSocket {
     socket: Arc<SharedSocket>,
+    streams: Arc<Streams>,
     /// Locked for no longer than a batch takes, by quinn's one receiving task.
     packets: Mutex<mpsc::Receiver<Packet>>,
 }
 
 /// Both ends.
-pub(super) fn handoff(socket: Arc<SharedSocket>) -> (Handoff, Arc<dyn AsyncUdpSocket>) {
+pub(super) fn handoff(socket: Arc<SharedSocket>, streams: Arc<Streams>) -> (Handoff, Arc<dyn AsyncUdpSocket>) {
     let (sender, receiver) = mpsc::channel(MAX_WAITING);
-    (Handoff(sender), Arc::new(QuicSocket { socket, packets: Mutex::new(receiver) }))
+    (Handoff(sender), Arc::new(QuicSocket { socket, streams, packets: Mutex::new(receiver) }))
 }
 
 impl AsyncUdpSocket for QuicSocket {
@@ -63,6 +65,10 @@ impl AsyncUdpSocket for QuicSocket {
     }
 
     fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+        let segment = transmit.segment_size.unwrap_or(transmit.contents.len());
+        if self.streams.send(transmit.destination, transmit.contents, segment) {
+            return Ok(());
+        }
         let SharedSocket { io, state } = &*self.socket;
         // `send` turns passing errors of the network into silence; an error here would end the connection.
         io.try_io(Interest::WRITABLE, || state.send(io.into(), transmit))

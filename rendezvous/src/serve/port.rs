@@ -13,6 +13,7 @@ use tokio::net::UdpSocket;
 
 use super::StartError;
 use super::handoff::{Handoff, Packet, handoff};
+use super::streams::Streams;
 use crate::server::canonical;
 
 /// What the kernel is asked to hold for us, each way: a tenth of a second of a million peers' keepalives (50,000 a second,
@@ -97,11 +98,11 @@ impl Port {
         self.address
     }
 
-    /// From now on QUIC datagrams go to the socket that is returned.
-    pub(super) fn hand_off(&mut self) -> Arc<dyn quinn::AsyncUdpSocket> {
-        let (quic, socket) = handoff(Arc::clone(&self.socket));
-        self.quic = Some(quic);
-        socket
+    /// From now on QUIC datagrams go to the socket that is returned; those of streams, by the handoff.
+    pub(super) fn hand_off(&mut self, streams: Arc<Streams>) -> (Handoff, Arc<dyn quinn::AsyncUdpSocket>) {
+        let (quic, socket) = handoff(Arc::clone(&self.socket), streams);
+        self.quic = Some(quic.clone());
+        (quic, socket)
     }
 
     /// Whether there is something to receive; else the task is woken when there is.

@@ -10,6 +10,7 @@ use aws_lc_rs::hkdf::{HKDF_SHA256, Prk};
 use knothole_proto::certificate::{self, IdentitySecret, RENDEZVOUS_ALPN, peer_key};
 use knothole_proto::registration::{MAX_SIGN_IN, SignInRequest, from_bytes, to_bytes};
 use knothole_proto::seal::RegistrationSecret;
+use knothole_proto::tunnel::is_made_up;
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{
     AsyncUdpSocket, Connection, Endpoint, EndpointConfig, Incoming, ServerConfig, TokioRuntime, TransportConfig,
@@ -80,7 +81,8 @@ pub(super) async fn accept(endpoint: Endpoint, port: usize, commands: mpsc::Send
     let mut admission = Admission::new(SIGN_INS, seed, Instant::now());
     let handshakes = Arc::new(Semaphore::new(MAX_HANDSHAKES));
     while let Some(incoming) = endpoint.accept().await {
-        if !incoming.remote_address_validated() {
+        // TCP has proved where a stream comes from.
+        if !incoming.remote_address_validated() && !is_made_up(incoming.remote_address()) {
             // It fails only for an address that has been validated.
             let _ = incoming.retry();
             continue;

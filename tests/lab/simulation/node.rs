@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use knothole_proto::datagram::{Kind, classify};
+use knothole_proto::datagram::{Kind, RELAY, classify, parse_relay, relay_header};
 use knothole_proto::hops::{PROBED_TTLS, opener_ttl};
 use knothole_proto::identity::PeerId;
 use knothole_proto::path::Config;
@@ -12,7 +12,7 @@ use knothole_proto::registration::{SignInAnswer, from_bytes};
 use knothole_proto::seal::RegistrationSecret;
 use knothole_proto::traversal::{ContactId, Event, RendezvousId, Traversal};
 
-use super::{ECHO, SIGN_IN, SIGNED_IN, WORD};
+use super::{ECHO, NOTE, SIGN_IN, SIGNED_IN, WORD};
 use crate::packet::{DEFAULT_TTL, Packet};
 use crate::world::HostId;
 
@@ -40,6 +40,8 @@ pub struct Node {
     speaker: bool,
     unreachable: Vec<(Instant, knothole_proto::traversal::Unreachable)>,
     strangers: BTreeSet<SocketAddr>,
+    /// The relay channels to contacts, and what was told through them last.
+    relays: BTreeMap<ContactId, Relay>,
     /// The routers on the way to the rendezvous, as far as they reported dead probes.
     routers: Vec<(u8, IpAddr)>,
 }
@@ -49,6 +51,15 @@ struct Route {
     speaks: Option<Instant>,
     echoed: bool,
 }
+
+struct Relay {
+    channel: u32,
+    /// Each with when it goes out, and how often it still does: QUIC would repeat it until it is acknowledged.
+    notes: Vec<(Instant, u8, Vec<u8>)>,
+}
+
+/// Often enough to get through, for nothing here acknowledges it.
+const NOTE_REPETITIONS: u8 = 8;
 
 impl Node {
     pub(super) fn new(
@@ -62,7 +73,7 @@ impl Node {
     ) -> Self {
         let socket = SocketAddr::new(address, PORT);
         let mut traversal = Traversal::new(me, Config::default(), seed);
-        traversal.set_hosts(vec![socket]);
+        traversal.set_hosts(vec![socket], now);
         traversal.add_rendezvous(RENDEZVOUS, now);
         for (index, peer) in (0..).zip(others) {
             traversal.add_contact(ContactId(index), *peer, vec![RENDEZVOUS]);
@@ -83,6 +94,7 @@ impl Node {
             speaker: false,
             unreachable: Vec::new(),
             strangers: BTreeSet::new(),
+            relays: BTreeMap::new(),
             routers: Vec::new(),
         }
     }
@@ -133,6 +145,7 @@ impl Node {
         let Some(&first) = packet.payload.first() else { return };
         match (classify(first), first) {
             (Kind::Quic, SIGNED_IN) => self.handle_signed_in(packet, now),
+            (Kind::Knothole, RELAY) => self.handle_relayed(packet, now),
             (Kind::Quic, WORD | ECHO) => self.handle_word(packet, first, now),
             _ => self.traversal.handle_datagram(packet.src, &packet.payload, now),
         }
@@ -183,6 +196,14 @@ impl Node {
         self.traversal.handle_received(contact, packet.src, now);
     }
 
+    fn handle_relayed(&mut self, packet: &Packet, now: Instant) {
+        let Some((channel, carried)) = parse_relay(&packet.payload) else { return };
+        let contact = self.relays.iter().find(|(_, relay)| relay.channel == channel).map(|(contact, _)| *contact);
+        if let (Some(contact), Some((&NOTE, note))) = (contact, carried.split_first()) {
+            self.traversal.handle_note(contact, note, now);
+        }
+    }
+
     fn drain(&mut self, now: Instant) {
         while let Some(event) = self.traversal.poll_event() {
             match event {
@@ -219,8 +240,21 @@ impl Node {
                     self.routes.remove(&contact);
                 }
                 Event::Unreachable { why, .. } => self.unreachable.push((now, why)),
-                // The simulated peers talk directly or not at all.
-                Event::Request { .. } | Event::Relay { .. } | Event::RelayClosed(_) | Event::Note { .. } => {}
+                // The simulated peers talk directly or not at all; only what their traversals tell each other is relayed.
+                Event::Relay { contact, channel, .. } => {
+                    self.relays.insert(contact, Relay { channel, notes: Vec::new() });
+                    self.traversal.handle_link_up(contact, now);
+                }
+                Event::Note { contact, note } => {
+                    if let Some(relay) = self.relays.get_mut(&contact) {
+                        relay.notes.push((now, NOTE_REPETITIONS, note));
+                    }
+                }
+                Event::Request { .. }
+                | Event::Flight { .. }
+                | Event::Offered { .. }
+                | Event::Grounded(_)
+                | Event::RelayClosed(_) => {}
             }
         }
     }
@@ -233,7 +267,8 @@ impl Node {
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let signing_in = self.signing_in.map(|(due, _)| due);
         let speaks = self.routes.values().filter_map(|route| route.speaks).min();
-        [self.traversal.poll_timeout(), signing_in, speaks].into_iter().flatten().min()
+        let tells = self.relays.values().flat_map(|relay| &relay.notes).map(|(due, ..)| *due).min();
+        [self.traversal.poll_timeout(), signing_in, speaks, tells].into_iter().flatten().min()
     }
 
     pub(super) fn poll_transmit(&mut self, now: Instant) -> Option<Packet> {
@@ -249,6 +284,16 @@ impl Node {
         if let Some(route) = self.routes.values_mut().find(due) {
             route.speaks = Some(now + REPEAT);
             return Some(Packet::udp(self.socket, route.remote, vec![WORD]));
+        }
+        for relay in self.relays.values_mut() {
+            if let Some(index) = relay.notes.iter().position(|(due, ..)| *due <= now) {
+                let (_, left, note) = relay.notes.swap_remove(index);
+                let payload = [&relay_header(relay.channel)[..], &[NOTE], &note].concat();
+                if left > 1 {
+                    relay.notes.push((now + REPEAT, left - 1, note));
+                }
+                return Some(Packet::udp(self.socket, self.rendezvous, payload));
+            }
         }
         let transmit = self.traversal.poll_transmit(now)?;
         let ttl = transmit.ttl.unwrap_or(DEFAULT_TTL);
