@@ -194,7 +194,7 @@ impl Engine {
             tokio::select! {
                 Some(arrival) = inputs.arrivals.recv() => {
                     let now = Instant::now();
-                    self.traversal.handle_datagram(arrival.from, &arrival.datagram, now);
+                    self.traversal.handle_datagram(path::Base::MAIN, arrival.from, &arrival.datagram, now);
                 }
                 Some(event) = inputs.link_events.recv() => self.handle_link_event(event, Instant::now()),
                 Some(continuation) = self.pending.next(), if !self.pending.is_empty() => continuation(&mut self),
@@ -237,7 +237,7 @@ impl Engine {
         let farewell = async {
             while !self.traversal.is_idle() {
                 let Some(arrival) = inputs.arrivals.recv().await else { break };
-                self.traversal.handle_datagram(arrival.from, &arrival.datagram, Instant::now());
+                self.traversal.handle_datagram(path::Base::MAIN, arrival.from, &arrival.datagram, Instant::now());
                 while self.traversal.poll_event().is_some() {}
             }
         };

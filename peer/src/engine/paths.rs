@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use knothole_proto::path::Base;
 use knothole_proto::traversal::{ContactId, Event, Unreachable};
 
 use super::contact::Relay;
@@ -40,7 +41,7 @@ impl Engine {
                     self.handle_request(peer, rendezvous.address.clone());
                 }
             }
-            Event::Admit { contact, remote, vouched } => {
+            Event::Admit { contact, remote, vouched, .. } => {
                 tracing::debug!(?contact, %remote, vouched, "heard");
                 self.renew_routes(contact);
                 let routes = self.socket.routes();
@@ -54,14 +55,14 @@ impl Engine {
                     routes.set_route(virtual_address(contact), Some(Route::Direct(remote)));
                 }
             }
-            Event::Revoke { contact, remote } => {
+            Event::Revoke { contact, remote, .. } => {
                 let routes = self.socket.routes();
                 if routes.owner(remote) == Some(virtual_address(contact)) {
                     routes.revoke(remote);
                 }
             }
             Event::Dial(id) => self.dial(id, true, now),
-            Event::Path { contact: id, remote, rtt } => {
+            Event::Path { contact: id, remote, rtt, .. } => {
                 let Some(contact) = self.contacts.get_mut(&id) else { return };
                 contact.path = Some((remote, rtt));
                 contact.told_why = None;
@@ -116,12 +117,21 @@ impl Engine {
                     self.traversal.connect(id, now);
                 }
             }
+            // Without further sockets an attempt ends at once.
+            Event::OpenBases { contact, .. } => self.traversal.handle_bases(contact, &[], now),
+            Event::CloseBase(_) => {}
             Event::Unreachable { contact, why } => {
                 let why = match why {
                     Unreachable::NoRendezvous => "no rendezvous of this contact answers",
                     Unreachable::Absent => "the contact is offline",
                     Unreachable::Refused => "the rendezvous is busy",
                     Unreachable::NoPath => "no direct path was found between the two networks",
+                    Unreachable::BothHard => {
+                        "both networks give every connection an unforeseeable port; no direct path can be found"
+                    }
+                    Unreachable::TacticFailed => {
+                        "one network gives every connection another port, and it could not be found; it is tried again later"
+                    }
                 };
                 self.tell_no_path(contact, why);
             }
@@ -183,7 +193,7 @@ impl Engine {
             if let Some(at) = routes.activity(virtual_address(id)).last_received() {
                 let ago = Duration::from_millis(routes.now().saturating_sub(at));
                 if let Some(at) = now.checked_sub(ago) {
-                    self.traversal.handle_received(id, remote, at);
+                    self.traversal.handle_received(id, Base::MAIN, remote, at);
                 }
             }
         }

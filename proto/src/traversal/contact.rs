@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::RendezvousId;
+use super::tactics::Tactics;
 use crate::candidate::{Candidate, CandidateKind, CheckKey, IntroductionId, is_private};
 use crate::identity::PeerId;
 use crate::invitation::{self, Invitation};
-use crate::path::{self, Agent, Config, Path, Role};
+use crate::path::{self, Agent, Base, Config, Path, Role};
 
 /// Both sides' invitations within this are one meeting, in which the ids decide who dials.
 const GLARE: Duration = Duration::from_secs(10);
@@ -22,9 +23,10 @@ pub(super) struct Relay {
 /// What a contact wants done.
 pub(super) enum Step {
     Invite(IntroductionId),
-    Admit { remote: SocketAddr, vouched: bool },
-    Revoke(SocketAddr),
-    Path { remote: SocketAddr, rtt: Duration },
+    Admit { base: Base, remote: SocketAddr, vouched: bool },
+    Revoke { base: Base, remote: SocketAddr },
+    Path { base: Base, remote: SocketAddr, rtt: Duration },
+    Observed(SocketAddr),
     Dial,
     Lost,
     Failed,
@@ -51,6 +53,7 @@ pub(super) struct Contact {
     relay: Option<Relay>,
     /// Whether its connection is up, so that notes reach it.
     pub(super) linked: bool,
+    pub(super) tactics: Tactics,
 }
 
 impl Contact {
@@ -76,11 +79,17 @@ impl Contact {
             dial_due: false,
             relay: None,
             linked: false,
+            tactics: Tactics::new(),
         }
     }
 
     pub(super) const fn peer(&self) -> PeerId {
         self.peer
+    }
+
+    /// Where the rendezvous saw it last.
+    pub(super) const fn observed(&self) -> Option<SocketAddr> {
+        self.observed
     }
 
     pub(super) fn via(&self) -> &[RendezvousId] {
@@ -153,6 +162,7 @@ impl Contact {
         let accepted = self.accepted_ours.is_some_and(|at| now.saturating_duration_since(at) < GLARE);
         self.dials = accepted && self.me < self.peer;
         self.observed = observed(remotes);
+        self.tactics.seek(now);
         self.agent.introduce(introduction, key, Role::Invitee, remotes, now);
         true
     }
@@ -173,6 +183,7 @@ impl Contact {
         // There may be a path already, by the contact's own invitation.
         self.dial_due = self.dials;
         self.observed = observed(remotes);
+        self.tactics.seek(now);
         self.agent.introduce(introduction, key, Role::Inviter, remotes, now);
         true
     }
@@ -201,20 +212,22 @@ impl Contact {
     pub(super) fn poll_step(&mut self, now: Instant) -> Option<Step> {
         while let Some(event) = self.agent.poll_event() {
             return Some(match event {
+                path::Event::Observed { base: Base::MAIN, address } => Step::Observed(address),
                 path::Event::Observed { .. } => continue,
-                path::Event::Heard { remote } => {
+                path::Event::Heard { base, remote } => {
                     let vouched = self.observed == Some(remote) || is_private(remote.ip());
-                    Step::Admit { remote, vouched }
+                    Step::Admit { base, remote, vouched }
                 }
-                path::Event::Forgotten { remote } => Step::Revoke(remote),
-                path::Event::Selected(Path { remote, rtt, .. }) => {
+                path::Event::Forgotten { base, remote } => Step::Revoke { base, remote },
+                path::Event::Selected(Path { base, remote, rtt, .. }) => {
                     self.tried = 0;
                     self.invitation.handle_reached();
                     self.dial_due = self.dials;
-                    Step::Path { remote, rtt }
+                    Step::Path { base, remote, rtt }
                 }
                 path::Event::Lost { .. } => {
                     self.invitation.invite(now);
+                    self.tactics.seek(now);
                     Step::Lost
                 }
                 path::Event::Failed => {

@@ -8,6 +8,7 @@
 mod contact;
 mod introduction;
 mod note;
+mod tactics;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -17,14 +18,15 @@ use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use crate::control::ToRendezvous;
-use crate::datagram::{Header, Kind, Transmit, classify};
+use crate::datagram::{Header, Kind, classify};
 use crate::identity::PeerId;
-use crate::path::{self, Config};
+use crate::path::{Base, Config, Transmit};
 use crate::registration::{self, SignInAnswer, client};
 use crate::seal::RegistrationSecret;
 use crate::stun::check::{Peek, peek};
 use contact::{Contact, Step};
 pub use note::{MAX_NOTE, Note};
+use tactics::Workshop;
 
 /// The owner's name for a rendezvous.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -45,6 +47,10 @@ pub enum Unreachable {
     Refused,
     /// Both sides tried, and no check came through.
     NoPath,
+    /// Both networks give every connection a port that cannot be foreseen: no direct path can be found.
+    BothHard,
+    /// The network of one side gives every connection a port of its own, and it was not hit upon. It is tried again, rarely.
+    TacticFailed,
 }
 
 /// What the owner must do or know.
@@ -72,6 +78,8 @@ pub enum Event {
     Admit {
         /// Whose.
         contact: ContactId,
+        /// The socket that it reaches.
+        base: Base,
         /// Its address.
         remote: SocketAddr,
         /// Whether more than the check speaks for it: the rendezvous saw the contact there, or it is on a network of our own.
@@ -82,6 +90,8 @@ pub enum Event {
     Revoke {
         /// Whose it was.
         contact: ContactId,
+        /// The socket that it reached.
+        base: Base,
         /// The address.
         remote: SocketAddr,
     },
@@ -89,6 +99,8 @@ pub enum Event {
     Path {
         /// Whose.
         contact: ContactId,
+        /// The socket to send from.
+        base: Base,
         /// Its address.
         remote: SocketAddr,
         /// The round-trip time of the check.
@@ -114,6 +126,15 @@ pub enum Event {
         /// The note.
         note: Vec<u8>,
     },
+    /// Open up to so many more IPv4 sockets, for a hard NAT, and call `handle_bases` with what there is, perhaps nothing.
+    OpenBases {
+        /// For whom.
+        contact: ContactId,
+        /// How many, at most 256.
+        count: u16,
+    },
+    /// Close this socket: no path goes from it.
+    CloseBase(Base),
     /// The path carries nothing any more. An invitation is on its way already.
     PathLost(ContactId),
     /// It was not reached this time.
@@ -134,6 +155,7 @@ pub struct Traversal {
     rendezvous: BTreeMap<RendezvousId, client::Client>,
     contacts: BTreeMap<ContactId, Contact>,
     ids: BTreeMap<PeerId, ContactId>,
+    workshop: Workshop,
     events: VecDeque<Event>,
 }
 
@@ -141,10 +163,14 @@ impl Traversal {
     /// A peer that knows nobody yet.
     #[must_use]
     pub fn new(me: PeerId, config: Config, seed: [u8; 32]) -> Self {
+        let mut random = ChaCha12Rng::from_seed(seed);
+        let mut survey = [0; 32];
+        random.fill_bytes(&mut survey);
         Self {
             me,
             config,
-            random: ChaCha12Rng::from_seed(seed),
+            workshop: Workshop::new(survey, config.allow_loopback),
+            random,
             hosts: Vec::new(),
             rendezvous: BTreeMap::new(),
             contacts: BTreeMap::new(),
@@ -179,6 +205,7 @@ impl Traversal {
 
     /// Forgets a contact: its invitations are a stranger's again.
     pub fn remove_contact(&mut self, id: ContactId) {
+        self.end_tactics(id);
         if let Some(contact) = self.contacts.remove(&id) {
             self.ids.remove(&contact.peer());
         }
@@ -203,6 +230,7 @@ impl Traversal {
 
     /// The contact is wanted no more: forgets its path and ends its invitations. Its own invitations are still taken up.
     pub fn release(&mut self, id: ContactId) {
+        self.end_tactics(id);
         if let Some(contact) = self.contacts.get_mut(&id) {
             contact.release();
         }
@@ -251,11 +279,11 @@ impl Traversal {
         self.events.extend(waiting.map(|(contact, _)| Event::Unreachable { contact: *contact, why }));
     }
 
-    /// A STUN or Knothole datagram came.
-    pub fn handle_datagram(&mut self, from: SocketAddr, datagram: &[u8], now: Instant) {
+    /// A STUN or Knothole datagram came to one of our sockets.
+    pub fn handle_datagram(&mut self, base: Base, from: SocketAddr, datagram: &[u8], now: Instant) {
         match datagram.first().map(|first| classify(*first)) {
-            Some(Kind::Stun) => self.handle_stun(from, datagram, now),
-            Some(Kind::Knothole) => {
+            Some(Kind::Stun) => self.handle_stun(base, from, datagram, now),
+            Some(Kind::Knothole) if base == Base::MAIN => {
                 let Some(header) = Header::parse(datagram) else { return };
                 for client in self.rendezvous.values_mut().filter(|client| client.remote() == Some(from)) {
                     client.handle_datagram(from, header, datagram, now);
@@ -266,26 +294,28 @@ impl Traversal {
         self.drain(now);
     }
 
-    fn handle_stun(&mut self, from: SocketAddr, datagram: &[u8], now: Instant) {
+    fn handle_stun(&mut self, base: Base, from: SocketAddr, datagram: &[u8], now: Instant) {
         match peek(datagram) {
             Peek::Request(introduction) => {
                 if let Some(contact) = self.contacts.values_mut().find(|contact| contact.agent.knows(&introduction)) {
-                    contact.agent.handle_request(from, datagram, now);
+                    contact.agent.handle_request(base, from, datagram, now);
                 }
             }
             Peek::Response(transaction) => {
                 if let Some(contact) = self.contacts.values_mut().find(|contact| contact.agent.expects(&transaction)) {
-                    contact.agent.handle_response(from, datagram, now);
+                    contact.agent.handle_response(base, from, datagram, now);
+                } else {
+                    self.workshop.handle_response(base, from, datagram, now);
                 }
             }
             Peek::Other => {}
         }
     }
 
-    /// QUIC came from the contact at this address: it consents to hear from us there.
-    pub fn handle_received(&mut self, id: ContactId, remote: SocketAddr, now: Instant) {
+    /// QUIC came from the contact at this address, to this socket: it consents to hear from us there.
+    pub fn handle_received(&mut self, id: ContactId, base: Base, remote: SocketAddr, now: Instant) {
         if let Some(contact) = self.contacts.get_mut(&id) {
-            contact.agent.handle_received(remote, now);
+            contact.agent.handle_received(base, remote, now);
         }
     }
 
@@ -323,8 +353,11 @@ impl Traversal {
         self.contacts
             .values_mut()
             .find_map(|contact| contact.agent.poll_transmit())
-            .map(|path::Transmit { to, ttl, payload }| Transmit { to, ttl, payload })
-            .or_else(|| self.rendezvous.values_mut().find_map(|client| client.poll_transmit(now)))
+            .or_else(|| self.workshop.poll_transmit())
+            .or_else(|| {
+                let transmit = self.rendezvous.values_mut().find_map(|client| client.poll_transmit(now))?;
+                Some(Transmit { base: Base::MAIN, to: transmit.to, ttl: transmit.ttl, payload: transmit.payload })
+            })
     }
 
     /// What the owner must do or know next.
@@ -336,7 +369,8 @@ impl Traversal {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let contacts = self.contacts.values().filter_map(Contact::poll_timeout);
-        contacts.chain(self.rendezvous.values().filter_map(client::Client::poll_timeout)).min()
+        let rendezvous = self.rendezvous.values().filter_map(client::Client::poll_timeout);
+        contacts.chain(rendezvous).chain(self.poll_tactics()).min()
     }
 
     /// Does what is due.
@@ -347,6 +381,7 @@ impl Traversal {
         for contact in self.contacts.values_mut() {
             contact.handle_timeout(now);
         }
+        self.handle_tactics_timeout(now);
         self.drain(now);
     }
 
@@ -364,6 +399,7 @@ impl Traversal {
                 self.handle_step(id, step, now);
             }
         }
+        self.advance_tactics(now);
     }
 
     fn handle_registration_event(&mut self, id: RendezvousId, event: client::Event, now: Instant) {
@@ -377,6 +413,9 @@ impl Traversal {
             }
             client::Event::Registered { observed } => {
                 self.events.push_back(Event::Registered { rendezvous: id, observed });
+                if let Some(remote) = self.rendezvous.get(&id).and_then(client::Client::remote) {
+                    self.workshop.survey.handle_registered(remote, observed, now);
+                }
                 for contact in self.contacts.values_mut().filter(|contact| contact.via().contains(&id)) {
                     contact.handle_registered(now);
                 }
@@ -388,16 +427,25 @@ impl Traversal {
     fn handle_step(&mut self, id: ContactId, step: Step, now: Instant) {
         match step {
             Step::Invite(introduction) => self.invite(id, introduction, now),
-            Step::Admit { remote, vouched } => self.events.push_back(Event::Admit { contact: id, remote, vouched }),
-            Step::Revoke(remote) => self.events.push_back(Event::Revoke { contact: id, remote }),
-            Step::Path { remote, rtt } => self.events.push_back(Event::Path { contact: id, remote, rtt }),
+            Step::Admit { base, remote, vouched } => {
+                self.events.push_back(Event::Admit { contact: id, base, remote, vouched });
+            }
+            Step::Revoke { base, remote } => self.events.push_back(Event::Revoke { contact: id, base, remote }),
+            Step::Observed(address) => self.workshop.survey.handle_observed(address),
+            Step::Path { base, remote, rtt } => {
+                self.events.push_back(Event::Path { contact: id, base, remote, rtt });
+                self.handle_reached(id, base, remote, now);
+            }
             Step::Dial => self.events.push_back(Event::Dial(id)),
             Step::Lost => {
                 self.events.push_back(Event::PathLost(id));
                 // Perhaps it was our own mapping that moved: then the rendezvous must learn it before anything goes through it.
                 self.handle_network_change(now);
             }
-            Step::Failed => self.events.push_back(Event::Unreachable { contact: id, why: Unreachable::NoPath }),
+            Step::Failed => {
+                let why = self.why_no_path(id);
+                self.events.extend(why.map(|why| Event::Unreachable { contact: id, why }));
+            }
         }
     }
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{ContactId, Event, Traversal};
 use crate::candidate::{Candidate, IntroductionId};
+use crate::hard_nat::Word;
 
 /// The longest note, in bytes.
 pub const MAX_NOTE: usize = 1024;
@@ -22,6 +23,8 @@ pub enum Note {
         /// The addresses.
         candidates: Vec<Candidate>,
     },
+    /// About an attempt to cross a hard NAT.
+    Tactic(Word),
 }
 
 impl Note {
@@ -39,6 +42,7 @@ impl Traversal {
         if let Some(contact) = self.contacts.get_mut(&id) {
             contact.linked = true;
         }
+        self.tell(id, &Note::Tactic(Word::Nat(self.nat())));
         self.drain(now);
     }
 
@@ -56,12 +60,12 @@ impl Traversal {
             Note::Candidates { introduction, candidates } => {
                 contact.agent.add_candidates(introduction, &candidates, now);
             }
+            Note::Tactic(word) => self.handle_word(id, word, now),
         }
         self.drain(now);
     }
 
     /// Tells the contact something, if its connection is up; whether it was.
-    #[expect(dead_code, reason = "what is told comes with the candidates and tactics that need it")]
     pub(super) fn tell(&mut self, id: ContactId, note: &Note) -> bool {
         let linked = self.contacts.get(&id).is_some_and(|contact| contact.linked);
         if linked {
