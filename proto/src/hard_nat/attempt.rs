@@ -154,7 +154,7 @@ impl Attempt {
         match &mut self.part {
             Part::Lead(lead) => lead.handle_bases(&mut self.stage, now),
             Part::Meeting(meeting) => meeting.handle_bases(&mut self.stage, now),
-            Part::Prober(_) => {}
+            Part::Prober(prober) => prober.handle_bases(&mut self.stage, now),
         }
     }
 
@@ -163,7 +163,7 @@ impl Attempt {
         match &mut self.part {
             Part::Lead(lead) => lead.handle_response(base, from, datagram),
             Part::Meeting(meeting) => meeting.handle_response(base, from, datagram),
-            Part::Prober(_) => {}
+            Part::Prober(prober) => prober.handle_response(base, from, datagram),
         }
         self.handle_timeout(now);
     }

@@ -98,8 +98,11 @@ impl Lead {
 
     pub(super) fn handle_word(&mut self, stage: &mut Stage, word: Word, now: Instant) {
         match word {
-            Word::Grant { .. } if !self.granted => {
+            Word::Grant { port, .. } if !self.granted => {
                 self.granted = true;
+                if port != 0 {
+                    stage.terms.target.set_port(port);
+                }
                 if let Phase::Openers { due, .. } = &mut self.phase {
                     *due = now;
                 }

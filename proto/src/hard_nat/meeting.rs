@@ -55,7 +55,7 @@ pub(super) struct Meeting {
 impl Meeting {
     pub(super) fn new(stage: &mut Stage, begins: bool, now: Instant) -> Self {
         let attempt = stage.terms.attempt;
-        stage.say(if begins { Word::Ask { attempt, meet: true } } else { Word::Grant { attempt } });
+        stage.say(if begins { Word::Ask { attempt, meet: true } } else { Word::Grant { attempt, port: 0 } });
         stage.reopen(SOCKETS);
         Self { phase: Phase::Opening { until: now + PATIENCE }, begins, granted: !begins, round: 0, theirs: None }
     }

@@ -24,7 +24,8 @@
 //! It begins when the connection is up, ordinary checks have found nothing for a second, and the NATs are known well enough. The hard
 //! side leads: it asks, opens, samples, sends an *opener* from each socket, whose TTL lets it die before the other's router (a
 //! packet that arrives unasked at a router that accepts on INPUT makes it move the port that everything depends on), and only then
-//! says which ports to probe. Any path ends the attempt at once on both sides, and the sockets that nobody was heard at
+//! says which ports to probe. The easy side probes from a fresh socket, whose port it tells in its grant: at the main one the
+//! hard side's ordinary checks have arrived unasked, from a port that one of the probes may hit. Any path ends the attempt at once on both sides, and the sockets that nobody was heard at
 //! are closed.
 //!
 //! # Bounds
@@ -137,6 +138,8 @@ pub enum Word {
     Grant {
         /// The attempt.
         attempt: u32,
+        /// The port of the sender's that openers go to and probes come from; 0: the one that the rendezvous saw.
+        port: u16,
     },
     /// Not now.
     Busy {
@@ -188,7 +191,7 @@ impl Word {
         match *self {
             Self::Nat(_) => None,
             Self::Ask { attempt, .. }
-            | Self::Grant { attempt }
+            | Self::Grant { attempt, .. }
             | Self::Busy { attempt }
             | Self::Open { attempt, .. }
             | Self::Spent { attempt, .. }

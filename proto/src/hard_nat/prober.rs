@@ -1,5 +1,6 @@
 //! The easy side's part: probe the ports that the hard side names, at a steady pace.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use rand_chacha::ChaCha12Rng;
@@ -7,6 +8,7 @@ use rand_chacha::rand_core::Rng;
 
 use super::attempt::{Outcome, Stage};
 use super::lead::along;
+use super::sampling::Sampling;
 use super::{Tactic, Word};
 use crate::path::Base;
 
@@ -18,6 +20,8 @@ pub(crate) const MAX_PROBES: u16 = 2048;
 const LAST_ANSWER: Duration = Duration::from_millis(400);
 /// The hard side opens, samples and tries again within this, or has forgotten us.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// The owner has opened a socket by then, or probes come from the main one.
+const OPENING: Duration = Duration::from_secs(1);
 
 /// Distinct ports, one after the other.
 struct Range {
@@ -60,6 +64,12 @@ impl Iterator for Range {
 }
 
 enum Phase {
+    /// A socket to probe from was asked for.
+    Opening {
+        until: Instant,
+    },
+    /// It asks which port it has outside.
+    Asking(Sampling),
     Waiting {
         until: Instant,
     },
@@ -79,17 +89,20 @@ pub(super) struct Prober {
     round: u8,
     left: u16,
     sent: u16,
+    /// Where probes come from.
+    base: Base,
     tactic: Tactic,
 }
 
 impl Prober {
     pub(super) fn new(stage: &mut Stage, now: Instant) -> Self {
-        stage.say(Word::Grant { attempt: stage.terms.attempt });
+        stage.reopen(1);
         Self {
-            phase: Phase::Waiting { until: now + PATIENCE },
+            phase: Phase::Opening { until: now + OPENING },
             round: 0,
             left: MAX_PROBES,
             sent: 0,
+            base: Base::MAIN,
             tactic: Tactic::Birthday,
         }
     }
@@ -100,6 +113,29 @@ impl Prober {
 
     pub(super) const fn tactic(&self) -> Tactic {
         self.tactic
+    }
+
+    pub(super) fn handle_bases(&mut self, stage: &mut Stage, now: Instant) {
+        if matches!(self.phase, Phase::Opening { .. }) {
+            let sampling = Sampling::new(stage.terms.server, &stage.bases, &mut stage.random, now);
+            self.phase = Phase::Asking(sampling);
+        }
+        self.handle_timeout(stage, now);
+    }
+
+    pub(super) fn handle_response(&mut self, base: Base, from: SocketAddr, datagram: &[u8]) {
+        if let Phase::Asking(sampling) = &mut self.phase {
+            sampling.handle_response(base, from, datagram);
+        }
+    }
+
+    /// Grants the attempt, from the fresh socket if its port is known.
+    fn grant(&mut self, stage: &mut Stage, ports: &[u16], now: Instant) {
+        let attempt = stage.terms.attempt;
+        let (base, port) = stage.bases.first().copied().zip(ports.first().copied()).unwrap_or((Base::MAIN, 0));
+        self.base = base;
+        stage.say(Word::Grant { attempt, port });
+        self.phase = Phase::Waiting { until: now + PATIENCE };
     }
 
     pub(super) fn handle_word(&mut self, stage: &mut Stage, word: Word, now: Instant) {
@@ -119,6 +155,13 @@ impl Prober {
     }
 
     pub(super) fn handle_timeout(&mut self, stage: &mut Stage, now: Instant) {
+        if let Phase::Asking(sampling) = &mut self.phase {
+            sampling.handle_timeout(now, &mut stage.transmits);
+            if sampling.is_over(now) {
+                let ports = sampling.ports();
+                self.grant(stage, &ports, now);
+            }
+        }
         if let Phase::Probing { ports, left, due } = &mut self.phase {
             // A sleeper that wakes late makes up for at most four.
             *due = (*due).max(now.checked_sub(PACE * 4).unwrap_or(now));
@@ -128,7 +171,7 @@ impl Prober {
                 match ports.next() {
                     Some(port) => {
                         self.sent += 1;
-                        stage.send(Base::MAIN, port, None);
+                        stage.send(self.base, port, None);
                     }
                     None => *left = 0,
                 }
@@ -142,15 +185,17 @@ impl Prober {
                 stage.say(Word::Spent { attempt: stage.terms.attempt, round: self.round });
                 self.phase = Phase::Waiting { until: now + PATIENCE };
             }
+            Phase::Opening { until } if until <= now => self.grant(stage, &[], now),
             Phase::Waiting { until } if until <= now => stage.end(Outcome::Busy),
             _ => {}
         }
     }
 
-    pub(super) const fn poll_timeout(&self) -> Instant {
-        match self.phase {
-            Phase::Waiting { until } | Phase::Listening { until } => until,
-            Phase::Probing { due, .. } => due,
+    pub(super) fn poll_timeout(&self) -> Instant {
+        match &self.phase {
+            Phase::Opening { until } | Phase::Waiting { until } | Phase::Listening { until } => *until,
+            Phase::Asking(sampling) => sampling.poll_timeout(),
+            Phase::Probing { due, .. } => *due,
         }
     }
 }

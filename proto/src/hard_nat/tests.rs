@@ -109,7 +109,7 @@ impl Run {
 
 fn led(port: fn(u16) -> u16) -> Run {
     let mut run = Run::new(|now| Attempt::lead(terms(), [1; 32], now), port);
-    run.hear(Word::Grant { attempt: ATTEMPT });
+    run.hear(Word::Grant { attempt: ATTEMPT, port: 0 });
     run.pass(Duration::from_secs(2));
     run
 }
@@ -179,7 +179,8 @@ fn a_prober_keeps_its_pace_and_its_bound_whatever_it_is_told() {
         run.pass(Duration::from_secs(9));
     }
     assert_eq!(run.checks().count(), usize::from(MAX_PROBES));
-    assert!(run.checks().all(|(_, probe)| probe.to.ip() == target().ip() && probe.base == Base::MAIN));
+    assert!(run.checks().all(|(_, probe)| probe.to.ip() == target().ip() && probe.base == Base(1)));
+    assert_eq!(run.said[0], Word::Grant { attempt: ATTEMPT, port: scattered(1) });
     let ports: BTreeSet<_> = run.checks().map(|(_, probe)| probe.to.port()).collect();
     assert_eq!(ports.len(), usize::from(MAX_PROBES), "no port twice in a round");
     let times: Vec<_> = run.checks().map(|(at, _)| *at).collect();
@@ -303,7 +304,7 @@ fn word() -> impl Strategy<Value = Word> {
         |(attempt, kind, (round, first, count, step, probes))| {
             let round = round & 3;
             match kind {
-                0 => Word::Grant { attempt },
+                0 => Word::Grant { attempt, port: probes },
                 1 => Word::Spent { attempt, round },
                 2 => Word::Next { attempt, round, port: first, step },
                 3 => Word::Ask { attempt, meet: step > 0 },

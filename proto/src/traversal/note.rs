@@ -28,6 +28,13 @@ pub enum Note {
 }
 
 impl Note {
+    /// The note as it travels.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        // Serialising into memory cannot fail.
+        postcard::to_allocvec(self).unwrap_or_default()
+    }
+
     fn parse(bytes: &[u8]) -> Option<Self> {
         match postcard::take_from_bytes::<Self>(bytes) {
             Ok((note, [])) if bytes.len() <= MAX_NOTE => Some(note),
@@ -69,8 +76,7 @@ impl Traversal {
     pub(super) fn tell(&mut self, id: ContactId, note: &Note) -> bool {
         let linked = self.contacts.get(&id).is_some_and(|contact| contact.linked);
         if linked {
-            // Serialising into memory cannot fail.
-            self.events.push_back(Event::Note { contact: id, note: postcard::to_allocvec(note).unwrap_or_default() });
+            self.events.push_back(Event::Note { contact: id, note: note.to_bytes() });
         }
         linked
     }

@@ -309,7 +309,7 @@ impl Traversal {
         if let Some((_, attempt)) = self.workshop.active.as_ref().filter(|(of, _)| *of == id)
             && let Some((networks, target)) = self.networks(id)
             && target.ip() == remote.ip()
-            && (base != Base::MAIN || target.port() != remote.port())
+            && base != Base::MAIN
         {
             self.workshop.memory.note(networks, attempt.tactic(), true, now);
         }

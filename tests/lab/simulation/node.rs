@@ -138,6 +138,16 @@ impl Node {
         &self.traversal
     }
 
+    /// Lets openers go so far, whatever the routers said.
+    pub fn set_opener_ttl(&mut self, ttl: u8) {
+        self.traversal.set_opener_ttl(ttl);
+    }
+
+    /// The socket of its path to its first contact.
+    pub fn base(&self) -> Option<Base> {
+        self.routes.get(&ContactId(0)).map(|route| route.base)
+    }
+
     pub(super) fn has_relay(&self, contact: ContactId) -> bool {
         self.relays.contains(&contact)
     }
