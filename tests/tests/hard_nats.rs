@@ -61,7 +61,10 @@ fn each<T: Send>(count: u64, deed: impl Fn(u64) -> T + Sync) -> Vec<T> {
     };
     std::thread::scope(|scope| {
         let threads: Vec<_> = (0..2).map(|_| scope.spawn(run)).collect();
-        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+        threads
+            .into_iter()
+            .flat_map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect()
     })
 }
 
@@ -148,6 +151,8 @@ fn sockets_that_carry_no_path_are_closed_and_the_winner_stays_alive() {
         simulation.run_until(Duration::from_secs(600), |_| false);
         assert_eq!(paths(&simulation), before, "seed {seed}");
         let [hard, easy] = [&simulation.nodes[0], &simulation.nodes[1]].map(|node| (node.bases(), node.most_bases()));
+        let whys: Vec<_> = simulation.nodes.iter().flat_map(|node| node.unreachable()).collect();
+        assert!(whys.is_empty(), "what succeeds tells of no failure: {whys:?}");
         assert!((1..=2).contains(&hard.0) && (200..=256).contains(&hard.1), "{hard:?}");
         assert_eq!(easy, (1, 1));
     }
@@ -189,22 +194,26 @@ fn a_contact_that_asks_and_asks_gets_a_bounded_number_of_probes_and_none_to_anyb
     // The true contact's word is not heard: the hostile one takes its place.
     simulation.run_until(Duration::from_millis(800), |_| false);
     simulation.world.set_cut(hosts[0], true);
-    simulation.world.watch(100_000);
-    for attempt in 0..60 {
-        let now = simulation.now;
-        let mut say = |word| simulation.nodes[1].handle_note(ContactId(0), &Note::Tactic(word).to_bytes(), now);
-        say(Word::Ask { attempt, meet: attempt % 7 == 6 });
-        say(Word::Open { attempt, round: 0, first: 1, count: u16::MAX, step: 0, probes: u16::MAX });
-        say(Word::Open { attempt, round: 1, first: 1, count: u16::MAX, step: -1, probes: u16::MAX });
-        for len in 0..40 {
-            simulation.nodes[1].handle_note(ContactId(0), &vec![1; len], now);
+    simulation.world.watch(200_000);
+    for attempt in 0..20 {
+        let hear = |simulation: &mut Simulation, word| {
+            let now = simulation.now;
+            simulation.nodes[1].handle_note(ContactId(0), &Note::Tactic(word).to_bytes(), now);
+            (0..40).for_each(|len| simulation.nodes[1].handle_note(ContactId(0), &vec![0xff; len], now));
+            simulation.run_until(Duration::from_secs(1), |_| false);
+        };
+        hear(&mut simulation, Word::Ask { attempt, meet: attempt % 7 == 6 });
+        for (round, step) in [(0, 0), (1, -1), (2, 0)] {
+            let open = Word::Open { attempt, round, first: 1, count: u16::MAX, step, probes: u16::MAX };
+            hear(&mut simulation, open);
+            hear(&mut simulation, open);
         }
-        simulation.run_until(Duration::from_secs(3), |_| false);
+        simulation.run_until(Duration::from_secs(10), |_| false);
     }
     let sights = simulation.world.take_sights();
     let probes = sights.iter().filter(|sight| sight.place == Place::Host(hosts[1]));
     let probes: Vec<_> = probes.filter(|s| s.moment == Moment::Sent && s.dst.port() != 3478).collect();
-    assert!(probes.len() <= 4 * 2048 + 300, "{}", probes.len());
+    assert!((2 * 2048..4 * 2048 + 300).contains(&probes.len()), "{}", probes.len());
     let places: std::collections::BTreeSet<_> = probes.iter().map(|probe| probe.dst.ip()).collect();
     assert!(places.len() <= 2, "the contact's own address and the one that the rendezvous sees: {places:?}");
 }

@@ -51,6 +51,8 @@ pub(crate) enum Outcome {
     Busy,
     /// We have no sockets for it.
     NoSockets,
+    /// The other side has a path, and ours is a round trip away.
+    Found,
     /// The other side ended it.
     Stopped,
 }
@@ -94,8 +96,8 @@ impl Stage {
     /// Ends it, and tells the other side unless that did.
     pub(super) fn end(&mut self, outcome: Outcome) {
         if !std::mem::replace(&mut self.over, true) {
-            if !matches!(outcome, Outcome::Stopped | Outcome::Busy) {
-                self.say(Word::Stop { attempt: self.terms.attempt });
+            if !matches!(outcome, Outcome::Stopped | Outcome::Found) {
+                self.say(Word::Stop { attempt: self.terms.attempt, found: false });
             }
             self.actions.push_back(Action::Over(outcome));
         }
@@ -174,7 +176,10 @@ impl Attempt {
             return;
         }
         match (&mut self.part, word) {
-            (_, Word::Stop { .. }) => self.stage.end(Outcome::Stopped),
+            (_, Word::Stop { found: true, .. }) => self.stage.end(Outcome::Found),
+            (_, Word::Stop { found: false, .. }) => self.stage.end(Outcome::Stopped),
+            // Who has granted it has lost the right to be busy.
+            (Part::Lead(lead), Word::Busy { .. }) if lead.is_granted() => self.stage.end(Outcome::Stopped),
             (_, Word::Busy { .. }) => self.stage.end(Outcome::Busy),
             (Part::Lead(lead), word) => lead.handle_word(&mut self.stage, word, now),
             (Part::Prober(prober), word) => prober.handle_word(&mut self.stage, word, now),
@@ -212,8 +217,8 @@ impl Attempt {
     }
 
     /// A path was found, or none is wanted any more: the bases that are left, and the last word.
-    pub(crate) fn stop(self) -> (Vec<Base>, Option<Word>) {
-        let word = Word::Stop { attempt: self.stage.terms.attempt };
+    pub(crate) fn stop(self, found: bool) -> (Vec<Base>, Option<Word>) {
+        let word = Word::Stop { attempt: self.stage.terms.attempt, found };
         (self.stage.bases, (!self.stage.over).then_some(word))
     }
 }

@@ -69,6 +69,10 @@ impl Lead {
         Self { phase, granted: false, round: 0, ports: Ports::Unknown, last: 0 }
     }
 
+    pub(super) const fn is_granted(&self) -> bool {
+        self.granted
+    }
+
     pub(super) const fn tactic(&self) -> Tactic {
         match self.ports {
             Ports::Sequential { .. } => Tactic::Prediction,

@@ -183,6 +183,8 @@ pub enum Word {
     Stop {
         /// The attempt.
         attempt: u32,
+        /// Whether the sender has a path.
+        found: bool,
     },
 }
 
@@ -196,7 +198,7 @@ impl Word {
             | Self::Open { attempt, .. }
             | Self::Spent { attempt, .. }
             | Self::Next { attempt, .. }
-            | Self::Stop { attempt } => Some(attempt),
+            | Self::Stop { attempt, .. } => Some(attempt),
         }
     }
 }

@@ -308,7 +308,7 @@ fn word() -> impl Strategy<Value = Word> {
                 1 => Word::Spent { attempt, round },
                 2 => Word::Next { attempt, round, port: first, step },
                 3 => Word::Ask { attempt, meet: step > 0 },
-                4 if first < 2000 => Word::Stop { attempt },
+                4 if first < 2000 => Word::Stop { attempt, found: round == 1 },
                 5 if first < 2000 => Word::Busy { attempt },
                 _ => Word::Open { attempt, round, first, count, step: step % 3, probes },
             }
@@ -342,7 +342,7 @@ proptest! {
         prop_assert!(run.outcome.is_some(), "it ends by itself");
         prop_assert!(run.most <= 256 && run.checks().count() <= usize::from(MAX_PROBES));
         prop_assert!(run.checks().all(|(_, transmit)| transmit.to.ip() == target().ip()));
-        let (left, _) = run.attempt.stop();
+        let (left, _) = run.attempt.stop(false);
         prop_assert_eq!(left.into_iter().collect::<BTreeSet<_>>(), run.open, "every socket is accounted for");
     }
 

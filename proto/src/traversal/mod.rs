@@ -434,7 +434,7 @@ impl Traversal {
             Step::Observed(address) => self.workshop.survey.handle_observed(address),
             Step::Path { base, remote, rtt } => {
                 self.events.push_back(Event::Path { contact: id, base, remote, rtt });
-                self.handle_reached(id, base, remote, now);
+                self.handle_reached(id, base, now);
             }
             Step::Dial => self.events.push_back(Event::Dial(id)),
             Step::Lost => {

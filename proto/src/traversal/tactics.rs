@@ -8,8 +8,8 @@ use rand_chacha::rand_core::Rng;
 
 use super::{ContactId, Event, Note, Traversal, Unreachable};
 use crate::hard_nat::{
-    Action, Attempt, Chance, MAX_PROBES, Memory, Nat, Networks, Outcome, Part, Ration, Remembered, Survey, Terms, Word,
-    part,
+    Action, Attempt, Chance, MAX_PROBES, Memory, Nat, Networks, Outcome, Part, Ration, Remembered, Survey, Tactic,
+    Terms, Word, part,
 };
 use crate::path::{Base, Transmit};
 use crate::registration::client;
@@ -20,6 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const SHORT_PATIENCE: Duration = Duration::from_millis(300);
 /// Before the other side is asked again that was busy, or where sockets were lacking: an attempt in vain lasts some 15 s.
 const LATER: Duration = Duration::from_secs(20);
+/// It doubles so often, to 21 minutes: who is always busy costs us next to nothing.
+const MAX_DELAYS: u8 = 6;
 /// A base that nobody was heard at for so long, half as long again as consent lasts, carries no path of the other side's.
 const QUIET: Duration = Duration::from_secs(45);
 /// Bases held at once, by paths and the attempt: 256, and some paths.
@@ -35,8 +37,9 @@ pub(super) struct Tactics {
     theirs: Option<Nat>,
     /// Since when a path is sought.
     since: Option<Instant>,
-    /// Not before this.
+    /// Not before this, and how often it was put off.
     later: Option<Instant>,
+    delays: u8,
     grants: Ration,
     /// Why there is no path, as it was told.
     verdict: Option<Unreachable>,
@@ -44,7 +47,14 @@ pub(super) struct Tactics {
 
 impl Tactics {
     pub(super) const fn new() -> Self {
-        Self { theirs: None, since: None, later: None, grants: Ration::new(GRANTS.0, GRANTS.1), verdict: None }
+        Self {
+            theirs: None,
+            since: None,
+            later: None,
+            delays: 0,
+            grants: Ration::new(GRANTS.0, GRANTS.1),
+            verdict: None,
+        }
     }
 
     /// A path is sought from now on, if none was before.
@@ -119,7 +129,11 @@ impl Traversal {
     pub fn handle_bases(&mut self, id: ContactId, bases: &[Base], now: Instant) {
         let room = MAX_BASES.saturating_sub(self.workshop.held.len());
         match &mut self.workshop.active {
-            Some((of, attempt)) if *of == id && bases.len() <= room => attempt.handle_bases(bases, now),
+            Some((of, attempt)) if *of == id => {
+                let (taken, refused) = bases.split_at(bases.len().min(room));
+                attempt.handle_bases(taken, now);
+                self.events.extend(refused.iter().copied().map(Event::CloseBase));
+            }
             _ => self.events.extend(bases.iter().copied().map(Event::CloseBase)),
         }
         self.drain(now);
@@ -128,8 +142,10 @@ impl Traversal {
     pub(super) fn handle_word(&mut self, id: ContactId, word: Word, now: Instant) {
         match word {
             Word::Nat(nat) => {
-                if let Some(contact) = self.contacts.get_mut(&id) {
-                    contact.tactics.theirs = Some(nat);
+                if let Some(contact) = self.contacts.get_mut(&id)
+                    && contact.tactics.theirs.replace(nat) != Some(nat)
+                {
+                    contact.tactics.verdict = None;
                 }
             }
             Word::Ask { attempt, meet } => self.handle_ask(id, attempt, meet, now),
@@ -148,7 +164,7 @@ impl Traversal {
             .get(&id)
             .map(|contact| part(self.nat(), contact.tactics.theirs.unwrap_or(Nat::UNKNOWN), false));
         if self.workshop.is_active(id) && ours == Some(Part::Wait) {
-            self.stop_attempt(id, now);
+            self.stop_attempt(id, false, now);
         }
         let free = self.workshop.active.is_none();
         let terms = if free { self.terms(id, attempt) } else { None };
@@ -206,6 +222,7 @@ impl Traversal {
         let nat = self.nat();
         if self.workshop.told != nat {
             self.workshop.told = nat;
+            self.contacts.values_mut().for_each(|contact| contact.tactics.verdict = None);
             let linked: Vec<_> = self.contacts.iter().filter(|(_, c)| c.linked).map(|(id, _)| *id).collect();
             for id in linked {
                 self.tell(id, &Note::Tactic(Word::Nat(nat)));
@@ -255,7 +272,9 @@ impl Traversal {
 
     fn put_off(&mut self, id: ContactId, now: Instant) {
         if let Some(contact) = self.contacts.get_mut(&id) {
-            contact.tactics.later = Some(now + LATER);
+            let Tactics { later, delays, .. } = &mut contact.tactics;
+            *later = Some(now + LATER * (1 << *delays));
+            *delays = (*delays + 1).min(MAX_DELAYS);
         }
     }
 
@@ -268,6 +287,12 @@ impl Traversal {
 
     /// Does what the attempt wants done.
     fn follow_attempt(&mut self, now: Instant) {
+        // Without a connection neither side hears the other.
+        let cut = self.workshop.active.as_ref().map(|(id, _)| *id);
+        if let Some(id) = cut.filter(|id| self.contacts.get(id).is_none_or(|contact| !contact.linked)) {
+            self.stop_attempt(id, false, now);
+            self.put_off(id, now);
+        }
         while let Some((id, action)) =
             self.workshop.active.as_mut().and_then(|(id, attempt)| Some((*id, attempt.poll_action()?)))
         {
@@ -283,12 +308,13 @@ impl Traversal {
     }
 
     fn handle_over(&mut self, id: ContactId, outcome: Outcome, now: Instant) {
-        let led = self.stop_attempt(id, now);
+        let tactic = self.workshop.active.as_ref().map(|(_, attempt)| attempt.tactic());
+        self.stop_attempt(id, false, now);
         match outcome {
-            Outcome::InVain(tactic) => {
-                if let Some((networks, _)) = self.networks(id) {
-                    self.workshop.memory.note(networks, tactic, false, now);
-                }
+            Outcome::Found => self.remember(id, tactic, true, now),
+            // Who grants and then stops it has cost us as much as who does not.
+            Outcome::InVain(_) | Outcome::Stopped => {
+                self.remember(id, tactic, false, now);
                 self.give_verdict(id, Unreachable::TacticFailed);
             }
             Outcome::Misfit => {
@@ -296,31 +322,32 @@ impl Traversal {
                 self.give_verdict(id, Unreachable::BothHard);
             }
             Outcome::Busy | Outcome::NoSockets => self.put_off(id, now),
-            Outcome::Stopped if led => self.put_off(id, now),
-            Outcome::Stopped => self.give_verdict(id, Unreachable::TacticFailed),
+        }
+    }
+
+    fn remember(&mut self, id: ContactId, tactic: Option<Tactic>, worked: bool, now: Instant) {
+        if let (Some((networks, _)), Some(tactic)) = (self.networks(id), tactic) {
+            self.workshop.memory.note(networks, tactic, worked, now);
         }
     }
 
     /// A path was selected: whatever was tried is over, and if it was that which found it, that is remembered.
-    pub(super) fn handle_reached(&mut self, id: ContactId, base: Base, remote: SocketAddr, now: Instant) {
+    pub(super) fn handle_reached(&mut self, id: ContactId, base: Base, now: Instant) {
         if let Some(contact) = self.contacts.get_mut(&id) {
-            (contact.tactics.since, contact.tactics.later, contact.tactics.verdict) = (None, None, None);
+            let Tactics { since, later, delays, verdict, .. } = &mut contact.tactics;
+            (*since, *later, *delays, *verdict) = (None, None, 0, None);
         }
-        if let Some((_, attempt)) = self.workshop.active.as_ref().filter(|(of, _)| *of == id)
-            && let Some((networks, target)) = self.networks(id)
-            && target.ip() == remote.ip()
-            && base != Base::MAIN
-        {
-            self.workshop.memory.note(networks, attempt.tactic(), true, now);
-        }
-        self.stop_attempt(id, now);
+        let active = self.workshop.active.as_ref().filter(|(of, _)| *of == id && base != Base::MAIN);
+        let tactic = active.map(|(_, attempt)| attempt.tactic());
+        self.remember(id, tactic, true, now);
+        self.stop_attempt(id, true, now);
     }
 
     /// Ends the contact's attempt, if there is one; whether it was.
-    fn stop_attempt(&mut self, id: ContactId, now: Instant) -> bool {
+    fn stop_attempt(&mut self, id: ContactId, found: bool, now: Instant) -> bool {
         let Some((_, attempt)) = self.workshop.active.take_if(|(of, _)| *of == id) else { return false };
         self.workshop.probes.give(attempt.unused().into());
-        let (bases, word) = attempt.stop();
+        let (bases, word) = attempt.stop(found);
         self.hold_or_close(id, &bases, now);
         if let Some(word) = word {
             self.tell(id, &Note::Tactic(word));
@@ -331,7 +358,7 @@ impl Traversal {
     /// The contact is wanted no more, or is gone.
     pub(super) fn end_tactics(&mut self, id: ContactId) {
         if let Some((_, attempt)) = self.workshop.active.take_if(|(of, _)| *of == id) {
-            let (bases, word) = attempt.stop();
+            let (bases, word) = attempt.stop(false);
             bases.into_iter().for_each(|base| self.close(id, base));
             if let Some(word) = word {
                 self.tell(id, &Note::Tactic(word));
