@@ -213,7 +213,8 @@ impl Engine {
                         // It waited for what came before it.
                         self.socket.receive(&arrival);
                     } else {
-                        self.traversal.handle_datagram(arrival.from, &arrival.datagram, Instant::now());
+                        let now = Instant::now();
+                        self.traversal.handle_datagram(arrival.base, arrival.from, &arrival.datagram, now);
                     }
                 }
                 Some(event) = inputs.link_events.recv() => self.handle_link_event(event, Instant::now()),
@@ -250,7 +251,7 @@ impl Engine {
     /// Sends what the traversal has to send.
     fn transmit(&mut self, now: Instant) {
         while let Some(transmit) = self.traversal.poll_transmit(now) {
-            self.socket.send(path::Base::MAIN, transmit.to, &transmit.payload, transmit.ttl);
+            self.socket.send(transmit.base, transmit.to, &transmit.payload, transmit.ttl);
         }
     }
 
@@ -265,7 +266,7 @@ impl Engine {
         let farewell = async {
             while !self.traversal.is_idle() {
                 let Some(arrival) = inputs.arrivals.recv().await else { break };
-                self.traversal.handle_datagram(arrival.from, &arrival.datagram, Instant::now());
+                self.traversal.handle_datagram(path::Base::MAIN, arrival.from, &arrival.datagram, Instant::now());
                 while self.traversal.poll_event().is_some() {}
             }
         };

@@ -36,7 +36,7 @@ impl Alice {
         traversal.add_contact(BOB, bob(), vec![RENDEZVOUS]);
         traversal.handle_timeout(now);
         let (secret, observed) = (RegistrationSecret([9; 32]), SocketAddr::from(([198, 51, 100, 1], 4000)));
-        let answer = SignInAnswer::Registered { slot: SLOT, lifetime_s: 1200, observed };
+        let answer = SignInAnswer::Registered { slot: SLOT, lifetime_s: 1200, observed, ticket: Vec::new() };
         traversal.handle_signed_in(RENDEZVOUS, remote(), &answer, &secret, now);
         let mut alice = Self { traversal, rendezvous: RendezvousChannel::of_rendezvous(&secret, SLOT), now };
         alice.events();
@@ -51,7 +51,7 @@ impl Alice {
     fn said(&mut self) -> Vec<ToRendezvous> {
         let mut said = Vec::new();
         while let Some(transmit) = self.traversal.poll_transmit(self.now) {
-            let header = Header::parse(&transmit.payload).unwrap();
+            let Some(header) = Header::parse(&transmit.payload) else { continue };
             if header.kind == CONTROL
                 && let Opened::Fresh(Some(message)) = self.rendezvous.handle(header, &transmit.payload)
             {
@@ -70,7 +70,7 @@ impl Alice {
 
     fn deliver(&mut self) {
         while let Some(datagram) = self.rendezvous.poll_transmit(self.now) {
-            self.traversal.handle_datagram(remote(), &datagram, self.now);
+            self.traversal.handle_datagram(Base::MAIN, remote(), &datagram, self.now);
         }
     }
 
