@@ -51,8 +51,9 @@ impl Alice {
     fn said(&mut self) -> Vec<ToRendezvous> {
         let mut said = Vec::new();
         while let Some(transmit) = self.traversal.poll_transmit(self.now) {
-            let header = Header::parse(&transmit.payload).unwrap();
-            if header.kind == CONTROL
+            // Its checks go elsewhere.
+            if let Some(header) = Header::parse(&transmit.payload)
+                && header.kind == CONTROL
                 && let Opened::Fresh(Some(message)) = self.rendezvous.handle(header, &transmit.payload)
             {
                 said.push(message);
