@@ -225,6 +225,11 @@ impl Contact {
         offered
     }
 
+    /// The relays by which the contact's frames come.
+    pub(super) fn relays(&self) -> impl Iterator<Item = Relay> {
+        self.relay.into_iter().chain(self.offered)
+    }
+
     /// The relay that came with our invitation, when that is accepted.
     pub(super) fn take_offered(&mut self) -> Option<Relay> {
         self.offered.take()

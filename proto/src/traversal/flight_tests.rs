@@ -172,6 +172,15 @@ fn a_contact_s_flight_has_its_channel_before_the_acceptance_goes_and_a_stranger_
 }
 
 #[test]
+fn the_relay_of_a_contact_that_is_removed_is_refused() {
+    let mut alice = Alice::new();
+    let introduction = alice.invite();
+    alice.hear(ToPeer::Relay { introduction, with: bob(), channel: 5 });
+    alice.traversal.remove_contact(BOB, alice.now);
+    assert_eq!(alice.said(), [ToRendezvous::Refuse { channel: 5 }]);
+}
+
+#[test]
 fn a_contact_that_is_wanted_no_more_has_no_flight_to_ground() {
     let mut alice = Alice::new();
     let introduction = alice.invite();

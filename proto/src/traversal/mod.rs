@@ -204,10 +204,11 @@ impl Traversal {
         self.ids.insert(peer, id);
     }
 
-    /// Forgets a contact: its invitations are a stranger's again.
-    pub fn remove_contact(&mut self, id: ContactId) {
+    /// Forgets a contact: its invitations are a stranger's again, and its relay is refused.
+    pub fn remove_contact(&mut self, id: ContactId, now: Instant) {
         if let Some(contact) = self.contacts.remove(&id) {
             self.ids.remove(&contact.peer());
+            self.refuse_relays(&contact, now);
         }
     }
 
