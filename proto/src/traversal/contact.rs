@@ -162,6 +162,10 @@ impl Contact {
         }
     }
 
+    pub(super) const fn is_outstanding(&self) -> bool {
+        self.invitation.is_outstanding()
+    }
+
     pub(super) fn is_waiting(&self) -> bool {
         self.invitation.is_waiting()
     }

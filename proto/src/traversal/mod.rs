@@ -237,6 +237,12 @@ impl Traversal {
         }
     }
 
+    /// Whether our latest invitation of a contact has not been taken up: what followed it may have found nobody.
+    #[must_use]
+    pub fn is_outstanding(&self, id: ContactId) -> bool {
+        self.contacts.get(&id).is_some_and(Contact::is_outstanding)
+    }
+
     /// The path of a contact, with its round-trip time.
     #[must_use]
     pub fn path(&self, id: ContactId) -> Option<(SocketAddr, Duration)> {
