@@ -256,6 +256,10 @@ impl Contact {
         }
     }
 
+    pub(super) const fn is_outstanding(&self) -> bool {
+        self.invitation.is_outstanding()
+    }
+
     pub(super) fn is_waiting(&self) -> bool {
         self.invitation.is_waiting()
     }
@@ -323,6 +327,11 @@ impl Contact {
             self.offered = Some(relay);
         }
         offered
+    }
+
+    /// The relays by which the contact's frames come.
+    pub(super) fn relays(&self) -> impl Iterator<Item = Relay> {
+        self.relay.into_iter().chain(self.offered)
     }
 
     /// The relay that came with our invitation, when that is accepted.

@@ -255,11 +255,12 @@ impl Traversal {
         self.ids.insert(peer, id);
     }
 
-    /// Forgets a contact: its invitations are a stranger's again.
-    pub fn remove_contact(&mut self, id: ContactId) {
+    /// Forgets a contact: its invitations are a stranger's again, and its relay is refused.
+    pub fn remove_contact(&mut self, id: ContactId, now: Instant) {
         self.end_tactics(id);
         if let Some(contact) = self.contacts.remove(&id) {
             self.ids.remove(&contact.peer());
+            self.refuse_relays(&contact, now);
         }
     }
 
@@ -282,6 +283,12 @@ impl Traversal {
         if let Some(contact) = self.contacts.get_mut(&id) {
             contact.release();
         }
+    }
+
+    /// Whether our latest invitation of a contact has not been taken up: what followed it may have found nobody.
+    #[must_use]
+    pub fn is_outstanding(&self, id: ContactId) -> bool {
+        self.contacts.get(&id).is_some_and(Contact::is_outstanding)
     }
 
     /// The path of a contact, with its round-trip time.
