@@ -16,6 +16,8 @@ fn introduce(alice: &mut Person, bob: &mut Person) -> Result<()> {
     let (to_alice, to_bob) = (alice.link()?, bob.link()?);
     alice.call("contact.add", json!({"link": to_bob, "name": "bob"}))?;
     bob.call("contact.add", json!({"link": to_alice, "name": "alice"}))?;
+    alice.call("message.send", json!({"to": "bob", "text": "hello"}))?;
+    bob.event("message", &json!({"text": "hello"}), PATIENCE)?;
     direct(alice, bob).context("at first")
 }
 
@@ -33,6 +35,8 @@ fn direct(alice: &mut Person, bob: &mut Person) -> Result<()> {
 
 /// Changes the network, and returns how long until words went both ways again.
 fn silence(alice: &mut Person, bob: &mut Person, name: &str, change: impl FnOnce() -> Result<()>) -> Result<Duration> {
+    // Nobody moves twice a second, and neither do invitations go out more often (docs/protocol.md, "Introduction").
+    std::thread::sleep(Duration::from_millis(1500));
     change()?;
     let begin = Instant::now();
     let text = json!({"text": name});
