@@ -11,6 +11,8 @@ mod lan;
 mod note;
 mod other_family;
 mod own;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
