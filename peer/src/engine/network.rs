@@ -158,6 +158,12 @@ impl Engine {
         }
     }
 
+    /// By which protocols the router opens ports: `"pcp"`, `"nat-pmp"`, `"upnp"`. Empty until it has answered.
+    #[expect(dead_code, reason = "netcheck asks for it")]
+    pub(super) fn router_protocols(&self) -> Vec<&'static str> {
+        self.surroundings.mapped.protocols.iter().map(|protocol| protocol.name()).collect()
+    }
+
     fn handle_announcement(&mut self, announcement: Announcement, now: Instant) {
         let neighbours = &mut self.surroundings.neighbours;
         neighbours.retain(|known| known.salt != announcement.salt);

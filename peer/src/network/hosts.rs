@@ -215,7 +215,7 @@ mod tests {
     #[test]
     fn of_an_ipv6_network_the_newest_temporary_address_is_offered_else_the_stable_one() {
         let stable = on("eth0", "2001:db8::1");
-        assert_eq!(offered(&[stable.clone()]), ["2001:db8::1"]);
+        assert_eq!(offered(std::slice::from_ref(&stable)), ["2001:db8::1"]);
         let all = [
             temporary("eth0", "2001:db8::aaaa"),
             temporary("eth0", "2001:db8::bbbb"),

@@ -188,7 +188,7 @@ async fn lives_and_ends(search: Search, protocol: Protocol, external: SocketAddr
     for _ in 0..2 {
         let (by, lifetime) = asked.recv_timeout(PATIENCE).unwrap();
         assert!(by == protocol && lifetime > 0, "{by:?} for {lifetime}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        sleep(Duration::from_millis(50)).await;
     }
     drop(pictures);
     timeout(PATIENCE, task).await.unwrap().unwrap();
