@@ -25,7 +25,6 @@ fn frame(channel: u32) -> Vec<u8> {
 }
 
 /// Alice has invited Bob, and he has not answered.
-#[expect(clippy::unwrap_used, reason = "a test that cannot begin fails")]
 fn invited(n: u8) -> (World, Peer, Peer, u32) {
     let mut world = World::new(Policy::default());
     let (mut alice, mut bob) = (world.sign_in(1, 600), world.sign_in(2, 600));

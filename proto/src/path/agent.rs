@@ -81,8 +81,9 @@ impl Agent {
     }
 
     /// Adds candidates that became known later to an introduction, within its bound. An unknown introduction is ignored,
-    /// and so is an address that it named before.
+    /// and so is an address that it named before. Whoever names new addresses may have left the old ones.
     pub fn add_candidates(&mut self, introduction: IntroductionId, remotes: &[Candidate], now: Instant) {
+        let mut fresh = false;
         for candidate in remotes {
             let candidate = Candidate { address: canonical(candidate.address), ..*candidate };
             let usable = is_reachable(candidate.address, self.config.allow_loopback);
@@ -90,7 +91,11 @@ impl Agent {
                 let remote = self.remember(Base::MAIN, candidate);
                 remote.candidate.kind = candidate.kind;
                 remote.begin(SENDS, now);
+                fresh = true;
             }
+        }
+        if fresh && self.selected.as_ref().is_some_and(|selected| selected.contested.is_none()) {
+            self.contest(now);
         }
         self.advance(now);
     }

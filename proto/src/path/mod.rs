@@ -29,7 +29,7 @@
 //! # Selection
 //! The first success is selected. Another takes its place if it is on a private network and no slower, or if it is
 //! faster by 5 ms and 10 %; to go back would take the same gain in the other direction, so two like paths do not
-//! alternate. When something suggests that the other side has moved (an introduction, a check from a new
+//! alternate. When something suggests that the other side has moved (an introduction, candidates named later, a check from a new
 //! address), the selected path is checked together with the newcomer, which takes its place unless it answers within
 //! little more than its usual round trip. Paths that are
 //! valid but not selected are not kept alive: a spare path would double the traffic of an idle contact, and when it is

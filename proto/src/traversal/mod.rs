@@ -14,6 +14,8 @@ mod note;
 mod other_family;
 mod own;
 mod tactics;
+#[cfg(test)]
+mod tests;
 mod without_udp;
 
 use std::collections::{BTreeMap, VecDeque};
