@@ -220,10 +220,11 @@ impl Client {
         self.active.as_ref().is_none_or(|active| active.channel.is_idle())
     }
 
-    /// Whether a question was repeated, and not answered yet.
+    /// Since when we have been asking where we are, if no answer has come yet.
     #[must_use]
-    pub fn is_unanswered(&self) -> bool {
-        self.active.as_ref().is_some_and(|active| active.asked.is_some_and(|(times, _)| times > 1))
+    pub fn unanswered_since(&self) -> Option<Instant> {
+        let (times, again) = self.active.as_ref()?.asked?;
+        again.checked_sub(ASK_AGAIN.iter().take(times).sum())
     }
 
     /// The network may have changed: asks at once where we are.
@@ -396,6 +397,19 @@ mod tests {
             world.exchange(&sent[0], 1);
         }
         assert_eq!(world.client.poll_event(), None);
+    }
+
+    #[test]
+    fn it_is_known_since_when_a_question_is_unanswered() {
+        let mut world = registered();
+        world.client.handle_network_change(world.now);
+        let (asked, first) = (world.now, world.client.poll_transmit(world.now).unwrap());
+        for _ in 0..3 {
+            assert_eq!(world.client.unanswered_since(), Some(asked));
+            world.advance();
+        }
+        world.exchange(&first, 1);
+        assert_eq!(world.client.unanswered_since(), None);
     }
 
     #[test]
