@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use knothole_lab::namespaces::{Host, Lab, run};
 use knothole_lab::nat::NatKind;
-use knothole_lab::person::Person;
+use knothole_lab::person::{Person, Rendezvous, binaries};
 use knothole_lab::world::{DropReason, Place};
 use serde_json::json;
 use town::{PATIENCE, Town};
@@ -176,6 +176,29 @@ fn a_pulled_cable_is_noticed_and_put_back_goes_on() -> Result<()> {
         let (registered, _) = alice.event("registered", &json!({}), Duration::from_secs(30))?;
         let (arrived, _) = bob.event("message", &json!({"text": "without a cable"}), Duration::from_secs(30))?;
         println!("registered {:.1?}, talking {:.1?} after it was put back", registered - back, arrived - back);
+        Ok(())
+    })
+}
+
+#[test]
+fn where_only_port_443_is_let_out_the_rendezvous_is_reached_there() -> Result<()> {
+    run("where_only_port_443_is_let_out_the_rendezvous_is_reached_there", |lab| {
+        let (inside, outside) = (lab.host_behind("inside", NatKind::EimApdf)?, lab.public_host("outside")?);
+        let (programs, directory) = (binaries()?, tempfile::tempdir()?);
+        let mut command = outside.command(programs.join("knothole-rendezvous"));
+        command.args(["--listen", &format!("{}:3478", outside.address())]);
+        let listen = format!("{}:443", outside.address());
+        let rendezvous = Rendezvous::start(command, &listen, &directory.path().join("state"))?;
+        // A port that nothing answers at, as far as this network is concerned.
+        let address = rendezvous.address.replace(":3478", ":3479");
+        ensure!(address != rendezvous.address, "{address}");
+        lab.set_udp_blocked(&inside, true);
+        let began = Instant::now();
+        let mut person =
+            Person::start(inside.command(programs.join("knothole")), &directory.path().join("home"), &address)?;
+        person.event("registered", &json!({"rendezvous": address}), PATIENCE)?;
+        println!("online at port 443 after {:.0?}", began.elapsed());
+        ensure!(began.elapsed() < ONLINE, "online only after {:.0?}", began.elapsed());
         Ok(())
     })
 }
