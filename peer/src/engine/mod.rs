@@ -199,7 +199,8 @@ impl Engine {
             if self.stopping.is_some() {
                 break;
             }
-            let deadline = [self.traversal.poll_timeout(), self.timers.poll_timeout()].into_iter().flatten().min();
+            let deadlines = [self.traversal.poll_timeout(), self.timers.poll_timeout(), self.streams_due()];
+            let deadline = deadlines.into_iter().flatten().min();
             let sleep = async {
                 match deadline {
                     Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
@@ -232,7 +233,7 @@ impl Engine {
                     self.notice_sleep(deadline, now);
                     self.report_traffic(now);
                     self.traversal.handle_timeout(now);
-                    self.look_for_streams();
+                    self.look_for_streams(now);
                     self.handle_timers(now);
                 }
             }
