@@ -159,7 +159,7 @@ fn sockets_that_carry_no_path_are_closed_and_the_winner_stays_alive() {
 }
 
 #[test]
-fn a_path_that_is_lost_is_found_again_sooner_because_it_is_remembered() {
+fn a_path_that_is_lost_with_its_mappings_is_found_again_and_what_worked_is_remembered() {
     let (mut simulation, _) = begun(NatKind::RandomSymmetric, NatKind::EimApdf, 5);
     assert!(simulation.run_until_reached(LIMIT).is_some());
     let now = simulation.now;
@@ -169,6 +169,32 @@ fn a_path_that_is_lost_is_found_again_sooner_because_it_is_remembered() {
     simulation.world.rebind_ports(router);
     assert!(simulation.run_until(Duration::from_secs(60), |s| !s.nodes.iter().all(|node| node.has_path())));
     assert!(simulation.run_until(LIMIT, |s| s.nodes.iter().all(|node| node.has_path())));
+    assert!(simulation.nodes.iter().all(|node| node.base() != Some(Base::MAIN)));
+}
+
+#[test]
+fn two_contacts_that_need_a_tactic_get_it_one_after_the_other() {
+    let mut world = World::new(7);
+    let hosts = [NatKind::EimApdf, NatKind::RandomSymmetric, NatKind::LinuxRandom].map(|kind| world.host_behind(kind));
+    let mut simulation = Simulation::new(world, &hosts, 7);
+    simulation.link_relayed();
+    assert!(simulation.run_until_registered(Duration::from_secs(5)));
+    simulation.connect(true);
+    // To the two others the first one is the first contact, and each other they cannot reach.
+    assert!(simulation.run_until(LIMIT, |s| s.nodes[1..].iter().all(|node| node.has_path())));
+    assert!(simulation.nodes[1].most_bases() <= 256 && simulation.nodes[2].most_bases() <= 256);
+}
+
+#[test]
+fn an_easy_side_without_sockets_probes_from_its_main_one_and_a_hard_side_without_stays_relayed() {
+    let (mut simulation, _) = begun(NatKind::RandomSymmetric, NatKind::EimApdf, 2);
+    simulation.nodes[1].set_sockets(0);
+    assert!(simulation.run_until_reached(LIMIT).is_some());
+    assert_eq!(simulation.nodes[1].base(), Some(Base::MAIN));
+    let (mut simulation, hosts) = begun(NatKind::RandomSymmetric, NatKind::EimApdf, 2);
+    simulation.nodes[0].set_sockets(0);
+    assert_eq!(simulation.run_until_reached(LIMIT), None);
+    assert!(hosts.iter().all(|host| simulation.world.traffic(*host).sent_packets < 300));
 }
 
 #[test]

@@ -16,7 +16,7 @@
 //! A probe is a check of the path agent's, so whichever socket it reaches answers, and the agents do the rest.
 //!
 //! # Knowing
-//! [`Survey`] learns after each sign-in how our NAT maps, and both sides tell each other over their (relayed)
+//! A survey learns after each sign-in how our NAT maps, and both sides tell each other over their (relayed)
 //! connection. How the ports of *new* mappings follow each other is found out when it matters: the hard side asks the
 //! rendezvous from 16 fresh sockets, in order, where it sees them.
 //!
