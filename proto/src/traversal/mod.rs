@@ -214,6 +214,7 @@ impl Traversal {
 
     /// Our addresses on our own networks, told to contacts in invitations.
     pub fn set_hosts(&mut self, hosts: Vec<SocketAddr>) {
+        self.workshop.survey.set_local(hosts.first().map(SocketAddr::port));
         self.hosts = hosts;
     }
 

@@ -151,7 +151,9 @@ impl Traversal {
         if let Some(contact) = self.contacts.get_mut(&id).filter(|contact| contact.agent.path().is_some()) {
             contact.agent.handle_silence(now);
         }
-        let free = self.workshop.active.is_none();
+        // Behind a hard NAT each probe would make a mapping.
+        let fit = if meet { self.nat().is_sequential() } else { self.nat().is_easy() };
+        let free = self.workshop.active.is_none() && fit;
         let terms = if free { self.terms(id, attempt) } else { None };
         let granted = terms.filter(|_| {
             let Some(contact) = self.contacts.get_mut(&id) else { return false };
@@ -293,13 +295,14 @@ impl Traversal {
     }
 
     fn handle_over(&mut self, id: ContactId, outcome: Outcome, now: Instant) {
-        let tactic = self.workshop.active.as_ref().map(|(_, attempt)| attempt.tactic());
+        let active = self.workshop.active.as_ref().map(|(_, attempt)| attempt);
+        let (tactic, ours) = (active.map(Attempt::tactic), active.is_some_and(Attempt::is_ours));
         self.stop_attempt(id, false, now);
         match outcome {
             Outcome::Found => self.remember(id, tactic, true, now),
             // Who grants and then stops it has cost us as much as who does not.
             Outcome::InVain(_) | Outcome::Stopped => {
-                self.remember(id, tactic, false, now);
+                self.remember(id, tactic.filter(|_| ours), false, now);
                 self.give_verdict(id, Unreachable::TacticFailed);
             }
             Outcome::Misfit => {
