@@ -74,7 +74,12 @@ pub struct Reached {
 
 impl Simulation {
     /// Puts a rendezvous and one peer on each of these hosts; each knows all the others.
-    pub fn new(mut world: World, peers: &[HostId], seed: u64) -> Self {
+    pub fn new(world: World, peers: &[HostId], seed: u64) -> Self {
+        Self::with_rendezvous(world, peers, seed, true)
+    }
+
+    /// The same, with a rendezvous that has an alternate address (RFC 5780) or has none.
+    pub fn with_rendezvous(mut world: World, peers: &[HostId], seed: u64, alternate: bool) -> Self {
         let server_host = world.public_host();
         // Instants cannot be made of nothing; only differences are used.
         let start = Instant::now();
@@ -88,7 +93,7 @@ impl Simulation {
             number += 1;
             (LocalSocket(number - 1), socket)
         });
-        let policy = Policy { discovery: Some(FourSockets(four)), ..Policy::default() };
+        let policy = Policy { discovery: alternate.then_some(FourSockets(four)), ..Policy::default() };
         let mut simulation = Self {
             server: Server::new(policy, seeded(seed, 0), start),
             server_host,

@@ -141,6 +141,15 @@ impl Attempt {
         }
     }
 
+    /// Whether it was we who began it.
+    pub(crate) const fn is_ours(&self) -> bool {
+        match &self.part {
+            Part::Lead(_) => true,
+            Part::Prober(_) => false,
+            Part::Meeting(meeting) => meeting.begins(),
+        }
+    }
+
     /// What is tried, once that is known.
     pub(crate) const fn tactic(&self) -> Tactic {
         match &self.part {

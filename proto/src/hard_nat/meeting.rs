@@ -60,6 +60,10 @@ impl Meeting {
         Self { phase: Phase::Opening { until: now + PATIENCE }, begins, granted: !begins, round: 0, theirs: None }
     }
 
+    pub(super) const fn begins(&self) -> bool {
+        self.begins
+    }
+
     /// It sends 40 checks a round, and whoever was asked gives its allowance of probes back.
     pub(super) const fn unused(&self) -> u16 {
         if self.begins { 0 } else { MAX_PROBES }

@@ -16,7 +16,7 @@
 //! A probe is a check of the path agent's, so whichever socket it reaches answers, and the agents do the rest.
 //!
 //! # Knowing
-//! [`Survey`] learns after each sign-in how our NAT maps, and both sides tell each other over their (relayed)
+//! A survey learns after each sign-in how our NAT maps, and both sides tell each other over their (relayed)
 //! connection. How the ports of *new* mappings follow each other is found out when it matters: the hard side asks the
 //! rendezvous from 16 fresh sockets, in order, where it sees them.
 //!
@@ -79,10 +79,15 @@ impl Nat {
     /// Nothing is known.
     pub const UNKNOWN: Self = Self { mapping: Mapping::Unknown, ports: Ports::Unknown };
 
-    /// Whether one mapping serves all destinations.
+    /// Whether one mapping serves all destinations. A NAT that keeps the port does that as long as nobody else has it, whatever
+    /// it would do then.
     #[must_use]
     pub const fn is_easy(&self) -> bool {
-        matches!(self.mapping, Mapping::None | Mapping::EndpointIndependent)
+        match self.mapping {
+            Mapping::None | Mapping::EndpointIndependent => true,
+            Mapping::Unknown => matches!(self.ports, Ports::Preserved),
+            Mapping::AddressDependent | Mapping::AddressAndPortDependent => false,
+        }
     }
 
     /// Whether each destination has a mapping of its own.
@@ -91,7 +96,7 @@ impl Nat {
         matches!(self.mapping, Mapping::AddressDependent | Mapping::AddressAndPortDependent)
     }
 
-    const fn is_sequential(&self) -> bool {
+    pub(crate) const fn is_sequential(&self) -> bool {
         self.is_hard() && matches!(self.ports, Ports::Sequential { .. })
     }
 }
@@ -109,7 +114,8 @@ pub(crate) enum Part {
     Hopeless,
 }
 
-/// Chooses. Checks between two easy NATs succeed, so where they do not, and one side is known, the other is what is left.
+/// Chooses. Checks between two easy NATs succeed, so where they do not and one is easy, the other is hard. But only who is known
+/// to be easy may probe: a hard NAT would make a mapping for each probe, and a customer's 512 ports would be full for minutes.
 pub(crate) const fn part(ours: Nat, theirs: Nat, begins: bool) -> Part {
     if ours.is_hard() && theirs.is_hard() {
         return match (ours.is_sequential() && theirs.is_sequential(), begins) {
@@ -118,8 +124,7 @@ pub(crate) const fn part(ours: Nat, theirs: Nat, begins: bool) -> Part {
             (false, _) => Part::Hopeless,
         };
     }
-    let surely_theirs = theirs.is_easy() || !theirs.is_hard() && ours.is_hard();
-    if surely_theirs && !ours.is_easy() { Part::Lead } else { Part::Wait }
+    if theirs.is_easy() && !ours.is_easy() { Part::Lead } else { Part::Wait }
 }
 
 /// What the two sides of an attempt say to each other, in a [`Note`](crate::traversal::Note). Appended to, never reordered.

@@ -10,15 +10,15 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use super::Nat;
 use super::samples::{self, Sample};
 use crate::candidate::is_reachable;
-use crate::nat::Mapping;
+use crate::nat::{Mapping, Ports};
 use crate::path::{Base, Transmit};
 use crate::stun::TransactionId;
 use crate::stun::discovery::{binding_request, parse_response};
 
 /// An unanswered question is repeated after this …
 const REPEAT: Duration = Duration::from_millis(500);
-/// … and asked three times: a rendezvous answers STUN within its ration, and one that does not will not.
-const TRIES: u8 = 3;
+/// … and asked five times: with a quarter lost on the way there and back, once in a thousand times none is answered.
+const TRIES: u8 = 5;
 /// Addresses asked: the four of RFC 5780 at four rendezvous. Their number is the rendezvous' and the contacts' choice.
 const MAX_ASKED: usize = 16;
 
@@ -34,6 +34,8 @@ struct Asked {
 pub(crate) struct Survey {
     random: ChaCha12Rng,
     allow_loopback: bool,
+    /// The port of the main socket itself.
+    local: Option<u16>,
     /// In the order in which they were asked, which is that of the mappings.
     asked: Vec<Asked>,
     transmits: VecDeque<Transmit>,
@@ -47,6 +49,7 @@ impl Survey {
         Self {
             random: ChaCha12Rng::from_seed(seed),
             allow_loopback,
+            local: None,
             asked: Vec::new(),
             transmits: VecDeque::new(),
             dependent: false,
@@ -57,6 +60,12 @@ impl Survey {
     /// What is known.
     pub(crate) const fn nat(&self) -> Nat {
         self.nat
+    }
+
+    /// The main socket's port.
+    pub(crate) fn set_local(&mut self, port: Option<u16>) {
+        self.local = port;
+        self.judge();
     }
 
     /// A rendezvous sees us at this address. If it saw us elsewhere before, the network is another one.
@@ -137,6 +146,7 @@ impl Survey {
         }
         let mut ports: Vec<u16> = known.iter().map(|sample| sample.mapped.port()).collect();
         ports.dedup();
-        self.nat = Nat { mapping, ports: samples::ports(&ports) };
+        let kept = !ports.is_empty() && ports.iter().all(|port| Some(*port) == self.local);
+        self.nat = Nat { mapping, ports: if kept { Ports::Preserved } else { samples::ports(&ports) } };
     }
 }

@@ -194,12 +194,15 @@ fn parts_are_taken_by_what_is_known_of_both() {
     let random = nat(Mapping::AddressAndPortDependent, Ports::Random);
     let sequential = nat(Mapping::AddressAndPortDependent, Ports::Sequential { step: 1 });
     let unknown = Nat::UNKNOWN;
+    let kept = nat(Mapping::Unknown, Ports::Preserved);
     for (ours, theirs, first, second) in [
         (random, easy, Part::Lead, Part::Wait),
         (sequential, easy, Part::Lead, Part::Wait),
-        (random, unknown, Part::Lead, Part::Wait),
+        (random, unknown, Part::Wait, Part::Wait),
         (unknown, easy, Part::Lead, Part::Wait),
         (unknown, unknown, Part::Wait, Part::Wait),
+        (kept, unknown, Part::Wait, Part::Lead),
+        (random, kept, Part::Lead, Part::Wait),
         (easy, easy, Part::Wait, Part::Wait),
         (sequential, sequential, Part::Meet, Part::Wait),
         (sequential, random, Part::Hopeless, Part::Hopeless),
@@ -292,6 +295,8 @@ fn a_survey_begins_anew_at_another_address_and_believes_a_contact_that_saw_anoth
     assert!(survey.nat().is_easy());
     survey.handle_observed("192.168.0.1:9".parse().unwrap());
     assert!(survey.nat().is_easy(), "a path on our own network shows nothing");
+    survey.set_local(Some(4000));
+    assert_eq!(survey.nat().ports, Ports::Preserved);
     survey.handle_observed("192.0.2.1:4001".parse().unwrap());
     assert!(survey.nat().is_hard());
     survey.handle_registered(server(), "192.0.2.7:4000".parse().unwrap(), epoch());

@@ -5,6 +5,7 @@
 //! contact an [`Invitation`](crate::invitation::Invitation) and a path [`Agent`](crate::path::Agent). What is not here:
 //! sockets, the QUIC sign-in and the QUIC connections, whose datagrams the owner sends to the paths found here.
 
+mod bases;
 mod contact;
 #[cfg(test)]
 mod flight_tests;

@@ -18,14 +18,10 @@ use crate::registration::client;
 const PATIENCE: Duration = Duration::from_secs(1);
 /// The same where a tactic worked before: then checks have never found anything here.
 const SHORT_PATIENCE: Duration = Duration::from_millis(300);
-/// Before the other side is asked again that was busy, or where sockets were lacking: an attempt in vain lasts some 15 s.
-const LATER: Duration = Duration::from_secs(20);
+/// Before the other side is asked again that was busy, or where sockets were lacking: most attempts succeed in less.
+const LATER: Duration = Duration::from_secs(5);
 /// It doubles so often, to 21 minutes: who is always busy costs us next to nothing.
-const MAX_DELAYS: u8 = 6;
-/// A base that nobody was heard at for so long, half as long again as consent lasts, carries no path of the other side's.
-const QUIET: Duration = Duration::from_secs(45);
-/// Bases held at once, by paths and the attempt: 256, and some paths.
-const MAX_BASES: usize = 320;
+const MAX_DELAYS: u8 = 8;
 /// Attempts that one contact may ask of us at once, and how long another takes to earn.
 const GRANTS: (u32, Duration) = (4, Duration::from_secs(600));
 /// Probes for all contacts together: four attempts' at once, then 4 a second.
@@ -68,11 +64,11 @@ pub(super) struct Workshop {
     pub(super) survey: Survey,
     told: Nat,
     memory: Memory,
-    active: Option<(ContactId, Attempt)>,
+    pub(super) active: Option<(ContactId, Attempt)>,
     probes: Ration,
     /// The bases that attempts have left open, and whose paths they carry.
-    held: BTreeMap<Base, ContactId>,
-    sweep: Option<Instant>,
+    pub(super) held: BTreeMap<Base, ContactId>,
+    pub(super) sweep: Option<Instant>,
 }
 
 impl Workshop {
@@ -124,21 +120,6 @@ impl Traversal {
         self.workshop.memory = Memory::recall(remembered, now);
     }
 
-    /// The sockets that an [`Event::OpenBases`] asked for; perhaps fewer, perhaps none. Those that are not needed any
-    /// more are given back at once.
-    pub fn handle_bases(&mut self, id: ContactId, bases: &[Base], now: Instant) {
-        let room = MAX_BASES.saturating_sub(self.workshop.held.len());
-        match &mut self.workshop.active {
-            Some((of, attempt)) if *of == id => {
-                let (taken, refused) = bases.split_at(bases.len().min(room));
-                attempt.handle_bases(taken, now);
-                self.events.extend(refused.iter().copied().map(Event::CloseBase));
-            }
-            _ => self.events.extend(bases.iter().copied().map(Event::CloseBase)),
-        }
-        self.drain(now);
-    }
-
     pub(super) fn handle_word(&mut self, id: ContactId, word: Word, now: Instant) {
         match word {
             Word::Nat(nat) => {
@@ -166,7 +147,13 @@ impl Traversal {
         if self.workshop.is_active(id) && ours == Some(Part::Wait) {
             self.stop_attempt(id, false, now);
         }
-        let free = self.workshop.active.is_none();
+        // It has no path, then. Ours to it may be dead, and quick checks tell.
+        if let Some(contact) = self.contacts.get_mut(&id).filter(|contact| contact.agent.path().is_some()) {
+            contact.agent.handle_silence(now);
+        }
+        // Behind a hard NAT each probe would make a mapping.
+        let fit = if meet { self.nat().is_sequential() } else { self.nat().is_easy() };
+        let free = self.workshop.active.is_none() && fit;
         let terms = if free { self.terms(id, attempt) } else { None };
         let granted = terms.filter(|_| {
             let Some(contact) = self.contacts.get_mut(&id) else { return false };
@@ -308,13 +295,14 @@ impl Traversal {
     }
 
     fn handle_over(&mut self, id: ContactId, outcome: Outcome, now: Instant) {
-        let tactic = self.workshop.active.as_ref().map(|(_, attempt)| attempt.tactic());
+        let active = self.workshop.active.as_ref().map(|(_, attempt)| attempt);
+        let (tactic, ours) = (active.map(Attempt::tactic), active.is_some_and(Attempt::is_ours));
         self.stop_attempt(id, false, now);
         match outcome {
             Outcome::Found => self.remember(id, tactic, true, now),
             // Who grants and then stops it has cost us as much as who does not.
             Outcome::InVain(_) | Outcome::Stopped => {
-                self.remember(id, tactic, false, now);
+                self.remember(id, tactic.filter(|_| ours), false, now);
                 self.give_verdict(id, Unreachable::TacticFailed);
             }
             Outcome::Misfit => {
@@ -366,44 +354,6 @@ impl Traversal {
         }
         let held: Vec<_> = self.workshop.held.iter().filter(|(_, of)| **of == id).map(|(base, _)| *base).collect();
         held.into_iter().for_each(|base| self.close(id, base));
-    }
-
-    /// Of the bases of an attempt, those where the contact was heard stay open: it may have chosen one of them that we did not.
-    fn hold_or_close(&mut self, id: ContactId, bases: &[Base], now: Instant) {
-        for base in bases.iter().copied() {
-            if self.uses(id, base, now) {
-                self.workshop.held.insert(base, id);
-                self.workshop.sweep.get_or_insert(now + QUIET);
-            } else {
-                self.close(id, base);
-            }
-        }
-    }
-
-    fn sweep_bases(&mut self, now: Instant) {
-        if self.workshop.sweep.is_none_or(|sweep| now < sweep) {
-            return;
-        }
-        let held: Vec<_> = self.workshop.held.iter().map(|(base, id)| (*id, *base)).collect();
-        for (id, base) in held {
-            if !self.uses(id, base, now) {
-                self.close(id, base);
-            }
-        }
-        self.workshop.sweep = (!self.workshop.held.is_empty()).then_some(now + QUIET);
-    }
-
-    fn uses(&self, id: ContactId, base: Base, now: Instant) -> bool {
-        let since = now.checked_sub(QUIET).unwrap_or(now);
-        self.contacts.get(&id).is_some_and(|contact| contact.agent.uses(base, since))
-    }
-
-    fn close(&mut self, id: ContactId, base: Base) {
-        self.workshop.held.remove(&base);
-        if let Some(contact) = self.contacts.get_mut(&id) {
-            contact.agent.forget_base(base);
-        }
-        self.events.push_back(Event::CloseBase(base));
     }
 
     /// Why ordinary checks have failed; `None` if something better is under way.

@@ -42,6 +42,8 @@ pub struct Node {
     bases: BTreeSet<Base>,
     most_bases: usize,
     next_base: u16,
+    /// So many sockets it opens at once, and no more.
+    sockets: u16,
     /// Contacts to whom there is a relay.
     relays: BTreeSet<ContactId>,
     notes: VecDeque<(ContactId, Vec<u8>)>,
@@ -93,6 +95,7 @@ impl Node {
             bases: BTreeSet::new(),
             most_bases: 0,
             next_base: 1,
+            sockets: u16::MAX,
             relays: BTreeSet::new(),
             notes: VecDeque::new(),
             outgoing: VecDeque::new(),
@@ -143,6 +146,11 @@ impl Node {
         self.traversal.set_opener_ttl(ttl);
     }
 
+    /// Lets it open no more than so many sockets at once.
+    pub fn set_sockets(&mut self, most: u16) {
+        self.sockets = most;
+    }
+
     /// The socket of its path to its first contact.
     pub fn base(&self) -> Option<Base> {
         self.routes.get(&ContactId(0)).map(|route| route.base)
@@ -173,6 +181,7 @@ impl Node {
     }
 
     fn open_bases(&mut self, contact: ContactId, count: u16, now: Instant) {
+        let count = count.min(self.sockets);
         let opened: Vec<_> = (self.next_base..).take(count.into()).map(Base).collect();
         self.next_base += count;
         self.bases.extend(&opened);
