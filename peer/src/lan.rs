@@ -5,12 +5,12 @@
 //! was here, and contacts that stay check anew. What is announced is random but for the port and the addresses; the
 //! machine's name is not in it.
 
-use std::time::Duration;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use knothole_proto::identity::{PeerId, base32_bytes, base32_text};
 use knothole_proto::lan::{Announcement, LanSalt, LanTag, MAX_ADDRESSES, tag};
 use mdns_sd::{IfKind, Receiver, ResolvedService, ServiceDaemon, ServiceEvent, ServiceInfo};
-use std::net::SocketAddr;
 use tokio::sync::{mpsc, watch};
 
 use crate::network::Picture;
@@ -20,6 +20,10 @@ const SERVICE: &str = "_knothole._udp.local.";
 
 /// How long the last word on a LAN may take. Whoever misses it finds out by checks.
 const FAREWELL: Duration = Duration::from_millis(300);
+
+/// Announcements that are looked at in a second. A LAN with so many peers that come at once is under attack, and each
+/// is compared with every contact.
+const AT_ONCE: u32 = 64;
 
 /// What was heard on the LAN.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,7 +72,15 @@ pub async fn discover(
 /// Passes on what is heard. Returns when nobody listens.
 async fn report(discovery: Option<&Discovery>, ours: LanSalt, heard: &mpsc::Sender<Heard>) {
     if let Some(discovery) = discovery {
+        let mut second = (Instant::now(), 0);
         while let Ok(event) = discovery.events.recv_async().await {
+            if second.0.elapsed() >= Duration::from_secs(1) {
+                second = (Instant::now(), 0);
+            }
+            second.1 += 1;
+            if second.1 > AT_ONCE {
+                continue;
+            }
             let news = match event {
                 ServiceEvent::ServiceResolved(service) => parse(&service).map(Heard::Announced),
                 ServiceEvent::ServiceRemoved(_, name) => salt_of(&name).map(Heard::Left),

@@ -63,6 +63,11 @@ pub enum ToRendezvous {
     },
     /// I am leaving.
     Goodbye,
+    /// I want no more frames of this relay channel: whoever is at its other end is no contact of mine any more.
+    Refuse {
+        /// As when I was told of it.
+        channel: u32,
+    },
 }
 
 /// What a rendezvous tells a peer. New messages are appended, never inserted.

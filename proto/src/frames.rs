@@ -80,7 +80,7 @@ pub enum Frame {
     /// What the sender's [`traversal`](crate::traversal) tells the receiver's: addresses and tactics that the rendezvous
     /// need not know. No part of the conversation.
     Note {
-        /// A [`traversal::Note`](crate::traversal::Note), at most [`MAX_NOTE`](crate::traversal::MAX_NOTE) bytes.
+        /// A [`traversal::Note`](crate::traversal::Note), at most [`MAX_NOTE`] bytes.
         note: Vec<u8>,
     },
 }

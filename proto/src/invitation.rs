@@ -114,6 +114,12 @@ impl Invitation {
         matches!(self.phase, Phase::Inviting { introduction, .. } if introduction == name)
     }
 
+    /// Whether our latest invitation has not been taken up, or not yet.
+    #[must_use]
+    pub const fn is_outstanding(&self) -> bool {
+        self.outstanding.is_some()
+    }
+
     /// The invitation could not be sent, for no rendezvous knows us. `invite` is to be called when one does.
     pub fn handle_unsent(&mut self) {
         self.phase = Phase::Waiting;

@@ -13,6 +13,7 @@ pub mod control;
 pub mod conversation;
 pub mod datagram;
 pub mod frames;
+pub mod hard_nat;
 pub mod hops;
 pub mod identity;
 pub mod invitation;

@@ -43,7 +43,7 @@ pub struct Counters {
     pub channels_refused: u64,
     /// Relay channels closed because one of the two has as many as one may have, and a newer.
     pub channels_replaced: u64,
-    /// Relay channels closed because nobody accepted them.
+    /// Relay channels closed because nobody accepted them, or because one of the two wants no more.
     pub channels_declined: u64,
     /// Relay channels closed because they carried nothing for long.
     pub channels_idle: u64,

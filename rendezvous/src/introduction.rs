@@ -123,6 +123,7 @@ impl Server {
                 self.relay(now, slot, to, |from, _, _| ToPeer::Opened { introduction, from });
             }
             ToRendezvous::Goodbye => self.goodbye(now, slot),
+            ToRendezvous::Refuse { channel } => self.refuse_relay(now, slot, channel),
         }
     }
 

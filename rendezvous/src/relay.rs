@@ -158,6 +158,14 @@ impl Server {
         ends.into_iter().for_each(|slot| self.make_way(now, slot, channel));
     }
 
+    /// One of the two wants no more frames.
+    pub(crate) fn refuse_relay(&mut self, now: Instant, slot: u32, channel: u32) {
+        if self.relay.ends(channel).is_some_and(|ends| ends.contains(&slot)) {
+            self.counters.channels_declined += 1;
+            self.close_relay(now, channel);
+        }
+    }
+
     fn close_relay(&mut self, now: Instant, channel: u32) {
         for slot in self.relay.close(channel).into_iter().flatten() {
             self.say(now, slot, ToPeer::RelayClosed { channel });

@@ -7,8 +7,8 @@
 //! The loop reads the sockets itself, so that a keepalive goes from the system call into the machine without a queue, a
 //! wake-up or a copy. What is QUIC is handed on to quinn, which believes to have the socket for itself.
 //!
-//! Peers whose network lets no UDP through come by TLS over TCP at the same ports ([`tcp`]): to the machine and to quinn
-//! their datagrams come from made-up addresses ([`streams`]), and what is sent to those goes down the stream.
+//! Peers whose network lets no UDP through come by TLS over TCP at the same ports (`tcp`): to the machine and to quinn
+//! their datagrams come from made-up addresses (`streams`), and what is sent to those goes down the stream.
 
 mod address;
 mod driver;

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use knothole_proto::datagram::{Kind, classify};
 use knothole_proto::identity::PeerId;
-use knothole_proto::path::Config;
+use knothole_proto::path::{Base, Config};
 use knothole_proto::seal::RegistrationSecret;
 use knothole_proto::traversal::{ContactId, Event, RendezvousId, Traversal};
 use knothole_rendezvous::{LocalSocket, Policy, Server};
@@ -78,7 +78,7 @@ impl Town {
             let lost = self.apart && from == peer(1 - n);
             // What is QUIC is the engine's.
             if to == peer(n) && !lost && classify(payload[0]) != Kind::Quic {
-                self.peers[n].handle_datagram(from, payload, self.now);
+                self.peers[n].handle_datagram(Base::MAIN, from, payload, self.now);
             }
         }
     }

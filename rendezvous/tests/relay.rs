@@ -206,6 +206,18 @@ fn a_registration_that_ends_closes_its_channels_and_the_others_are_told() {
 }
 
 #[test]
+fn either_of_the_two_may_refuse_a_channel_at_any_time_and_nobody_else() {
+    let (mut world, mut alice, mut bob, channel) = introduced(Policy::default());
+    let mut carol = world.sign_in(3, 20);
+    let out = world.say(&mut carol, ToRendezvous::Refuse { channel });
+    carol.hear(&out);
+    assert_eq!(world.hand(alice.address, &frame(channel, 100)).len(), 1);
+    let out = world.say(&mut bob, ToRendezvous::Refuse { channel });
+    assert_eq!(alice.hear(&out), [ToPeer::RelayClosed { channel }]);
+    assert_eq!(world.hand(alice.address, &frame(channel, 100)), []);
+}
+
+#[test]
 fn a_new_introduction_of_the_same_pair_goes_on_with_its_channel_whoever_invites() {
     let (mut world, mut alice, mut bob, channel) = introduced(Policy::default());
     let again = world.relay_channel(&mut alice, &mut bob, 10);

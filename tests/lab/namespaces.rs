@@ -24,7 +24,7 @@ mod pump;
 mod tun;
 mod wire;
 
-pub use cable::{Station, cable};
+pub use cable::{Spoke, Station, cable, star};
 pub use host::Host;
 pub use lab::Lab;
 pub use masquerade::Input;

@@ -175,7 +175,7 @@ impl Engine {
             self.emit(EventKind::Path { peer, name, path });
         }
         self.leave_unused_rendezvous();
-        self.traversal.remove_contact(id);
+        self.traversal.remove_contact(id, Instant::now());
         self.links.expect_nobody(virtual_address(id));
         self.timers.forget(id);
         self.timers.set(id, Timer::Forget, Instant::now() + LAST_WORD);

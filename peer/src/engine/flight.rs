@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use knothole_proto::traversal::ContactId;
 
-use super::contact::Contact;
+use super::contact::{Contact, Link};
 use super::{Engine, virtual_address};
 use crate::link::Abort;
 use crate::socket::Route;
@@ -65,10 +65,9 @@ impl Engine {
 impl Contact {
     /// Whether our own connection found nobody: then the one that the contact has opened takes its place, whoever has the
     /// smaller id.
-    pub(super) fn is_unanswered(&self, now: Instant) -> bool {
-        self.link
-            .as_ref()
-            .is_some_and(|link| link.dialled && !link.up && now.saturating_duration_since(link.since) > ANSWERED)
+    pub(super) fn is_unanswered(&self, unaccepted: bool, now: Instant) -> bool {
+        let late = |link: &Link| unaccepted || now.saturating_duration_since(link.since) > ANSWERED;
+        self.link.as_ref().is_some_and(|link| link.dialled && !link.up && late(link))
     }
 
     /// Goes on without a connection.

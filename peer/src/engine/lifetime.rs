@@ -7,6 +7,7 @@ use knothole_proto::lifetime::{self, Event, Known, Lifetime, Trial};
 use knothole_proto::registration::Profile;
 use knothole_proto::registration::echo::Requests;
 use knothole_proto::traversal::RendezvousId;
+use knothole_proto::tunnel::is_without_udp;
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
@@ -73,8 +74,8 @@ impl Mappings {
 impl Engine {
     /// A rendezvous sees us at this address.
     pub(super) fn note_mapping(&mut self, rendezvous: RendezvousId, observed: SocketAddr, now: Instant) {
-        // On loopback there is no NAT to learn about.
-        if rendezvous != PREFERRED || observed.ip().is_loopback() {
+        // On loopback there is no NAT to learn about, and through a stream no mapping.
+        if rendezvous != PREFERRED || observed.ip().is_loopback() || is_without_udp(observed) {
             return;
         }
         let mappings = &mut self.mappings;

@@ -27,8 +27,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 impl Engine {
     pub(super) fn handle_link_event(&mut self, event: LinkEvent, now: Instant) {
         match event {
-            LinkEvent::Up { link, virtual_address, dialled, .. } => {
-                self.handle_up(link, ContactId(virtual_address.index()), dialled, now);
+            LinkEvent::Up { link, virtual_address, dialled, early, .. } => {
+                self.handle_up(link, ContactId(virtual_address.index()), dialled, early, now);
             }
             LinkEvent::Body { link, body } => {
                 if let Some(id) = self.in_use(link) {
@@ -57,14 +57,17 @@ impl Engine {
         (used.id == link).then_some(*id)
     }
 
-    fn handle_up(&mut self, link: LinkId, id: ContactId, dialled: bool, now: Instant) {
+    fn handle_up(&mut self, link: LinkId, id: ContactId, dialled: bool, early: bool, now: Instant) {
         let ready = |contact: &&mut Contact| contact.talks() && contact.conversation.is_some();
         let Some(contact) = self.contacts.get_mut(&id).filter(ready) else {
             self.links.abort(link, Abort::Unready);
             return;
         };
         self.link_contacts.insert(link, id);
-        let unanswered = contact.is_unanswered(now);
+        // An acceptance of ours is here before a whole handshake of theirs is done: the two of them set out before either
+        // heard of the other.
+        let unaccepted = !early && self.traversal.is_outstanding(id);
+        let unanswered = contact.is_unanswered(unaccepted, now);
         match &mut contact.link {
             Some(used) if used.id == link => used.up = true,
             Some(used) => {

@@ -214,8 +214,9 @@ impl Engine {
             if self.stopping.is_some() {
                 break;
             }
-            let deadlines = [self.traversal.poll_timeout(), self.timers.poll_timeout(), self.mappings.poll_timeout()];
-            let deadline = deadlines.into_iter().flatten().min();
+            let machines = [self.traversal.poll_timeout(), self.mappings.poll_timeout()];
+            let own = [self.timers.poll_timeout(), self.streams_due()];
+            let deadline = machines.into_iter().chain(own).flatten().min();
             let sleep = async {
                 match deadline {
                     Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
@@ -229,7 +230,8 @@ impl Engine {
                         // It waited for what came before it.
                         self.socket.receive(&arrival);
                     } else {
-                        self.traversal.handle_datagram(arrival.from, &arrival.datagram, Instant::now());
+                        let now = Instant::now();
+                        self.traversal.handle_datagram(arrival.base, arrival.from, &arrival.datagram, now);
                     }
                 }
                 Some(event) = inputs.link_events.recv() => self.handle_link_event(event, Instant::now()),
@@ -249,7 +251,7 @@ impl Engine {
                     self.report_traffic(now);
                     self.traversal.handle_timeout(now);
                     self.handle_mapping_timeout(now);
-                    self.look_for_streams();
+                    self.look_for_streams(now);
                     self.handle_timers(now);
                 }
             }
@@ -268,7 +270,7 @@ impl Engine {
     /// Sends what the traversal has to send.
     fn transmit(&mut self, now: Instant) {
         while let Some(transmit) = self.traversal.poll_transmit(now) {
-            self.socket.send(path::Base::MAIN, transmit.to, &transmit.payload, transmit.ttl);
+            self.socket.send(transmit.base, transmit.to, &transmit.payload, transmit.ttl);
         }
     }
 
@@ -283,7 +285,7 @@ impl Engine {
         let farewell = async {
             while !self.traversal.is_idle() {
                 let Some(arrival) = inputs.arrivals.recv().await else { break };
-                self.traversal.handle_datagram(arrival.from, &arrival.datagram, Instant::now());
+                self.traversal.handle_datagram(path::Base::MAIN, arrival.from, &arrival.datagram, Instant::now());
                 while self.traversal.poll_event().is_some() {}
             }
         };

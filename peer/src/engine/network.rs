@@ -42,7 +42,7 @@ pub(super) struct Surroundings {
     salt: Option<LanSalt>,
     neighbours: Vec<Announcement>,
     mapped: Mapped,
-    clocks: (Instant, SystemTime),
+    clocks: Clocks,
 }
 
 /// What is done about the surroundings besides looking at them.
@@ -80,15 +80,9 @@ impl Surroundings {
             salt: None,
             neighbours: Vec::new(),
             mapped: Mapped::default(),
-            clocks: (Instant::now(), SystemTime::now()),
+            clocks: Clocks { now: Instant::now(), wall: SystemTime::now() },
         };
         (surroundings, inputs)
-    }
-
-    /// Whether the machine slept since this was last asked.
-    fn slept(&mut self, now: Instant, wall: SystemTime) -> bool {
-        let (then, wall_then) = std::mem::replace(&mut self.clocks, (now, wall));
-        wall.duration_since(wall_then).is_ok_and(|passed| passed >= now.saturating_duration_since(then) + SLEPT)
     }
 
     /// Ends what works on the network.
@@ -105,6 +99,25 @@ impl Surroundings {
         if tokio::time::timeout(FAREWELL, end).await.is_err() {
             tasks.iter().for_each(JoinHandle::abort);
         }
+    }
+}
+
+/// The two clocks when they were last looked at: the one that stands still while the machine sleeps, and the one that does
+/// not.
+#[derive(Debug, Clone, Copy)]
+struct Clocks {
+    now: Instant,
+    wall: SystemTime,
+}
+
+impl Clocks {
+    /// Whether the machine slept since this was last asked, or the program did over `deadline`. Somebody who sets the clock
+    /// forward is taken for sleep; that costs a few checks.
+    fn slept(&mut self, deadline: Option<Instant>, now: Instant, wall: SystemTime) -> bool {
+        let before = std::mem::replace(self, Self { now, wall });
+        let awake = now.saturating_duration_since(before.now);
+        let asleep = wall.duration_since(before.wall).is_ok_and(|passed| passed >= awake + SLEPT);
+        asleep || deadline.is_some_and(|deadline| now >= deadline + SLEPT)
     }
 }
 
@@ -158,6 +171,12 @@ impl Engine {
         }
     }
 
+    /// By which protocols the router opens ports: `"pcp"`, `"nat-pmp"`, `"upnp"`. Empty until it has answered.
+    #[expect(dead_code, reason = "netcheck asks for it")]
+    pub(super) fn router_protocols(&self) -> Vec<&'static str> {
+        self.surroundings.mapped.protocols.iter().map(|protocol| protocol.name()).collect()
+    }
+
     fn handle_announcement(&mut self, announcement: Announcement, now: Instant) {
         let neighbours = &mut self.surroundings.neighbours;
         neighbours.retain(|known| known.salt != announcement.salt);
@@ -182,8 +201,7 @@ impl Engine {
 
     /// The engine woke at a deadline. If it, or the whole machine, slept over it, nobody knows what the network is now.
     pub(super) fn notice_sleep(&mut self, deadline: Option<Instant>, now: Instant) {
-        let late = deadline.is_some_and(|deadline| now >= deadline + SLEPT);
-        if self.surroundings.slept(now, SystemTime::now()) || late {
+        if self.surroundings.clocks.slept(deadline, now, SystemTime::now()) {
             tracing::info!("this machine slept");
             self.surroundings.pictures.send_modify(|_| {});
             self.refresh_hosts(now);
@@ -209,5 +227,26 @@ impl Engine {
     ) {
         let other = known.iter().find(|other| other.is_ipv4() != remote.is_ipv4()).copied();
         self.traversal.set_other_family(id, other, now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sleep_is_seen_by_the_clock_that_went_on_or_by_a_deadline_long_past() {
+        let (now, wall) = (Instant::now(), SystemTime::now());
+        let seconds = Duration::from_secs;
+        let slept = |awake, passed, deadline: Option<u64>| {
+            let deadline = deadline.map(|deadline| now + seconds(deadline));
+            Clocks { now, wall }.slept(deadline, now + seconds(awake), wall + seconds(passed))
+        };
+        assert!(!slept(20, 20, Some(20)));
+        assert!(!slept(20, 22, Some(19)), "clocks are corrected, and machines busy");
+        assert!(slept(20, 3600, Some(20)), "a suspended machine");
+        assert!(slept(20, 20, Some(10)), "a stopped program, or a system whose clocks both go on");
+        let back = Clocks { now, wall }.slept(None, now + seconds(20), wall - seconds(3600));
+        assert!(!back, "a clock set back");
     }
 }

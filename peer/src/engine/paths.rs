@@ -52,10 +52,10 @@ impl Engine {
                     self.handle_request(peer, rendezvous.address.clone());
                 }
             }
-            Event::Admit { contact, remote, vouched } => {
+            Event::Admit { contact, base, remote, vouched } => {
                 tracing::debug!(?contact, %remote, vouched, "heard");
                 self.renew_routes(contact);
-                let (routes, source) = (self.socket.routes(), Route::from(remote));
+                let (routes, source) = (self.socket.routes(), Route::Direct { base, remote });
                 // One check proves no address: what is another's stays so until a check of ours is answered from there.
                 if routes.owner(source).is_some_and(|owner| owner != virtual_address(contact)) {
                     return;
@@ -66,14 +66,15 @@ impl Engine {
                     routes.set_route(virtual_address(contact), Some(source));
                 }
             }
-            Event::Revoke { contact, remote } => {
+            Event::Revoke { contact, base, remote } => {
+                let source = Route::Direct { base, remote };
                 let routes = self.socket.routes();
-                if routes.owner(remote) == Some(virtual_address(contact)) {
-                    routes.revoke(remote);
+                if routes.owner(source) == Some(virtual_address(contact)) {
+                    routes.revoke(source);
                 }
             }
             Event::Dial(id) => self.dial(id, true, now),
-            Event::Path { contact: id, remote, rtt } => {
+            Event::Path { contact: id, base, remote, rtt } => {
                 let Some(contact) = self.contacts.get_mut(&id) else { return };
                 contact.path = Some((remote, rtt));
                 contact.flight = None;
@@ -82,8 +83,9 @@ impl Engine {
                 let (peer, name) = (contact.peer, contact.name.clone());
                 self.renew_routes(id);
                 // A source is admitted by its own checks; the answer to ours proves the address just as well.
-                self.socket.routes().admit(remote, virtual_address(id));
-                self.socket.routes().set_route(virtual_address(id), Some(Route::from(remote)));
+                let route = Route::Direct { base, remote };
+                self.socket.routes().admit(route, virtual_address(id));
+                self.socket.routes().set_route(virtual_address(id), Some(route));
                 self.links.nudge(virtual_address(id));
                 self.emit(EventKind::Path { peer, name, path: PathChange::Direct { remote, rtt } });
                 self.dial(id, false, now);
@@ -136,6 +138,11 @@ impl Engine {
                     self.traversal.connect(id, now);
                 }
             }
+            Event::OpenBases { contact, count } => {
+                let bases = self.socket.open_bases(count.into());
+                self.traversal.handle_bases(contact, &bases, now);
+            }
+            Event::CloseBase(base) => self.socket.close_base(base),
             Event::Unreachable { contact, why } => self.tell_no_path(contact, reason(why)),
         }
     }
@@ -207,11 +214,14 @@ impl Engine {
     pub(super) fn report_traffic(&mut self, now: Instant) {
         let routes = self.socket.routes();
         for (&id, contact) in &self.contacts {
-            let Some((remote, _)) = contact.path else { continue };
+            let Some(Route::Direct { base, remote }) = routes.route(virtual_address(id)) else { continue };
+            if contact.path.is_none() {
+                continue;
+            }
             if let Some(at) = routes.activity(virtual_address(id)).last_received() {
                 let ago = Duration::from_millis(routes.now().saturating_sub(at));
                 if let Some(at) = now.checked_sub(ago) {
-                    self.traversal.handle_received(id, remote, at);
+                    self.traversal.handle_received(id, base, remote, at);
                 }
             }
         }
@@ -245,6 +255,12 @@ pub(super) const fn reason(why: Unreachable) -> &'static str {
         Unreachable::Absent => "the contact is offline",
         Unreachable::Refused => "the rendezvous is busy",
         Unreachable::NoPath => "no direct path was found between the two networks",
+        Unreachable::BothHard => {
+            "both networks give every connection an unforeseeable port; no direct path can be found"
+        }
+        Unreachable::TacticFailed => {
+            "one network gives every connection another port, and it could not be found; it is tried again later"
+        }
         Unreachable::NoUdp => "this network lets no UDP out",
         Unreachable::NoUdpThere => "the contact's network lets no UDP out",
     }

@@ -27,6 +27,9 @@ use crate::tunnel::{self, Stream};
 /// UDP has so long to answer before a stream is opened beside it: longer than most round trips; and with it, with two round
 /// trips for TCP and TLS and two for the sign-in, a peer without UDP is online within a second in most places.
 const HEAD_START: Duration = Duration::from_millis(500);
+/// A registered rendezvous that leaves a question unanswered so long, repeated twice, is looked for by TCP: one lost datagram
+/// must not cost it a handshake. While somebody waits to be talked to through it, [`HEAD_START`] is enough.
+const SILENCE: Duration = Duration::from_millis(2500);
 /// After this UDP is tried again; each next time after half as much again, up to the longest. Such networks stay as they are
 /// for hours; a change of network ends the wait.
 const FIRST_TRIAL: Duration = Duration::from_secs(30);
@@ -136,7 +139,8 @@ impl Engine {
                 rendezvous.reopening = false;
                 // Not registered: a sign-in finds its own way. Answered by UDP meanwhile: no stream is wanted.
                 let observed = self.traversal.observed(id);
-                let wanted = observed.is_some_and(|at| is_without_udp(at) || self.traversal.is_unanswered(id));
+                let silent = self.traversal.unanswered_since(id).is_some();
+                let wanted = observed.is_some_and(|at| is_without_udp(at) || silent);
                 if let Some(stream) = stream.filter(|_| wanted && self.tunnel(id).is_none()) {
                     self.use_tunnel(id, remote, *stream);
                     self.traversal.handle_way_changed(id, now);
@@ -208,15 +212,30 @@ impl Engine {
         }
     }
 
-    /// A rendezvous that does not answer by UDP any more may answer by TCP.
-    pub(super) fn look_for_streams(&mut self) {
-        for index in 0..self.rendezvous.len() {
-            let id = RendezvousId(u32::try_from(index).unwrap_or(u32::MAX));
-            let silent = self.tunnel(id).is_none() && self.traversal.is_unanswered(id);
-            if let Some(remote) = self.rendezvous[index].remote.filter(|_| silent) {
-                self.reopen(id, remote);
-            }
-        }
+    /// When to look whether a rendezvous that does not answer by UDP any more answers by TCP.
+    pub(super) fn streams_due(&self) -> Option<Instant> {
+        self.silent().map(|(_, _, due)| due).min()
+    }
+
+    /// Looks for those that are due.
+    pub(super) fn look_for_streams(&mut self, now: Instant) {
+        let due: Vec<_> = self.silent().filter(|(_, _, due)| *due <= now).collect();
+        due.into_iter().for_each(|(id, remote, _)| self.reopen(id, remote));
+    }
+
+    /// The rendezvous that have not answered by UDP, and when that is long enough.
+    fn silent(&self) -> impl Iterator<Item = (RendezvousId, SocketAddr, Instant)> {
+        let all = self
+            .rendezvous
+            .iter()
+            .zip(0..)
+            .filter(|(rendezvous, _)| rendezvous.tunnel.is_none() && !rendezvous.reopening);
+        all.filter_map(|(rendezvous, index)| {
+            let since = self.traversal.unanswered_since(RendezvousId(index))?;
+            let waiting = self.contacts.values().any(|contact| contact.is_online() && contact.path.is_none());
+            let patience = if waiting { HEAD_START } else { SILENCE };
+            Some((RendezvousId(index), rendezvous.remote?, since + patience))
+        })
     }
 
     pub(super) fn transport(&self, id: RendezvousId) -> Transport {

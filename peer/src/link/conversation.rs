@@ -74,6 +74,7 @@ pub(super) struct Conversation {
     pub(super) virtual_address: VirtualAddress,
     pub(super) peer: PeerId,
     pub(super) dialled: bool,
+    pub(super) early: bool,
     pub(super) queue: mpsc::Receiver<Vec<u8>>,
     pub(super) pressure: Arc<Pressure>,
     pub(super) events: mpsc::Sender<LinkEvent>,
@@ -143,6 +144,7 @@ impl Conversation {
             virtual_address: self.virtual_address,
             peer: self.peer,
             dialled: self.dialled,
+            early: self.early,
         };
         let mut reading = pin!(read_all(self.link, up, recv, &self.events));
         let mut writing = pin!(write_all(self.link, send, &mut self.queue, &self.pressure, &self.events));

@@ -63,7 +63,7 @@ pub(super) async fn accept_all(shared: Arc<Shared>, endpoint: Endpoint, server: 
             let shared = shared_by_task;
             let accepted = timeout(HANDSHAKE, accept(incoming, &shared, server, virtual_address, expected)).await;
             drop((own, permit));
-            let Ok(Some((connection, send, recv))) = accepted else { return };
+            let Ok(Some((connection, early, send, recv))) = accepted else { return };
             let Enlisted { link, pressure, queue, aborted: _ } = shared.enlist(virtual_address);
             shared.note_connection(link, &connection);
             let conversation = Conversation {
@@ -71,6 +71,7 @@ pub(super) async fn accept_all(shared: Arc<Shared>, endpoint: Endpoint, server: 
                 virtual_address,
                 peer: expected,
                 dialled: false,
+                early,
                 queue,
                 pressure,
                 events: shared.events.clone(),
@@ -88,7 +89,7 @@ async fn accept(
     mut server: ServerConfig,
     virtual_address: VirtualAddress,
     expected: PeerId,
-) -> Option<(Connection, SendStream, RecvStream)> {
+) -> Option<(Connection, bool, SendStream, RecvStream)> {
     let activity = shared.socket.routes().activity(virtual_address);
     server.transport_config(Arc::new(transport(shared.heartbeat, None, activity).ok()?));
     let mut connecting = incoming.accept_with(Arc::new(server)).ok()?;
@@ -96,7 +97,8 @@ async fn accept(
     let (connection, finished) = connecting.into_0rtt().ok()?;
     // Whoever resumes a session has just proved a secret of it, and is the one who proved a key when it was made: what
     // comes early is theirs. Of anybody else nothing is known before the handshake is done, and nothing is said to them.
-    if key_of(&connection) != Some(expected) {
+    let early = key_of(&connection) == Some(expected);
+    if !early {
         finished.await;
     }
     if key_of(&connection) != Some(expected) {
@@ -106,7 +108,7 @@ async fn accept(
     }
     let (mut send, recv) = connection.accept_bi().await.ok()?;
     send.write_all(&GREETING).await.ok()?;
-    Some((connection, send, recv))
+    Some((connection, early, send, recv))
 }
 
 /// The key that the other side has proved, if it has.

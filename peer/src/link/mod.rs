@@ -62,6 +62,8 @@ pub enum LinkEvent {
         peer: PeerId,
         /// Whether we dialled.
         dialled: bool,
+        /// Whether the other side resumed a session, and spoke before its handshake was done.
+        early: bool,
     },
     /// A body came, in the order in which it was sent.
     Body {
@@ -189,6 +191,7 @@ impl Links {
                 virtual_address,
                 peer: expected,
                 dialled: true,
+                early: false,
                 queue,
                 pressure,
                 events: shared.events.clone(),

@@ -90,13 +90,14 @@ async fn both_sides_learn_of_the_link_and_bodies_of_every_length_go_both_ways_in
     // Nobody waits for the handshake to speak.
     alice.links.send(link, b"first".to_vec()).unwrap();
     let peer = alice.key;
-    let LinkEvent::Up { link: accepted, virtual_address: ALICE, peer: proved, dialled: false } = bob.next().await
+    let LinkEvent::Up { link: accepted, virtual_address: ALICE, peer: proved, dialled: false, early: false } =
+        bob.next().await
     else {
         panic!("no link")
     };
     assert_eq!(proved, peer);
     assert_eq!(bob.body().await, b"first");
-    let up = LinkEvent::Up { link, virtual_address: BOB, peer: bob.key, dialled: true };
+    let up = LinkEvent::Up { link, virtual_address: BOB, peer: bob.key, dialled: true, early: false };
     assert_eq!(alice.next().await, up);
     for length in [1, 1000, BODY] {
         alice.links.send(link, vec![]).unwrap();
@@ -280,7 +281,7 @@ async fn in_a_resumed_session_the_first_bodies_are_there_before_anything_was_ans
     bob.socket.routes().set_route(ALICE, None);
     let link = alice.links.dial(BOB, bob.key, RTT);
     alice.links.send(link, b"at once".to_vec()).unwrap();
-    let LinkEvent::Up { peer, link: accepted, dialled: false, .. } = bob.next().await else { panic!("not up") };
+    let LinkEvent::Up { peer, link: accepted, early: true, .. } = bob.next().await else { panic!("not up") };
     assert_eq!((peer, bob.body().await), (alice.key, b"at once".to_vec()));
     assert!(alice.events.is_empty(), "nothing has come back");
     bob.meet(&alice, ALICE);

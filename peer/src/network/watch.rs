@@ -14,9 +14,9 @@ use tokio::sync::mpsc;
 
 use super::Picture;
 
-/// One change comes in a burst: a link, its addresses, its routes, over some tens of milliseconds. What comes later is
+/// One change comes in a burst: a link, its addresses, its routes, within some tens of milliseconds. What comes later is
 /// another change. It also bounds how often the network is looked at.
-const BURST: Duration = Duration::from_millis(75);
+const BURST: Duration = Duration::from_millis(40);
 
 /// Tells `changes` of every picture that differs from the one before, `known` being the first. Ends when nobody listens,
 /// or when the system does not tell: then it is gone without, and silence has to show that something changed.

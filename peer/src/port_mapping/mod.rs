@@ -245,7 +245,8 @@ impl PortMapping {
                 gateway::ask(place.gateway, place.local, self.port).await
             }
         };
-        let (answers, device) = tokio::join!(gateway, upnp::search(self.search.ssdp, self.search.patience));
+        let (answers, device) =
+            tokio::join!(gateway, upnp::search(self.search.ssdp, self.search.patience, place.gateway));
         let mut protocols: Vec<_> = answers.iter().map(gateway::Answer::protocol).collect();
         protocols.extend(device.as_ref().map(|_| Protocol::Upnp));
         let lease = answers.into_iter().find_map(gateway::Answer::lease).map(Lease::Gateway);

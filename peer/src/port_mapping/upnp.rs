@@ -1,6 +1,6 @@
 //! UPnP's Internet Gateway Device: found by SSDP, asked by SOAP over HTTP.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use igd_next::aio::Gateway;
@@ -23,11 +23,12 @@ pub(super) struct Lease {
     lifetime: Duration,
 }
 
-/// The router that answers first.
-pub(super) async fn search(ssdp: SocketAddr, patience: Duration) -> Option<Gateway<Tokio>> {
+/// The router that answers first. It may send us to pages at the address that it answers from and at `gateway`, no other.
+pub(super) async fn search(ssdp: SocketAddr, patience: Duration, gateway: Ipv4Addr) -> Option<Gateway<Tokio>> {
     let mut options = SearchOptions::default();
     options.broadcast_address = ssdp;
     options.timeout = Some(patience);
+    options.allowed_gateway_ips = vec![gateway.into()];
     options.single_search_timeout = Some(patience);
     match search_gateway(options).await {
         Ok(device) => Some(device),

@@ -309,10 +309,11 @@ impl Client {
         self.registered().is_none_or(|active| active.channel.is_idle())
     }
 
-    /// Whether a question was repeated, and not answered yet.
+    /// Since when we have been asking where we are, if no answer has come yet.
     #[must_use]
-    pub fn is_unanswered(&self) -> bool {
-        self.active.as_ref().is_some_and(|active| active.asked.is_some_and(|(times, _)| times > 1))
+    pub fn unanswered_since(&self) -> Option<Instant> {
+        let (times, again) = self.active.as_ref()?.asked?;
+        again.checked_sub(self.profile.ask_again().iter().take(times).sum())
     }
 
     /// The network may have changed: asks at once where we are.

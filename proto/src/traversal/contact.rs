@@ -4,12 +4,13 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::own::Told;
+use super::tactics::Tactics;
 use super::without_udp::Remotes;
 use super::{RendezvousId, Unreachable};
 use crate::candidate::{Candidate, CandidateKind, CheckKey, IntroductionId, is_private};
 use crate::identity::PeerId;
 use crate::invitation::{self, Invitation};
-use crate::path::{self, Agent, Config, Path, Role};
+use crate::path::{self, Agent, Base, Config, Path, Role};
 
 /// Both sides' invitations within this are one meeting, in which the ids decide who dials.
 const GLARE: Duration = Duration::from_secs(10);
@@ -42,14 +43,20 @@ pub(super) enum Step {
     /// Our addresses are to be told under this introduction.
     Tell(IntroductionId),
     Admit {
+        base: Base,
         remote: SocketAddr,
         vouched: bool,
     },
-    Revoke(SocketAddr),
+    Revoke {
+        base: Base,
+        remote: SocketAddr,
+    },
     Path {
+        base: Base,
         remote: SocketAddr,
         rtt: Duration,
     },
+    Observed(SocketAddr),
     Dial,
     Lost,
     Failed,
@@ -86,6 +93,7 @@ pub(super) struct Contact {
     pub(super) tells: bool,
     /// Whether the network has changed, and nothing has shown since that the contact is reached all the same.
     unsettled: bool,
+    pub(super) tactics: Tactics,
 }
 
 impl Contact {
@@ -117,11 +125,17 @@ impl Contact {
             told: Told::default(),
             tells: false,
             unsettled: false,
+            tactics: Tactics::new(),
         }
     }
 
     pub(super) const fn peer(&self) -> PeerId {
         self.peer
+    }
+
+    /// Where the rendezvous saw it last.
+    pub(super) const fn observed(&self) -> Option<SocketAddr> {
+        self.observed
     }
 
     pub(super) fn via(&self) -> &[RendezvousId] {
@@ -242,6 +256,10 @@ impl Contact {
         }
     }
 
+    pub(super) const fn is_outstanding(&self) -> bool {
+        self.invitation.is_outstanding()
+    }
+
     pub(super) fn is_waiting(&self) -> bool {
         self.invitation.is_waiting()
     }
@@ -267,6 +285,7 @@ impl Contact {
         let accepted = self.accepted_ours.is_some_and(|at| now.saturating_duration_since(at) < GLARE);
         self.dials = accepted && self.me < self.peer;
         self.observed = observed(&remotes.candidates);
+        self.tactics.seek(now);
         self.introduce(introduction, key, Role::Invitee, remotes, now);
         true
     }
@@ -288,6 +307,7 @@ impl Contact {
         // There may be a path already, by the contact's own invitation.
         self.dial_due = self.dials;
         self.observed = observed(&remotes.candidates);
+        self.tactics.seek(now);
         self.introduce(introduction, key, Role::Inviter, remotes, now);
         true
     }
@@ -307,6 +327,11 @@ impl Contact {
             self.offered = Some(relay);
         }
         offered
+    }
+
+    /// The relays by which the contact's frames come.
+    pub(super) fn relays(&self) -> impl Iterator<Item = Relay> {
+        self.relay.into_iter().chain(self.offered)
     }
 
     /// The relay that came with our invitation, when that is accepted.
@@ -344,21 +369,23 @@ impl Contact {
         }
         while let Some(event) = self.agent.poll_event() {
             return Some(match event {
+                path::Event::Observed { base: Base::MAIN, address } => Step::Observed(address),
                 path::Event::Observed { .. } => continue,
-                path::Event::Heard { remote } => {
+                path::Event::Heard { base, remote } => {
                     let vouched = self.observed == Some(remote) || is_private(remote.ip());
-                    Step::Admit { remote, vouched }
+                    Step::Admit { base, remote, vouched }
                 }
-                path::Event::Forgotten { remote } => Step::Revoke(remote),
-                path::Event::Selected(Path { remote, rtt, .. }) => {
+                path::Event::Forgotten { base, remote } => Step::Revoke { base, remote },
+                path::Event::Selected(Path { base, remote, rtt, .. }) => {
                     self.tried = 0;
                     self.invitation.handle_reached();
                     self.flight = Flight::None;
                     self.dial_due = self.dials;
-                    Step::Path { remote, rtt }
+                    Step::Path { base, remote, rtt }
                 }
                 path::Event::Lost { .. } => {
                     self.invitation.invite(now);
+                    self.tactics.seek(now);
                     Step::Lost
                 }
                 path::Event::Failed => {

@@ -51,8 +51,9 @@ impl Alice {
     fn said(&mut self) -> Vec<ToRendezvous> {
         let mut said = Vec::new();
         while let Some(transmit) = self.traversal.poll_transmit(self.now) {
-            let header = Header::parse(&transmit.payload).unwrap();
-            if header.kind == CONTROL
+            // Its checks go elsewhere.
+            if let Some(header) = Header::parse(&transmit.payload)
+                && header.kind == CONTROL
                 && let Opened::Fresh(Some(message)) = self.rendezvous.handle(header, &transmit.payload)
             {
                 said.push(message);
@@ -70,7 +71,7 @@ impl Alice {
 
     fn deliver(&mut self) {
         while let Some(datagram) = self.rendezvous.poll_transmit(self.now) {
-            self.traversal.handle_datagram(remote(), &datagram, self.now);
+            self.traversal.handle_datagram(Base::MAIN, remote(), &datagram, self.now);
         }
     }
 
@@ -168,6 +169,15 @@ fn a_contact_s_flight_has_its_channel_before_the_acceptance_goes_and_a_stranger_
     let events = alice.hear(invited(bob()));
     assert_eq!(events[0], Event::Relay { contact: BOB, rendezvous: remote(), channel: 6 });
     assert!(matches!(alice.said()[..], [ToRendezvous::Accept { .. }]));
+}
+
+#[test]
+fn the_relay_of_a_contact_that_is_removed_is_refused() {
+    let mut alice = Alice::new();
+    let introduction = alice.invite();
+    alice.hear(ToPeer::Relay { introduction, with: bob(), channel: 5 });
+    alice.traversal.remove_contact(BOB, alice.now);
+    assert_eq!(alice.said(), [ToRendezvous::Refuse { channel: 5 }]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::contact::Relay;
+use super::contact::{Contact, Relay};
 use super::{ContactId, Event, RendezvousId, Traversal, Unreachable};
 use crate::candidate::IntroductionId;
 use crate::control::{ToPeer, ToRendezvous};
@@ -76,6 +76,14 @@ impl Traversal {
         if let Some(known) = self.contacts.get_mut(&contact) {
             known.handle_relay(Relay { rendezvous: id, channel });
             self.events.push_back(Event::Relay { contact, rendezvous, channel });
+        }
+    }
+
+    /// Without this a contact that was removed could push frames through our NAT for as long as it likes.
+    pub(super) fn refuse_relays(&mut self, contact: &Contact, now: Instant) {
+        for Relay { rendezvous, channel } in contact.relays() {
+            // Not to be said now, it is said by our silence when the registration ends.
+            self.say(rendezvous, ToRendezvous::Refuse { channel }, now);
         }
     }
 

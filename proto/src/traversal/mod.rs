@@ -5,6 +5,7 @@
 //! contact an [`Invitation`](crate::invitation::Invitation) and a path [`Agent`](crate::path::Agent). What is not here:
 //! sockets, the QUIC sign-in and the QUIC connections, whose datagrams the owner sends to the paths found here.
 
+mod bases;
 mod contact;
 #[cfg(test)]
 mod flight_tests;
@@ -13,6 +14,9 @@ mod lan;
 mod note;
 mod other_family;
 mod own;
+mod tactics;
+#[cfg(test)]
+mod tests;
 mod without_udp;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -24,9 +28,9 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use crate::candidate::IntroductionId;
 use crate::control::ToRendezvous;
-use crate::datagram::{Header, Kind, Transmit, classify};
+use crate::datagram::{Header, Kind, classify};
 use crate::identity::PeerId;
-use crate::path::{self, Config};
+use crate::path::{Base, Config, Transmit};
 use crate::registration::{self, Profile, SignInAnswer, client};
 use crate::seal::RegistrationSecret;
 use crate::stun::check::{Peek, peek};
@@ -35,6 +39,7 @@ use contact::{Contact, Step};
 pub use note::{MAX_NOTE, Note};
 use other_family::OtherFamily;
 use own::Own;
+use tactics::Workshop;
 
 /// The owner's name for a rendezvous.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -59,6 +64,10 @@ pub enum Unreachable {
     NoUdp,
     /// Only a relay can be: the contact's network lets no UDP through.
     NoUdpThere,
+    /// Both networks give every connection a port that cannot be foreseen: no direct path can be found.
+    BothHard,
+    /// The network of one side gives every connection a port of its own, and it was not hit upon. It is tried again, rarely.
+    TacticFailed,
 }
 
 /// What the owner must do or know.
@@ -86,6 +95,8 @@ pub enum Event {
     Admit {
         /// Whose.
         contact: ContactId,
+        /// The socket that it reaches.
+        base: Base,
         /// Its address.
         remote: SocketAddr,
         /// Whether more than the check speaks for it: the rendezvous saw the contact there, or it is on a network of our own.
@@ -96,6 +107,8 @@ pub enum Event {
     Revoke {
         /// Whose it was.
         contact: ContactId,
+        /// The socket that it reached.
+        base: Base,
         /// The address.
         remote: SocketAddr,
     },
@@ -103,6 +116,8 @@ pub enum Event {
     Path {
         /// Whose.
         contact: ContactId,
+        /// The socket to send from.
+        base: Base,
         /// Its address.
         remote: SocketAddr,
         /// The round-trip time of the check.
@@ -152,6 +167,15 @@ pub enum Event {
         /// The note.
         note: Vec<u8>,
     },
+    /// Open up to so many more IPv4 sockets, for a hard NAT, and call `handle_bases` with what there is, perhaps nothing.
+    OpenBases {
+        /// For whom.
+        contact: ContactId,
+        /// How many, at most 256.
+        count: u16,
+    },
+    /// Close this socket: no path goes from it.
+    CloseBase(Base),
     /// The path carries nothing any more. An invitation is on its way already.
     PathLost(ContactId),
     /// It was not reached this time.
@@ -175,6 +199,7 @@ pub struct Traversal {
     rendezvous: BTreeMap<RendezvousId, client::Client>,
     contacts: BTreeMap<ContactId, Contact>,
     ids: BTreeMap<PeerId, ContactId>,
+    workshop: Workshop,
     events: VecDeque<Event>,
 }
 
@@ -182,10 +207,14 @@ impl Traversal {
     /// A peer that knows nobody yet.
     #[must_use]
     pub fn new(me: PeerId, config: Config, seed: [u8; 32]) -> Self {
+        let mut random = ChaCha12Rng::from_seed(seed);
+        let mut survey = [0; 32];
+        random.fill_bytes(&mut survey);
         Self {
             me,
             config,
-            random: ChaCha12Rng::from_seed(seed),
+            workshop: Workshop::new(survey, config.allow_loopback),
+            random,
             keepalive: (config.profile, config.profile.interval()),
             own: Own::default(),
             other_families: BTreeMap::new(),
@@ -235,10 +264,12 @@ impl Traversal {
         self.ids.insert(peer, id);
     }
 
-    /// Forgets a contact: its invitations are a stranger's again.
-    pub fn remove_contact(&mut self, id: ContactId) {
+    /// Forgets a contact: its invitations are a stranger's again, and its relay is refused.
+    pub fn remove_contact(&mut self, id: ContactId, now: Instant) {
+        self.end_tactics(id);
         if let Some(contact) = self.contacts.remove(&id) {
             self.ids.remove(&contact.peer());
+            self.refuse_relays(&contact, now);
         }
     }
 
@@ -257,9 +288,16 @@ impl Traversal {
 
     /// The contact is wanted no more: forgets its path and ends its invitations. Its own invitations are still taken up.
     pub fn release(&mut self, id: ContactId) {
+        self.end_tactics(id);
         if let Some(contact) = self.contacts.get_mut(&id) {
             contact.release();
         }
+    }
+
+    /// Whether our latest invitation of a contact has not been taken up: what followed it may have found nobody.
+    #[must_use]
+    pub fn is_outstanding(&self, id: ContactId) -> bool {
+        self.contacts.get(&id).is_some_and(Contact::is_outstanding)
     }
 
     /// The path of a contact, with its round-trip time.
@@ -305,11 +343,11 @@ impl Traversal {
         self.events.extend(waiting.map(|(contact, _)| Event::Unreachable { contact: *contact, why }));
     }
 
-    /// A STUN or Knothole datagram came.
-    pub fn handle_datagram(&mut self, from: SocketAddr, datagram: &[u8], now: Instant) {
+    /// A STUN or Knothole datagram came to one of our sockets.
+    pub fn handle_datagram(&mut self, base: Base, from: SocketAddr, datagram: &[u8], now: Instant) {
         match datagram.first().map(|first| classify(*first)) {
-            Some(Kind::Stun) => self.handle_stun(from, datagram, now),
-            Some(Kind::Knothole) => {
+            Some(Kind::Stun) => self.handle_stun(base, from, datagram, now),
+            Some(Kind::Knothole) if base == Base::MAIN => {
                 let Some(header) = Header::parse(datagram) else { return };
                 for client in self.rendezvous.values_mut().filter(|client| client.remote() == Some(from)) {
                     client.handle_datagram(from, header, datagram, now);
@@ -320,17 +358,18 @@ impl Traversal {
         self.drain(now);
     }
 
-    fn handle_stun(&mut self, from: SocketAddr, datagram: &[u8], now: Instant) {
+    fn handle_stun(&mut self, base: Base, from: SocketAddr, datagram: &[u8], now: Instant) {
         match peek(datagram) {
             Peek::Request(introduction) => {
                 if let Some(contact) = self.contacts.values_mut().find(|contact| contact.agent.knows(&introduction)) {
-                    contact.agent.handle_request(from, datagram, now);
+                    contact.agent.handle_request(base, from, datagram, now);
                 }
             }
             Peek::Response(transaction) => {
                 if let Some(contact) = self.contacts.values_mut().find(|contact| contact.agent.expects(&transaction)) {
-                    contact.agent.handle_response(from, datagram, now);
+                    contact.agent.handle_response(base, from, datagram, now);
                 } else {
+                    self.workshop.handle_response(base, from, datagram, now);
                     self.handle_other_family(from, datagram, now);
                 }
             }
@@ -338,10 +377,10 @@ impl Traversal {
         }
     }
 
-    /// QUIC came from the contact at this address: it consents to hear from us there.
-    pub fn handle_received(&mut self, id: ContactId, remote: SocketAddr, now: Instant) {
+    /// QUIC came from the contact at this address, to this socket: it consents to hear from us there.
+    pub fn handle_received(&mut self, id: ContactId, base: Base, remote: SocketAddr, now: Instant) {
         if let Some(contact) = self.contacts.get_mut(&id) {
-            contact.agent.handle_received(remote, now);
+            contact.agent.handle_received(base, remote, now);
         }
     }
 
@@ -384,9 +423,13 @@ impl Traversal {
         self.contacts
             .values_mut()
             .find_map(|contact| contact.agent.poll_transmit())
-            .map(|path::Transmit { to, ttl, payload }| Transmit { to, ttl, payload })
-            .or_else(|| self.rendezvous.values_mut().find_map(|client| client.poll_transmit(now)))
-            .or_else(|| self.other_families.values_mut().find_map(OtherFamily::poll_transmit))
+            .or_else(|| self.workshop.poll_transmit())
+            .or_else(|| {
+                let rendezvous = self.rendezvous.values_mut().find_map(|client| client.poll_transmit(now));
+                let transmit =
+                    rendezvous.or_else(|| self.other_families.values_mut().find_map(OtherFamily::poll_transmit))?;
+                Some(Transmit { base: Base::MAIN, to: transmit.to, ttl: transmit.ttl, payload: transmit.payload })
+            })
     }
 
     /// What the owner must do or know next.
@@ -400,7 +443,8 @@ impl Traversal {
         let contacts = self.contacts.values().filter_map(Contact::poll_timeout);
         let rendezvous = self.rendezvous.values().filter_map(client::Client::poll_timeout);
         let families = self.other_families.values().filter_map(OtherFamily::poll_timeout);
-        contacts.chain(rendezvous).chain(families).chain(self.own.poll_timeout()).min()
+        let ours = self.own.poll_timeout().into_iter().chain(self.poll_tactics());
+        contacts.chain(rendezvous).chain(families).chain(ours).min()
     }
 
     /// Does what is due.
@@ -415,6 +459,7 @@ impl Traversal {
             family.handle_timeout(now);
         }
         self.settle(now);
+        self.handle_tactics_timeout(now);
         self.drain(now);
     }
 
@@ -432,6 +477,7 @@ impl Traversal {
                 self.handle_step(id, step, now);
             }
         }
+        self.advance_tactics(now);
     }
 
     fn handle_registration_event(&mut self, id: RendezvousId, event: client::Event, now: Instant) {
@@ -446,6 +492,9 @@ impl Traversal {
             }
             client::Event::Registered { observed } => {
                 self.events.push_back(Event::Registered { rendezvous: id, observed });
+                if let Some(remote) = self.rendezvous.get(&id).and_then(client::Client::remote) {
+                    self.workshop.survey.handle_registered(remote, observed, now);
+                }
                 for contact in self.contacts.values_mut().filter(|contact| contact.via().contains(&id)) {
                     contact.handle_registered(now);
                     contact.settle(now);
@@ -464,9 +513,15 @@ impl Traversal {
             Step::Invite { introduction, eager } => self.invite(id, introduction, eager, now),
             Step::Grounded => self.events.push_back(Event::Grounded(id)),
             Step::Tell(introduction) => self.tell_own(id, introduction, now),
-            Step::Admit { remote, vouched } => self.events.push_back(Event::Admit { contact: id, remote, vouched }),
-            Step::Revoke(remote) => self.events.push_back(Event::Revoke { contact: id, remote }),
-            Step::Path { remote, rtt } => self.events.push_back(Event::Path { contact: id, remote, rtt }),
+            Step::Admit { base, remote, vouched } => {
+                self.events.push_back(Event::Admit { contact: id, base, remote, vouched });
+            }
+            Step::Revoke { base, remote } => self.events.push_back(Event::Revoke { contact: id, base, remote }),
+            Step::Observed(address) => self.workshop.survey.handle_observed(address),
+            Step::Path { base, remote, rtt } => {
+                self.events.push_back(Event::Path { contact: id, base, remote, rtt });
+                self.handle_reached(id, base, now);
+            }
             Step::Dial => self.events.push_back(Event::Dial(id)),
             Step::Lost => {
                 self.events.push_back(Event::PathLost(id));
@@ -474,8 +529,8 @@ impl Traversal {
                 self.ask_rendezvous(now);
             }
             Step::Failed => {
-                let why = self.without_udp(id).unwrap_or(Unreachable::NoPath);
-                self.events.push_back(Event::Unreachable { contact: id, why });
+                let why = self.without_udp(id).or_else(|| self.why_no_path(id));
+                self.events.extend(why.map(|why| Event::Unreachable { contact: id, why }));
             }
         }
     }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::own::Told;
 use super::{ContactId, Event, Traversal};
 use crate::candidate::{Candidate, IntroductionId};
+use crate::hard_nat::Word;
 
 /// The longest note, in bytes.
 pub const MAX_NOTE: usize = 1024;
@@ -23,9 +24,18 @@ pub enum Note {
         /// The addresses.
         candidates: Vec<Candidate>,
     },
+    /// About an attempt to cross a hard NAT.
+    Tactic(Word),
 }
 
 impl Note {
+    /// The note as it travels.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        // Serialising into memory cannot fail.
+        postcard::to_allocvec(self).unwrap_or_default()
+    }
+
     fn parse(bytes: &[u8]) -> Option<Self> {
         match postcard::take_from_bytes::<Self>(bytes) {
             Ok((note, [])) if bytes.len() <= MAX_NOTE => Some(note),
@@ -40,6 +50,7 @@ impl Traversal {
         if let Some(contact) = self.contacts.get_mut(&id) {
             contact.linked = true;
         }
+        self.tell(id, &Note::Tactic(Word::Nat(self.nat())));
         self.drain(now);
     }
 
@@ -58,6 +69,7 @@ impl Traversal {
             Note::Candidates { introduction, candidates } => {
                 contact.agent.add_candidates(introduction, &candidates, now);
             }
+            Note::Tactic(word) => self.handle_word(id, word, now),
         }
         self.drain(now);
     }
@@ -66,8 +78,7 @@ impl Traversal {
     pub(super) fn tell(&mut self, id: ContactId, note: &Note) -> bool {
         let linked = self.contacts.get(&id).is_some_and(|contact| contact.linked);
         if linked {
-            // Serialising into memory cannot fail.
-            self.events.push_back(Event::Note { contact: id, note: postcard::to_allocvec(note).unwrap_or_default() });
+            self.events.push_back(Event::Note { contact: id, note: note.to_bytes() });
         }
         linked
     }

@@ -95,6 +95,7 @@ impl Traversal {
     /// Our addresses on our own networks, the best first. Contacts hear of a change.
     pub fn set_hosts(&mut self, hosts: Vec<SocketAddr>, now: Instant) {
         if self.own.hosts != hosts {
+            self.workshop.survey.set_local(hosts.first().map(SocketAddr::port));
             self.own.hosts = hosts;
             self.tell_all(now);
         }

@@ -79,10 +79,10 @@ impl Traversal {
         self.contacts.get(&contact)?.without_udp()
     }
 
-    /// Whether the rendezvous was asked where we are, twice, and has not answered.
+    /// Since when a rendezvous where we are registered has been asked where we are, if it has not answered yet.
     #[must_use]
-    pub fn is_unanswered(&self, id: RendezvousId) -> bool {
-        self.rendezvous.get(&id).is_some_and(client::Client::is_unanswered)
+    pub fn unanswered_since(&self, id: RendezvousId) -> Option<Instant> {
+        self.rendezvous.get(&id)?.unanswered_since()
     }
 
     /// Asks a rendezvous where we are, for the way to it has changed.

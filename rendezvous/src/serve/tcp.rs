@@ -162,10 +162,19 @@ async fn serve(connection: TcpStream, tls: TlsAcceptor, mut guest: Guest, inlet:
     let Opened { address, queue, registered } = guest.open().ok_or(StreamError::Stopped)?;
     tracing::debug!(%address, "stream opened");
     let (read, write) = tokio::io::split(stream);
+    let sending = send(write, queue);
+    tokio::pin!(sending);
     // Each by itself: if both sides only wrote, neither would ever read.
     tokio::select! {
-        ended = receive(read, address, &registered, &inlet) => ended,
-        ended = send(write, queue) => Ok(ended?),
+        ended = receive(read, address, &registered, &inlet) => {
+            // The queue ends with its stream. What is in it still goes, and a goodbye.
+            drop(guest);
+            if ended.is_ok() {
+                let _ = timeout(HANDSHAKE_PATIENCE, sending).await;
+            }
+            ended
+        }
+        ended = &mut sending => Ok(ended?),
     }
 }
 

@@ -1,32 +1,54 @@
-//! Two hosts joined by a cable and by nothing else: Ethernet, with multicast and IPv6, which the world does not have.
+//! Hosts joined by cables and by nothing else: Ethernet, with multicast and IPv6, which the world does not have.
 
 use std::ffi::OsStr;
+use std::fs;
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::namespace::{DEVICE, Namespace};
 
-/// A host at one end.
+/// A host at the end of a cable.
 #[derive(Debug)]
 pub struct Station(Namespace);
 
-/// Joins two new hosts, each with these addresses (`10.0.0.1/24`). Only in a lab: see [`run`](super::run).
+/// A cable from the middle of a star to a new host, with the addresses of its ends (`10.0.0.1/24`).
+#[derive(Debug, Clone, Copy)]
+pub struct Spoke<'a> {
+    /// The name of the host.
+    pub name: &'a str,
+    /// The addresses that the middle has on this cable.
+    pub near: &'a [&'a str],
+    /// The host's.
+    pub far: &'a [&'a str],
+}
+
+/// Joins two new hosts, each with these addresses. Only in a lab: see [`run`](super::run).
 ///
 /// # Errors
 /// `ip` fails, or a name is taken.
 pub fn cable(names: [&str; 2], addresses: [&[&str]; 2]) -> Result<[Station; 2]> {
-    let [left, right] = [Namespace::new(names[0])?, Namespace::new(names[1])?];
-    left.ip(["link", "add", DEVICE, "type", "veth", "peer", "name", DEVICE, "netns", right.name()])?;
-    let stations = [Station(left), Station(right)];
-    for (station, addresses) in stations.iter().zip(addresses) {
-        station.0.ip(["link", "set", DEVICE, "addrgenmode", "none"])?;
-        for address in addresses {
-            station.add_address(address)?;
-        }
-        station.set_device(true)?;
+    let (left, mut others) = star(names[0], &[Spoke { name: names[1], near: addresses[0], far: addresses[1] }])?;
+    let right = others.pop().context("one spoke makes one host")?;
+    Ok([left, right])
+}
+
+/// Joins new hosts to one in the middle, each by a cable of its own. The middle passes nothing on.
+///
+/// # Errors
+/// `ip` fails, or a name is taken.
+pub fn star(middle: &str, spokes: &[Spoke<'_>]) -> Result<(Station, Vec<Station>)> {
+    let middle = Station(Namespace::new(middle)?);
+    let mut others = Vec::new();
+    for (index, spoke) in spokes.iter().enumerate() {
+        let other = Station(Namespace::new(spoke.name)?);
+        let near = format!("net{index}");
+        middle.0.ip(["link", "add", &near, "type", "veth", "peer", "name", DEVICE, "netns", other.0.name()])?;
+        middle.set_addresses(&near, spoke.near)?;
+        other.set_addresses(DEVICE, spoke.far)?;
+        others.push(other);
     }
-    Ok(stations)
+    Ok((middle, others))
 }
 
 impl Station {
@@ -43,36 +65,28 @@ impl Station {
         self.0.run(work)
     }
 
-    /// Adds an address with its prefix's length.
-    ///
-    /// # Errors
-    /// `ip` fails.
-    pub fn add_address(&self, address: &str) -> Result<()> {
-        if address.contains(':') {
-            // Without duplicate address detection, which would take seconds.
-            self.0.ip(["addr", "add", address, "dev", DEVICE, "nodad"])
-        } else {
-            self.0.ip(["addr", "add", address, "dev", DEVICE])
+    fn set_addresses(&self, device: &str, addresses: &[&str]) -> Result<()> {
+        self.0.ip(["link", "set", device, "addrgenmode", "none"])?;
+        for address in addresses {
+            if address.contains(':') {
+                // Without duplicate address detection, which would take seconds.
+                self.0.ip(["addr", "add", address, "dev", device, "nodad"])?;
+            } else {
+                self.0.ip(["addr", "add", address, "dev", device])?;
+            }
         }
+        self.0.ip(["link", "set", device, "up"])
     }
 
-    /// Takes an address away.
+    /// Passes IPv6 on between its cables.
     ///
     /// # Errors
-    /// `ip` fails.
-    pub fn remove_address(&self, address: &str) -> Result<()> {
-        self.0.ip(["addr", "del", address, "dev", DEVICE])
+    /// The kernel does not let it.
+    pub fn forward_v6(&self) -> Result<()> {
+        self.0.run(|| fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "1"))?.context("cannot turn on forwarding")
     }
 
-    /// Takes the device down or up again.
-    ///
-    /// # Errors
-    /// `ip` fails.
-    pub fn set_device(&self, up: bool) -> Result<()> {
-        self.0.ip(["link", "set", DEVICE, if up { "up" } else { "down" }])
-    }
-
-    /// Makes the other end, at this address, the way to everything else.
+    /// Makes the other end of its cable, at this address, the way to everything else of that family.
     ///
     /// # Errors
     /// `ip` fails.

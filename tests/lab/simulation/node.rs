@@ -4,20 +4,23 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use knothole_proto::datagram::{Kind, RELAY, classify, parse_relay, relay_header};
+use knothole_proto::datagram::{Kind, classify};
 use knothole_proto::hops::{PROBED_TTLS, opener_ttl};
 use knothole_proto::identity::PeerId;
-use knothole_proto::path::Config;
+use knothole_proto::path::{Base, Config};
 use knothole_proto::registration::{SignInAnswer, from_bytes};
 use knothole_proto::seal::RegistrationSecret;
 use knothole_proto::traversal::{ContactId, Event, RendezvousId, Traversal};
 
-use super::{ECHO, NOTE, SIGN_IN, SIGNED_IN, WORD};
+use super::{ECHO, SIGN_IN, SIGNED_IN, WORD};
 use crate::packet::{DEFAULT_TTL, Packet};
 use crate::world::HostId;
 
 const PORT: u16 = 40_000;
-const PROBE_PORT: u16 = 50_000;
+/// The sockets that find out how far openers must go; below those of [`BASE_PORT`].
+const PROBE_PORT: u16 = 41_000;
+/// The first of the sockets that are opened for hard NATs.
+const BASE_PORT: u16 = 42_000;
 const RENDEZVOUS: RendezvousId = RendezvousId(0);
 /// A sign-in, or a word to a peer, is repeated after this while it is unanswered, as QUIC would.
 const REPEAT: Duration = Duration::from_millis(300);
@@ -34,32 +37,31 @@ pub struct Node {
     sign_ins: u8,
     registered: bool,
     routes: BTreeMap<ContactId, Route>,
-    admitted: BTreeMap<SocketAddr, ContactId>,
+    admitted: BTreeMap<(Base, SocketAddr), ContactId>,
+    /// The further sockets that are open, and the most that ever were.
+    bases: BTreeSet<Base>,
+    most_bases: usize,
+    next_base: u16,
+    /// So many sockets it opens at once, and no more.
+    sockets: u16,
+    /// Contacts to whom there is a relay.
+    relays: BTreeSet<ContactId>,
+    notes: VecDeque<(ContactId, Vec<u8>)>,
     outgoing: VecDeque<Packet>,
     /// Whether it is ours to speak first.
     speaker: bool,
     unreachable: Vec<(Instant, knothole_proto::traversal::Unreachable)>,
     strangers: BTreeSet<SocketAddr>,
-    /// The relay channels to contacts, and what was told through them last.
-    relays: BTreeMap<ContactId, Relay>,
     /// The routers on the way to the rendezvous, as far as they reported dead probes.
     routers: Vec<(u8, IpAddr)>,
 }
 
 struct Route {
+    base: Base,
     remote: SocketAddr,
     speaks: Option<Instant>,
     echoed: bool,
 }
-
-struct Relay {
-    channel: u32,
-    /// Each with when it goes out, and how often it still does: QUIC would repeat it until it is acknowledged.
-    notes: Vec<(Instant, u8, Vec<u8>)>,
-}
-
-/// Often enough to get through, for nothing here acknowledges it.
-const NOTE_REPETITIONS: u8 = 8;
 
 impl Node {
     pub(super) fn new(
@@ -90,11 +92,16 @@ impl Node {
             registered: false,
             routes: BTreeMap::new(),
             admitted: BTreeMap::new(),
+            bases: BTreeSet::new(),
+            most_bases: 0,
+            next_base: 1,
+            sockets: u16::MAX,
+            relays: BTreeSet::new(),
+            notes: VecDeque::new(),
             outgoing: VecDeque::new(),
             speaker: false,
             unreachable: Vec::new(),
             strangers: BTreeSet::new(),
-            relays: BTreeMap::new(),
             routers: Vec::new(),
         }
     }
@@ -117,6 +124,69 @@ impl Node {
     /// The address of its path to its first contact.
     pub fn path(&self) -> Option<SocketAddr> {
         self.routes.get(&ContactId(0)).map(|route| route.remote)
+    }
+
+    /// Further sockets that are open.
+    pub fn bases(&self) -> usize {
+        self.bases.len()
+    }
+
+    /// The most further sockets that were ever open at once.
+    pub const fn most_bases(&self) -> usize {
+        self.most_bases
+    }
+
+    /// The machine itself.
+    pub const fn traversal(&self) -> &Traversal {
+        &self.traversal
+    }
+
+    /// Lets openers go so far, whatever the routers said.
+    pub fn set_opener_ttl(&mut self, ttl: u8) {
+        self.traversal.set_opener_ttl(ttl);
+    }
+
+    /// Lets it open no more than so many sockets at once.
+    pub fn set_sockets(&mut self, most: u16) {
+        self.sockets = most;
+    }
+
+    /// The socket of its path to its first contact.
+    pub fn base(&self) -> Option<Base> {
+        self.routes.get(&ContactId(0)).map(|route| route.base)
+    }
+
+    pub(super) fn has_relay(&self, contact: ContactId) -> bool {
+        self.relays.contains(&contact)
+    }
+
+    pub(super) fn handle_link_up(&mut self, contact: ContactId, now: Instant) {
+        self.traversal.handle_link_up(contact, now);
+        self.drain(now);
+    }
+
+    /// The contact told us something.
+    pub fn handle_note(&mut self, contact: ContactId, note: &[u8], now: Instant) {
+        self.traversal.handle_note(contact, note, now);
+        self.drain(now);
+    }
+
+    pub(super) fn poll_note(&mut self) -> Option<(ContactId, Vec<u8>)> {
+        self.notes.pop_front()
+    }
+
+    fn source(&self, base: Base) -> SocketAddr {
+        let port = if base == Base::MAIN { PORT } else { BASE_PORT + base.0 };
+        SocketAddr::new(self.socket.ip(), port)
+    }
+
+    fn open_bases(&mut self, contact: ContactId, count: u16, now: Instant) {
+        let count = count.min(self.sockets);
+        let opened: Vec<_> = (self.next_base..).take(count.into()).map(Base).collect();
+        self.next_base += count;
+        self.bases.extend(&opened);
+        self.most_bases = self.most_bases.max(self.bases.len());
+        self.traversal.handle_bases(contact, &opened, now);
     }
 
     /// Whether a word of its own was echoed by its first contact.
@@ -143,11 +213,14 @@ impl Node {
 
     pub(super) fn handle(&mut self, packet: &Packet, now: Instant) {
         let Some(&first) = packet.payload.first() else { return };
+        let base = Base(packet.dst.port().saturating_sub(BASE_PORT));
+        if base != Base::MAIN && !self.bases.contains(&base) {
+            return;
+        }
         match (classify(first), first) {
             (Kind::Quic, SIGNED_IN) => self.handle_signed_in(packet, now),
-            (Kind::Knothole, RELAY) => self.handle_relayed(packet, now),
-            (Kind::Quic, WORD | ECHO) => self.handle_word(packet, first, now),
-            _ => self.traversal.handle_datagram(packet.src, &packet.payload, now),
+            (Kind::Quic, WORD | ECHO) => self.handle_word(base, packet, first, now),
+            _ => self.traversal.handle_datagram(base, packet.src, &packet.payload, now),
         }
         self.drain(now);
     }
@@ -179,8 +252,8 @@ impl Node {
         }
     }
 
-    fn handle_word(&mut self, packet: &Packet, first: u8, now: Instant) {
-        let Some(&contact) = self.admitted.get(&packet.src) else {
+    fn handle_word(&mut self, base: Base, packet: &Packet, first: u8, now: Instant) {
+        let Some(&contact) = self.admitted.get(&(base, packet.src)) else {
             self.strangers.insert(packet.src);
             return;
         };
@@ -190,18 +263,10 @@ impl Node {
                 route.speaks = None;
             }
         } else if let Some(route) = self.routes.get(&contact) {
-            let echo = Packet::udp(self.socket, route.remote, vec![ECHO]);
+            let echo = Packet::udp(self.source(route.base), route.remote, vec![ECHO]);
             self.outgoing.push_back(echo);
         }
-        self.traversal.handle_received(contact, packet.src, now);
-    }
-
-    fn handle_relayed(&mut self, packet: &Packet, now: Instant) {
-        let Some((channel, carried)) = parse_relay(&packet.payload) else { return };
-        let contact = self.relays.iter().find(|(_, relay)| relay.channel == channel).map(|(contact, _)| *contact);
-        if let (Some(contact), Some((&NOTE, note))) = (contact, carried.split_first()) {
-            self.traversal.handle_note(contact, note, now);
-        }
+        self.traversal.handle_received(contact, base, packet.src, now);
     }
 
     fn drain(&mut self, now: Instant) {
@@ -218,11 +283,11 @@ impl Node {
                     self.probe();
                 }
                 Event::Unregistered(_) => self.registered = false,
-                Event::Admit { contact, remote, .. } => {
-                    self.admitted.insert(remote, contact);
+                Event::Admit { contact, base, remote, .. } => {
+                    self.admitted.insert((base, remote), contact);
                 }
-                Event::Revoke { remote, .. } => {
-                    self.admitted.remove(&remote);
+                Event::Revoke { base, remote, .. } => {
+                    self.admitted.remove(&(base, remote));
                 }
                 Event::Dial(contact) => {
                     self.speaker = true;
@@ -230,31 +295,28 @@ impl Node {
                         route.speaks = Some(now);
                     }
                 }
-                Event::Path { contact, remote, .. } => {
-                    self.admitted.insert(remote, contact);
+                Event::Path { contact, base, remote, .. } => {
+                    self.admitted.insert((base, remote), contact);
                     // What was being said is said on the new path.
                     let speaks = self.speaker.then_some(now);
-                    self.routes.insert(contact, Route { remote, speaks, echoed: false });
+                    self.routes.insert(contact, Route { base, remote, speaks, echoed: false });
                 }
                 Event::PathLost(contact) => {
                     self.routes.remove(&contact);
                 }
                 Event::Unreachable { why, .. } => self.unreachable.push((now, why)),
-                // The simulated peers talk directly or not at all; only what their traversals tell each other is relayed.
-                Event::Relay { contact, channel, .. } => {
-                    self.relays.insert(contact, Relay { channel, notes: Vec::new() });
-                    self.traversal.handle_link_up(contact, now);
+                Event::OpenBases { contact, count } => self.open_bases(contact, count, now),
+                Event::CloseBase(base) => {
+                    self.bases.remove(&base);
                 }
-                Event::Note { contact, note } => {
-                    if let Some(relay) = self.relays.get_mut(&contact) {
-                        relay.notes.push((now, NOTE_REPETITIONS, note));
-                    }
+                Event::Relay { contact, .. } => {
+                    self.relays.insert(contact);
                 }
-                Event::Request { .. }
-                | Event::Flight { .. }
-                | Event::Offered { .. }
-                | Event::Grounded(_)
-                | Event::RelayClosed(_) => {}
+                Event::RelayClosed(contact) => {
+                    self.relays.remove(&contact);
+                }
+                Event::Note { contact, note } => self.notes.push_back((contact, note)),
+                Event::Request { .. } | Event::Flight { .. } | Event::Offered { .. } | Event::Grounded(_) => {}
             }
         }
     }
@@ -267,8 +329,7 @@ impl Node {
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let signing_in = self.signing_in.map(|(due, _)| due);
         let speaks = self.routes.values().filter_map(|route| route.speaks).min();
-        let tells = self.relays.values().flat_map(|relay| &relay.notes).map(|(due, ..)| *due).min();
-        [self.traversal.poll_timeout(), signing_in, speaks, tells].into_iter().flatten().min()
+        [self.traversal.poll_timeout(), signing_in, speaks].into_iter().flatten().min()
     }
 
     pub(super) fn poll_transmit(&mut self, now: Instant) -> Option<Packet> {
@@ -283,20 +344,11 @@ impl Node {
         let due = |route: &&mut Route| route.speaks.is_some_and(|due| due <= now);
         if let Some(route) = self.routes.values_mut().find(due) {
             route.speaks = Some(now + REPEAT);
-            return Some(Packet::udp(self.socket, route.remote, vec![WORD]));
-        }
-        for relay in self.relays.values_mut() {
-            if let Some(index) = relay.notes.iter().position(|(due, ..)| *due <= now) {
-                let (_, left, note) = relay.notes.swap_remove(index);
-                let payload = [&relay_header(relay.channel)[..], &[NOTE], &note].concat();
-                if left > 1 {
-                    relay.notes.push((now + REPEAT, left - 1, note));
-                }
-                return Some(Packet::udp(self.socket, self.rendezvous, payload));
-            }
+            let (base, remote) = (route.base, route.remote);
+            return Some(Packet::udp(self.source(base), remote, vec![WORD]));
         }
         let transmit = self.traversal.poll_transmit(now)?;
         let ttl = transmit.ttl.unwrap_or(DEFAULT_TTL);
-        Some(Packet::udp(self.socket, transmit.to, transmit.payload).with_ttl(ttl))
+        Some(Packet::udp(self.source(transmit.base), transmit.to, transmit.payload).with_ttl(ttl))
     }
 }

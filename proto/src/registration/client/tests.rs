@@ -50,6 +50,19 @@ impl World {
 }
 
 #[test]
+fn it_is_known_since_when_a_question_is_unanswered() {
+    let mut world = registered();
+    world.client.handle_network_change(world.now);
+    let (asked, first) = (world.now, world.client.poll_transmit(world.now).unwrap());
+    for _ in 0..3 {
+        assert_eq!(world.client.unanswered_since(), Some(asked));
+        world.advance();
+    }
+    world.exchange(&first, 1);
+    assert_eq!(world.client.unanswered_since(), None);
+}
+
+#[test]
 fn keepalives_come_every_interval_and_each_third_is_answered() {
     let mut world = registered();
     let start = world.now;

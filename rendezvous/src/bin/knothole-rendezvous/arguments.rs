@@ -12,6 +12,9 @@ Examples:
   A rendezvous on a machine with a public address:
       knothole-rendezvous --public rendezvous.example.org:3478
 
+  Where peers sit in networks that let only HTTPS out (they try port 443 by themselves):
+      knothole-rendezvous --listen [::]:3478 --listen [::]:443 --public rendezvous.example.org:3478
+
   On a machine with two public addresses, so that peers can learn what their NAT does:
       knothole-rendezvous --listen 192.0.2.1:3478 --alternate 192.0.2.2:3479
 
@@ -20,7 +23,8 @@ Examples:
 
 The first line on standard output is `ready <rendezvous address>`: what peers are given (KNOTHOLE_RENDEZVOUS or
 --rendezvous). The address holds the rendezvous' key, kept in the state directory: keep a copy of it, for without
-it every peer must be given a new address. Open the port for UDP in the firewall.
+it every peer must be given a new address. Open the port for UDP and TCP in the
+firewall: TCP serves networks that let no UDP through.
 
 Environment:
   RUST_LOG    what is logged to standard error: error, warn, info (default), debug, trace, or a filter of modules
@@ -31,7 +35,7 @@ SIGTERM or SIGINT: tells the peers, then exits 0.";
 #[derive(Debug, Parser)]
 #[command(name = "knothole-rendezvous", version, after_help = AFTER_HELP)]
 pub(crate) struct Arguments {
-    /// Serve at this address; may be given more than once. Port 0 lets the system choose
+    /// Serve at this address, by UDP and TCP; may be given more than once. Port 0 lets the system choose
     #[arg(long, value_name = "ADDR:PORT", default_value = "[::]:3478")]
     pub(crate) listen: Vec<SocketAddr>,
 

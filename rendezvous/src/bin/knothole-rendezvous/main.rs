@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use clap::Parser as _;
 use knothole_rendezvous::Policy;
 use knothole_rendezvous::serve::{Config, Serving};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -30,11 +31,22 @@ async fn main() -> ExitCode {
     }
 }
 
+/// Each peer that comes by TCP takes a file descriptor, and the usual limit of 1,024 is meant for programs that use `select`;
+/// what the administrator allows is the hard limit.
+fn raise_open_files() {
+    let raised =
+        getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(error) = raised {
+        tracing::info!(%error, "the limit of open files stays as it is");
+    }
+}
+
 async fn run(arguments: Arguments) -> anyhow::Result<()> {
     // From the first moment on: who reads "ready" may send a signal at once.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
 
+    raise_open_files();
     let state = arguments.state_directory()?;
     let serving = Serving::start(Config {
         identity: identity::load_or_create(&state)?,
