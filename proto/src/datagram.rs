@@ -54,6 +54,9 @@ pub const TICKET: u8 = 13;
 /// is to follow the invitation on its relay channel, whose number the inviter does not know yet.
 pub const FLIGHT: u8 = 15;
 
+/// First byte of a request for a delayed echo, and of its two answers.
+pub const ECHO: u8 = 14;
+
 /// A relay frame begins with: kind (1), zero (3), channel (4). It is the one datagram without the [`Header`].
 pub const RELAY_HEADER: usize = 8;
 

@@ -19,6 +19,7 @@ pub mod identity;
 pub mod invitation;
 pub mod keepalive;
 pub mod lan;
+pub mod lifetime;
 pub mod nat;
 pub mod path;
 pub mod registration;

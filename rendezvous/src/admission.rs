@@ -6,6 +6,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
+use knothole_proto::identity::PeerId;
 use knothole_proto::seal::TagKey;
 use knothole_proto::tunnel::told;
 
@@ -79,7 +80,16 @@ impl Admission {
             IpAddr::V4(v4) => v4.to_ipv6_mapped().to_bits(),
             IpAddr::V6(v6) => v6.to_bits() & (u128::MAX << (128 - IPV6_PREFIX)),
         };
-        let [first, second, ..] = self.key.tag(&network.to_be_bytes());
+        self.take(&network.to_be_bytes(), now)
+    }
+
+    /// The same for a peer, wherever it is.
+    pub fn admits_peer(&mut self, peer: PeerId, now: Instant) -> bool {
+        self.take(peer.as_bytes(), now)
+    }
+
+    fn take(&mut self, whom: &[u8], now: Instant) -> bool {
+        let [first, second, ..] = self.key.tag(whom);
         let index = usize::from(u16::from_be_bytes([first, second]));
         let now_us = microseconds(self.start, now);
         self.buckets.get_mut(index).is_some_and(|bucket| bucket.take(self.rate, now_us))

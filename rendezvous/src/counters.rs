@@ -25,6 +25,8 @@ pub struct Counters {
     pub unknown_slot: u64,
     /// Authentic control datagrams, repetitions included.
     pub control: u64,
+    /// Delayed echoes promised.
+    pub echoes: u64,
     /// Invitations relayed.
     pub invited: u64,
     /// Invitations to peers that keep no registration here.

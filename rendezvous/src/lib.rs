@@ -11,6 +11,7 @@
 //! outbox        datagrams on their way, and when a control message is repeated
 //! closing       telling everybody goodbye, a bounded number at a time
 //! ticket        coming back after a restart without a handshake
+//! echo          delayed echoes, by which peers learn how long their NATs remember
 //! admission     how much is answered to those who proved nothing
 //! discovery     the four sockets of RFC 5780
 //! ```
@@ -23,6 +24,7 @@ mod admission;
 mod closing;
 mod counters;
 mod discovery;
+mod echo;
 mod introduction;
 mod outbox;
 mod policy;

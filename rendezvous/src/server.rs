@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use aws_lc_rs::hmac;
 use knothole_proto::control::Opened;
 use knothole_proto::datagram::{
-    CONTROL, FLIGHT, Header, KEEPALIVE, Kind, MOVE, RELAY, RETURN, Transmit, classify, parse_relay,
+    CONTROL, ECHO, FLIGHT, Header, KEEPALIVE, Kind, MOVE, RELAY, RETURN, Transmit, classify, parse_relay,
 };
 use knothole_proto::identity::PeerId;
 use knothole_proto::keepalive;
@@ -19,6 +19,7 @@ use knothole_proto::tunnel::told;
 use crate::admission::Admission;
 use crate::closing::Closing;
 use crate::counters::Counters;
+use crate::echo::Echoes;
 use crate::introduction::{Allowance, Introductions};
 use crate::outbox::{Line, Outbox};
 use crate::policy::{LocalSocket, Policy};
@@ -47,6 +48,7 @@ pub struct Server {
     pub(crate) closing: Option<Closing>,
     pub(crate) challenger: Challenger,
     pub(crate) tickets: Tickets,
+    pub(crate) echoes: Echoes,
     admission: Admission,
 }
 
@@ -67,6 +69,7 @@ impl Server {
             challenger: Challenger::new(derived(&seed, b"challenges"), now),
             // Nobody knows this key after the process has ended, see `with_tickets`.
             tickets: Tickets::new(&derived(&seed, b"ticket key"), derived(&seed, b"ticket numbers"), 0, now),
+            echoes: Echoes::default(),
             admission: Admission::new(policy.unauthenticated, derived(&seed, b"admission"), now),
         }
     }
@@ -82,6 +85,7 @@ impl Server {
                     self.handle_keepalive(now, from, local, header, datagram);
                 }
                 Some(header) if header.kind == RETURN => self.handle_return(now, from, local, header, datagram),
+                Some(header) if header.kind == ECHO => self.handle_echo(now, from, local, header, datagram),
                 Some(header) if header.kind == CONTROL => self.handle_control(now, from, local, header, datagram),
                 _ => self.counters.dropped_malformed += 1,
             },
@@ -150,6 +154,7 @@ impl Server {
             self.ended(now, slot, entry);
         }
         self.close_idle_relays(now);
+        self.send_echoes(now);
         while let Some(slot) = self.outbox.pop_due(now) {
             if let Some(line) = self.registry.at(slot, now).and_then(|entry| entry.line.as_mut()) {
                 line.handle_timeout(now);
@@ -162,7 +167,10 @@ impl Server {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let idle = self.relay.poll_timeout_s().map(|due_s| self.start + Duration::from_secs(due_s.into()));
-        [self.registry.poll_timeout(), self.outbox.poll_timeout(), idle].into_iter().flatten().min()
+        [self.registry.poll_timeout(), self.outbox.poll_timeout(), self.echoes.poll_timeout(), idle]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// The next datagram to send, and by which way.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use knothole_proto::candidate::is_reachable;
 use knothole_proto::control::{MAX_CANDIDATES, MAX_OUTSTANDING, ToPeer, ToRendezvous};
+use knothole_proto::keepalive::FromRendezvous;
 use knothole_rendezvous::{Policy, Rate};
 use world::{World, address, host, introduction};
 
@@ -178,15 +179,19 @@ fn a_goodbye_ends_the_registration_at_once_and_is_acknowledged() {
 }
 
 #[test]
-fn a_control_message_counts_from_wherever_it_comes_but_the_answer_goes_to_the_proven_address() {
+fn a_control_message_counts_from_wherever_it_comes_but_only_a_challenge_goes_to_where_it_came_from() {
     let mut world = World::new(Policy::default());
     let (mut alice, bob) = (world.sign_in(1, 20), world.sign_in(2, 20));
     alice.channel.send(bob.invite(1), world.now).unwrap();
     let datagram = alice.channel.poll_transmit(world.now).unwrap();
-    let out = world.hand(address("203.0.113.5:5"), &datagram);
+    let elsewhere = address("203.0.113.5:5");
+    let out = world.hand(elsewhere, &datagram);
     let mut to: Vec<_> = out.iter().map(|(to, _)| *to).collect();
     to.sort_unstable();
-    assert_eq!(to, [alice.address, bob.address]);
+    assert_eq!(to, [alice.address, bob.address, elsewhere]);
+    let challenge = out.iter().find(|(to, _)| *to == elsewhere).map(|(_, challenge)| challenge).unwrap();
+    assert!(matches!(alice.read(challenge), Some(FromRendezvous::Challenge { .. })));
+    assert!(challenge.len() < datagram.len());
 }
 
 #[test]

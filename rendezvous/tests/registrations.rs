@@ -5,9 +5,9 @@ mod world;
 use std::time::Duration;
 
 use knothole_proto::control::ToPeer;
-use knothole_proto::datagram::{Header, UNKNOWN_SLOT};
+use knothole_proto::datagram::{ECHO, Header, UNKNOWN_SLOT};
 use knothole_proto::keepalive::{self, FromRendezvous};
-use knothole_proto::registration::SignInAnswer;
+use knothole_proto::registration::{SignInAnswer, echo};
 use knothole_proto::seal::TagKey;
 use knothole_proto::stun::discovery;
 use knothole_rendezvous::{FourSockets, LocalSocket, Policy, Rate};
@@ -130,9 +130,7 @@ fn a_moved_peer_is_believed_after_it_has_answered_at_its_new_address() {
     let moved = keepalive::moved(&TagKey::new(&alice.secret), alice.slot, alice.counter, token);
     let answers = world.hand(new, &moved);
     assert!(matches!(alice.read(&answers[0].1), Some(FromRendezvous::Observed { address, .. }) if address == new));
-    world.advance(Duration::from_millis(200));
-    let repeated = world.drain();
-    assert_eq!(alice.hear(&repeated).len(), 1, "what was on its way follows");
+    assert_eq!(alice.hear(&answers).len(), 1, "what was on its way follows at once");
     assert_eq!(world.server.counters().moved, 1);
 }
 
@@ -203,4 +201,54 @@ fn a_stun_client_learns_its_address_and_with_four_sockets_is_answered_from_the_o
         let (local, _) = world.server.poll_transmit(world.now).unwrap();
         assert_eq!(local, LocalSocket(expected));
     }
+}
+
+#[test]
+fn an_echo_comes_at_once_and_after_the_delay_to_where_it_was_asked_for() {
+    let mut world = World::new(Policy::default());
+    let mut alice = world.sign_in(1, 600);
+    let (spare, key) = (address("198.51.100.1:7777"), TagKey::new(&alice.secret));
+    let request = echo::request(&key, alice.slot, 1, 60);
+    let answers = world.hand(spare, &request);
+    let [(to, answer)] = &answers[..] else { panic!("{answers:?}") };
+    assert_eq!((*to, answer[0], answer.len()), (spare, ECHO, 32));
+    assert_eq!(world.hand(spare, &request), [], "a repetition is no other request");
+    world.advance(Duration::from_millis(59_999));
+    assert_eq!(world.drain(), []);
+    assert!(world.server.poll_timeout().unwrap() <= world.now + Duration::from_millis(1));
+    world.advance(Duration::from_millis(1));
+    let echoes = world.drain();
+    assert_eq!(echoes, [(spare, echo::answer(&key, alice.slot, 1, true))]);
+    alice.counter = 1;
+    assert_eq!(world.keepalive(&mut alice, true).len(), 1, "the registration has not moved");
+}
+
+#[test]
+fn nobody_makes_an_echo_for_another_nor_many_for_himself() {
+    let mut world = World::new(Policy::default());
+    let alice = world.sign_in(1, 600);
+    let victim = address("203.0.113.9:9");
+    let forged = echo::request(&TagKey::from_bytes([9; 16]), alice.slot, 1, 1);
+    assert!(world.hand(victim, &forged).iter().all(|(_, answer)| answer[0] == UNKNOWN_SLOT));
+    let key = TagKey::new(&alice.secret);
+    let (mut sent, mut answered) = (0, 0);
+    for counter in 1..=100 {
+        let request = echo::request(&key, alice.slot, counter, 10);
+        sent += request.len();
+        answered += world.hand(victim, &request).iter().map(|(_, answer)| answer.len()).sum::<usize>();
+    }
+    world.advance(Duration::from_secs(11));
+    let echoes = world.drain();
+    assert_eq!(echoes.len(), 1, "the last alone");
+    answered += echoes[0].1.len();
+    assert!(answered <= sent, "{answered} of {sent} bytes");
+}
+
+#[test]
+fn an_echo_for_a_registration_that_has_ended_is_not_sent() {
+    let mut world = World::new(Policy::default());
+    let alice = world.sign_in(1, 20);
+    world.hand(alice.address, &echo::request(&TagKey::new(&alice.secret), alice.slot, 1, 60));
+    world.advance(Duration::from_secs(61));
+    assert_eq!(world.drain(), []);
 }

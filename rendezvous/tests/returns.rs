@@ -433,3 +433,16 @@ fn a_stranger_s_keepalive_for_a_slot_tells_nothing_of_its_owner() {
     assert_eq!((answers[0].1[0], answers[0].1.len()), (UNKNOWN_SLOT, 24));
     assert!(town.is_registered());
 }
+
+#[test]
+fn leaving_and_returning_is_no_way_to_endless_invitations() {
+    let mut town = Town::new(never);
+    for _ in 0..200 {
+        town.client.send(ToRendezvous::Goodbye, town.now).ok();
+        town.run(Duration::from_millis(1));
+        town.client.handle_network_change(town.now);
+        town.run(Duration::from_millis(1));
+    }
+    let counters = town.server.counters();
+    assert!((60..=70).contains(&counters.returned), "{counters:?}");
+}

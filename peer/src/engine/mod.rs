@@ -8,6 +8,7 @@ mod commands;
 mod contact;
 mod conversation;
 mod flight;
+mod lifetime;
 mod links;
 mod network;
 mod paths;
@@ -38,6 +39,7 @@ use crate::link::{Heartbeat, LinkEvent, LinkId, Links};
 use crate::socket::{Arrival, Socket, VirtualAddress};
 use crate::store::{ContactState, OpenError, Outcome, Store, StoreError};
 use contact::Contact;
+use lifetime::{Mappings, TrialResult};
 use network::{News, Outgoing, Surroundings};
 use rendezvous::{Rendezvous, SignInStep};
 use timers::Timers;
@@ -89,6 +91,8 @@ pub(crate) struct Engine {
     /// Whose connections there are, in use or ending.
     link_contacts: BTreeMap<LinkId, ContactId>,
     timers: Timers,
+    /// How long the NAT keeps our mapping.
+    mappings: Mappings,
     /// In the order of the calls, which is the order in which the store works.
     pending: FuturesOrdered<BoxFuture<'static, Continuation>>,
     /// Strangers' requests that the store is at.
@@ -106,6 +110,7 @@ struct Inputs {
     link_events: mpsc::Receiver<LinkEvent>,
     sign_in_steps: mpsc::Receiver<SignInStep>,
     news: mpsc::Receiver<News>,
+    trials: mpsc::Receiver<TrialResult>,
 }
 
 /// Starts a peer in its home. The caller holds the home's engine lock.
@@ -132,6 +137,8 @@ pub async fn start(options: Options) -> Result<Peer, StartError> {
     };
     let (surroundings, news) = Surroundings::new(secret.public_key(), socket.port(), outgoing);
     let (sign_in_steps, sign_in_inputs) = mpsc::channel(16);
+    let (trials, trial_inputs) = mpsc::channel(1);
+    let remembered = store.setting(Mappings::setting()).await?;
     let (events, _) = broadcast::channel(EVENTS);
     let (commands, command_inputs) = mpsc::channel(COMMANDS);
     let mut engine = Engine {
@@ -148,6 +155,7 @@ pub async fn start(options: Options) -> Result<Peer, StartError> {
         next_contact: 0,
         link_contacts: BTreeMap::new(),
         timers: Timers::default(),
+        mappings: Mappings::new(options.keepalive, remembered, trials),
         pending: FuturesOrdered::new(),
         requests: 0,
         sign_in_steps,
@@ -168,7 +176,14 @@ pub async fn start(options: Options) -> Result<Peer, StartError> {
         };
         engine.insert_contact(known, conversation, now);
     }
-    let inputs = Inputs { commands: command_inputs, arrivals, link_events, sign_in_steps: sign_in_inputs, news };
+    let inputs = Inputs {
+        commands: command_inputs,
+        arrivals,
+        link_events,
+        sign_in_steps: sign_in_inputs,
+        news,
+        trials: trial_inputs,
+    };
     tokio::spawn(engine.run(inputs));
     Ok(Peer::new(commands, events))
 }
@@ -199,7 +214,12 @@ impl Engine {
             if self.stopping.is_some() {
                 break;
             }
-            let deadlines = [self.traversal.poll_timeout(), self.timers.poll_timeout(), self.streams_due()];
+            let deadlines = [
+                self.traversal.poll_timeout(),
+                self.timers.poll_timeout(),
+                self.streams_due(),
+                self.mappings.poll_timeout(),
+            ];
             let deadline = deadlines.into_iter().flatten().min();
             let sleep = async {
                 match deadline {
@@ -225,6 +245,7 @@ impl Engine {
                     // Every handle is gone: nobody can ask for anything any more.
                     None => break,
                 },
+                Some(result) = inputs.trials.recv() => self.handle_trial(&result, Instant::now()),
                 Some(step) = inputs.sign_in_steps.recv() => self.handle_sign_in(step, Instant::now()),
                 Some(news) = inputs.news.recv() => self.handle_news(news, Instant::now()),
                 address = socket.routes().next_silent() => self.handle_silence(address, Instant::now()),
@@ -234,6 +255,7 @@ impl Engine {
                     self.report_traffic(now);
                     self.traversal.handle_timeout(now);
                     self.look_for_streams(now);
+                    self.handle_mapping_timeout(now);
                     self.handle_timers(now);
                 }
             }

@@ -1,6 +1,7 @@
 //! The peer's side of its registration at one rendezvous.
 
 mod active;
+mod comeback;
 #[cfg(test)]
 mod tests;
 
@@ -14,6 +15,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use crate::control::{ChannelFull, Opened, ToPeer, ToRendezvous};
 use crate::datagram::{CONTROL, Header, RETURNED, TICKET, Transmit};
 use crate::keepalive::{self, FromRendezvous, Wishes};
+use crate::registration::echo::Requests;
 use crate::registration::ticket::{self, Resumption};
 use crate::registration::{Profile, SignInAnswer};
 use crate::seal::RegistrationSecret;
@@ -25,12 +27,6 @@ const SIGN_IN_PATIENCE: Duration = Duration::from_secs(10);
 /// that a million peers do not return in the same second.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-/// A question to a rendezvous that was lost, and a ticket shown, are repeated after these: most round trips fit into the
-/// first, and after 3 s in all another way is tried.
-const REPETITIONS: [Duration; 3] = [Duration::from_millis(500), Duration::from_secs(1), Duration::from_millis(1500)];
-/// Of the attempts after a loss the first and then every fourth is a sign-in, which looks the name up anew; the others are
-/// a question of 32 bytes to where the rendezvous was, so that it is not buried in handshakes when it comes back.
-const SIGN_IN_EVERY: u32 = 4;
 /// Several reasons to ask within this are one: a hundred paths may be lost in one moment.
 const SAME_MOMENT: Duration = Duration::from_millis(200);
 
@@ -261,13 +257,6 @@ impl Client {
         }
     }
 
-    fn handle_returned(&mut self, from: SocketAddr, header: Header, datagram: &[u8], now: Instant) {
-        let (Phase::Returning { nonce, .. }, Some(held)) = (self.phase, &self.ticket) else { return };
-        if let Some((secret, observed)) = ticket::parse_returned(&held.resumption, nonce, header, datagram) {
-            self.begin(from, header.slot, &secret, observed, now);
-        }
-    }
-
     fn handle_answer(&mut self, header: Header, datagram: &[u8], now: Instant) {
         let Some(active) = self.active.as_mut() else { return };
         match keepalive::parse_from_rendezvous(&active.key, header, datagram) {
@@ -300,46 +289,18 @@ impl Client {
         }
     }
 
-    /// The rendezvous has no slot for us, or does not like our ticket.
-    fn handle_unknown(&mut self, token: Option<u64>, now: Instant) {
-        self.lose();
-        let known = if let Phase::Returning { tries, nonce, .. } = self.phase { Some((tries, nonce)) } else { None };
-        let (tries, nonce) = known.unwrap_or_else(|| (0, self.random.next_u64()));
-        match token {
-            Some(token) if self.ticket.is_some() && tries < REPETITIONS.len() => {
-                self.phase = Phase::Returning { tries, again: now, nonce, token };
-                self.show(now);
-            }
-            _ => {
-                self.ticket = None;
-                self.sign_in_next(now);
-            }
-        }
-    }
-
-    fn sign_in_next(&mut self, now: Instant) {
-        self.attempts = 0;
-        self.phase = Phase::Pausing { until: now };
-    }
-
-    /// Shows the ticket, once more if it is due.
-    fn show(&mut self, now: Instant) {
-        let Phase::Returning { tries, again, nonce, token } = self.phase else { return };
-        let (Some(wait), Some(active), Some(held)) = (REPETITIONS.get(tries), &mut self.active, &self.ticket) else {
-            return self.sign_in_next(now);
-        };
-        if again <= now {
-            active.show(held, nonce, token, seconds(self.interval), &mut self.outgoing);
-            self.phase = Phase::Returning { tries: tries + 1, again: now + *wait, nonce, token };
-        }
-    }
-
     /// Says something to the rendezvous.
     ///
     /// # Errors
     /// [`ChannelFull`] while not registered, or when too much is unacknowledged.
     pub fn send(&mut self, message: ToRendezvous, now: Instant) -> Result<(), ChannelFull> {
         self.registered_mut().ok_or(ChannelFull)?.channel.send(message, now)
+    }
+
+    /// What a spare socket of ours sends to have an echo after `delay_s` seconds, within
+    /// [`DELAY_RANGE_S`](crate::registration::echo::DELAY_RANGE_S); `None` while not registered.
+    pub fn echo_requests(&mut self, delay_s: u16) -> Option<Requests> {
+        Some(self.registered_mut()?.echo_requests(delay_s))
     }
 
     /// Whether the rendezvous has acknowledged all that was said.
@@ -429,27 +390,6 @@ impl Client {
             Phase::Registered => self.keep_alive(now),
             _ => {}
         }
-    }
-
-    fn attempt(&mut self, now: Instant) {
-        let asks = self.active.is_some() && !self.attempts.is_multiple_of(SIGN_IN_EVERY);
-        self.attempts += 1;
-        if asks {
-            self.phase = Phase::Asking { tries: 0, again: now };
-            self.ask_lost(now);
-        } else {
-            self.phase = Phase::SigningIn { until: now + SIGN_IN_PATIENCE };
-            self.events.push_back(Event::SignIn);
-        }
-    }
-
-    fn ask_lost(&mut self, now: Instant) {
-        let (Phase::Asking { tries, .. }, wishes) = (self.phase, self.wishes(now)) else { return };
-        let (Some(wait), Some(active)) = (REPETITIONS.get(tries), &mut self.active) else {
-            return self.pause_then_attempt(now);
-        };
-        active.keepalive(Wishes { asks: true, ..wishes }, &mut self.outgoing);
-        self.phase = Phase::Asking { tries: tries + 1, again: now + *wait };
     }
 
     fn wishes(&self, now: Instant) -> Wishes {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::datagram::Header;
 use crate::identity::PeerId;
 use crate::keepalive::{self, FromPeer, octets};
-use crate::registration::{lifetime, ticket};
+use crate::registration::{echo, lifetime, ticket};
 use crate::seal::{RegistrationSecret, TagKey};
 use crate::tunnel::told;
 
@@ -215,6 +215,25 @@ impl Registration {
                 }
             }
         }
+    }
+
+    /// Takes a well-formed request for an echo: [`Outcome::Answer`] goes to where it came from, and [`echo`](Self::echo)
+    /// after the delay. It does not prolong the registration, whose own mapping may be gone meanwhile.
+    pub fn handle_echo(&mut self, header: Header, datagram: &[u8]) -> Outcome {
+        if !self.key.verifies(datagram) {
+            return Outcome::Unauthentic;
+        }
+        if header.number <= self.last_counter {
+            return Outcome::Ignored;
+        }
+        self.last_counter = header.number;
+        Outcome::Answer(echo::answer(&self.key, header.slot, header.number, false))
+    }
+
+    /// The echo that the request with this counter asked for.
+    #[must_use]
+    pub fn echo(&self, slot: u32, counter: u64) -> Vec<u8> {
+        echo::answer(&self.key, slot, counter, true)
     }
 
     fn observed(&self, slot: u32, counter: u64) -> Vec<u8> {

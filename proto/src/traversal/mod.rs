@@ -238,6 +238,12 @@ impl Traversal {
         client.set_keepalive(profile, interval, now);
     }
 
+    /// What a spare socket sends to this rendezvous to have an echo, see
+    /// [`Client::echo_requests`](client::Client::echo_requests).
+    pub fn echo_requests(&mut self, id: RendezvousId, delay_s: u16) -> Option<registration::echo::Requests> {
+        self.rendezvous.get_mut(&id)?.echo_requests(delay_s)
+    }
+
     /// Keeps all registrations alive as this profile says, every `interval` (whole seconds).
     pub fn set_keepalive(&mut self, profile: Profile, interval: Duration, now: Instant) {
         self.keepalive = (profile, interval);

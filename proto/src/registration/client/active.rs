@@ -7,11 +7,14 @@ use std::time::{Duration, Instant};
 use crate::control::PeerChannel;
 use crate::datagram::Transmit;
 use crate::keepalive::{self, Wishes};
+use crate::registration::echo::{self, Requests};
 use crate::registration::ticket::{Resumption, Return};
 use crate::seal::{RegistrationSecret, TagKey};
 
 /// Our latest datagrams, control included, that an "unknown slot" may be about: a wave of invitations and some keepalives.
 const REMEMBERED_ECHOES: usize = 16;
+/// Requests for one echo, a second apart: with a tenth of all datagrams lost each way, one trial in 150 is void.
+const ECHO_REQUESTS: u64 = 3;
 /// A ticket lives seven days (docs/protocol.md, "Ticket"); one of this age is renewed, so that a peer that stays
 /// registered always holds one for six days.
 const RENEWAL: Duration = Duration::from_secs(24 * 60 * 60);
@@ -95,6 +98,14 @@ impl Active {
         self.moving = true;
         let payload = keepalive::moved(&self.key, self.slot, self.counter, token);
         self.transmit(payload, outgoing);
+    }
+
+    pub(super) fn echo_requests(&mut self, delay_s: u16) -> Requests {
+        let counters = self.counter + 1..=self.counter + ECHO_REQUESTS;
+        self.counter += ECHO_REQUESTS;
+        let request = |counter| echo::request(&self.key, self.slot, counter, delay_s);
+        let datagrams = counters.clone().map(request).collect();
+        Requests { remote: self.remote, datagrams, key: self.key, slot: self.slot, counters }
     }
 
     /// Shows a ticket to the rendezvous that forgot us.
