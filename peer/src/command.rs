@@ -103,6 +103,9 @@ pub enum CommandError {
     /// The contact is blocked.
     #[error("{0} is blocked; `knothole remove {0}` and add it anew to talk again")]
     Blocked(String),
+    /// Nobody knows us.
+    #[error("there is no rendezvous to ask; name one: `knothole --rendezvous <key>@<host>:<port> netcheck`")]
+    NoRendezvous,
     /// One's own link.
     #[error("that is your own link; add the link of somebody else")]
     OwnLink,
@@ -199,6 +202,8 @@ pub struct PathView {
     pub remote: std::net::SocketAddr,
     /// Round-trip time, where it is known.
     pub rtt: Option<Duration>,
+    /// For a relay: why not straight, for a person.
+    pub why: Option<&'static str>,
 }
 
 /// Whether a path is straight.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use knothole_proto::contact_link::RendezvousAddress;
+use knothole_proto::registration::Profile;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::command::{Command, CommandError, Reply};
@@ -18,6 +19,8 @@ pub struct Options {
     pub rendezvous: Vec<RendezvousAddress>,
     /// Whether 127.0.0.1 and ::1 are addresses like others: only where all peers are on this machine, as in a demo.
     pub allow_loopback: bool,
+    /// How often to show that we are there.
+    pub keepalive: Profile,
 }
 
 /// A handle on a running peer; clones share it.

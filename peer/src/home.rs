@@ -26,6 +26,8 @@ pub const HOME_VARIABLE: &str = "KNOTHOLE_HOME";
 
 /// Names the rendezvous where no argument does: addresses, separated by commas or spaces.
 pub const RENDEZVOUS_VARIABLE: &str = "KNOTHOLE_RENDEZVOUS";
+/// Names how often a peer shows that it is there, in place of `keepalive` in config.toml.
+pub const KEEPALIVE_VARIABLE: &str = "KNOTHOLE_KEEPALIVE";
 
 /// The directory that holds everything of a peer.
 #[derive(Debug, Clone)]
@@ -83,6 +85,14 @@ pub enum HomeError {
         path: PathBuf,
         /// What is wrong with it, on one line.
         why: String,
+    },
+    /// A keepalive profile is not one.
+    #[error("\"{text}\" in {place} is no keepalive profile; write \"default\", \"strict\" or \"frugal\"")]
+    Keepalive {
+        /// What it says.
+        text: String,
+        /// Where it stands.
+        place: String,
     },
     /// A rendezvous address is not one.
     #[error("\"{text}\" in {place} is no rendezvous address: {source}; the rendezvous prints its own when it starts")]

@@ -88,9 +88,10 @@ impl Drop for Daemon {
 fn help_lists_the_verbs_with_first_steps() {
     let home = home();
     let help = done(home.path(), &["--help"]);
-    for verb in
-        ["demo", "id", "add", "contacts", "accept", "block", "remove", "chat", "send", "history", "rpc", "daemon"]
-    {
+    for verb in [
+        "demo", "id", "add", "contacts", "accept", "block", "remove", "chat", "send", "history", "netcheck", "rpc",
+        "daemon",
+    ] {
         assert!(help.contains(&format!("\n  {verb}")), "{verb}: {help}");
     }
     assert!(help.contains("knothole demo"), "{help}");

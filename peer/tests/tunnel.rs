@@ -17,6 +17,7 @@ use knothole::event::{Event, EventKind};
 use knothole::handle::{Options, Peer};
 use knothole_proto::certificate::{IdentitySecret, tunnel_server_config};
 use knothole_proto::contact_link::RendezvousAddress;
+use knothole_proto::registration::Profile;
 use knothole_rendezvous::Policy;
 use knothole_rendezvous::serve::{Config, Serving};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
@@ -70,8 +71,12 @@ struct Person {
 impl Person {
     async fn new(rendezvous: &RendezvousAddress) -> Self {
         let home = tempfile::tempdir().unwrap();
-        let options =
-            Options { home: home.path().to_owned(), rendezvous: vec![rendezvous.clone()], allow_loopback: true };
+        let options = Options {
+            home: home.path().to_owned(),
+            rendezvous: vec![rendezvous.clone()],
+            allow_loopback: true,
+            keepalive: Profile::Default,
+        };
         let peer = engine::start(options).await.unwrap();
         Self { events: peer.events(), peer, _home: home }
     }

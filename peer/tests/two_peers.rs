@@ -7,6 +7,7 @@
     reason = "all of it is test code; clippy.toml's exemption ends at #[test] functions"
 )]
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +20,7 @@ use knothole::store::{ContactState, Message, MessageState};
 use knothole_proto::certificate::IdentitySecret;
 use knothole_proto::contact_link::RendezvousAddress;
 use knothole_proto::frames::MessageId;
+use knothole_proto::registration::Profile;
 use knothole_rendezvous::Policy;
 use knothole_rendezvous::serve::{Config, Serving};
 use tokio::sync::broadcast::Receiver;
@@ -28,9 +30,13 @@ use tokio::sync::broadcast::error::RecvError;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 async fn rendezvous() -> Serving {
+    rendezvous_at("127.0.0.1:0".parse().unwrap()).await
+}
+
+async fn rendezvous_at(address: SocketAddr) -> Serving {
     let config = Config {
         identity: IdentitySecret::new([42; 32]),
-        listen: vec!["127.0.0.1:0".parse().unwrap()],
+        listen: vec![address],
         alternate: None,
         public: None,
         policy: Policy::default(),
@@ -39,7 +45,12 @@ async fn rendezvous() -> Serving {
 }
 
 async fn peer(home: &Path, rendezvous: &RendezvousAddress) -> Peer {
-    let options = Options { home: home.to_owned(), rendezvous: vec![rendezvous.clone()], allow_loopback: true };
+    peer_with(home, rendezvous, Profile::Default).await
+}
+
+async fn peer_with(home: &Path, rendezvous: &RendezvousAddress, keepalive: Profile) -> Peer {
+    let (home, rendezvous) = (home.to_owned(), vec![rendezvous.clone()]);
+    let options = Options { home, rendezvous, allow_loopback: true, keepalive };
     engine::start(options).await.unwrap()
 }
 
@@ -214,6 +225,26 @@ async fn both_sides_writing_at_once_lose_nothing_and_double_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn two_who_open_a_connection_to_each_other_at_once_agree_on_one() {
+    let Meeting { mut alice, mut bob, mut at_alice, mut at_bob, serving, _homes } = meeting().await;
+    tokio::join!(presence(&mut at_alice, true), presence(&mut at_bob, true));
+    for n in 0..8 {
+        let text = format!("round {n}");
+        tokio::join!(alice.stop(), bob.stop());
+        let begin = std::time::Instant::now();
+        (alice, bob) =
+            tokio::join!(peer(_homes[0].path(), serving.address()), peer(_homes[1].path(), serving.address()));
+        (at_alice, at_bob) = (alice.events(), bob.events());
+        tokio::join!(send(&alice, "bob", &text), send(&bob, "alice", &text));
+        tokio::join!(arrives(&mut at_alice, &text), arrives(&mut at_bob, &text));
+        // docs/protocol.md, "Link": two that both wait for the other would do so for 3 s.
+        assert!(begin.elapsed() < Duration::from_millis(2500), "{:?}", begin.elapsed());
+    }
+    alice.stop().await;
+    bob.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_rendezvous_under_two_names_is_one_registration() {
     let serving = rendezvous().await;
     let homes = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
@@ -253,4 +284,59 @@ async fn a_blocked_contact_is_gone_at_once_and_stays_away() {
     assert_eq!(got, ["one", "two"]);
     alice.stop().await;
     bob.stop().await;
+}
+
+/// Waits until a peer has lost its rendezvous and is registered again.
+async fn returned(events: &mut Receiver<Arc<Event>>) {
+    event(events, |kind| matches!(kind, EventKind::Unregistered { .. }).then_some(())).await;
+    event(events, |kind| matches!(kind, EventKind::Registered { .. }).then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn peers_are_back_at_a_restarted_rendezvous_without_a_handshake_and_talk_on() {
+    let mut serving = rendezvous().await;
+    let homes = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    // Strict, so that the test takes seconds: who is not told finds out by its next keepalive.
+    let alice = peer_with(homes[0].path(), serving.address(), Profile::Strict).await;
+    let bob = peer_with(homes[1].path(), serving.address(), Profile::Strict).await;
+    let (mut at_alice, mut at_bob) = (alice.events(), bob.events());
+    add(&alice, &bob, "bob").await;
+    add(&bob, &alice, "alice").await;
+    let before = send(&alice, "bob", "before").await;
+    reaches(&mut at_alice, before, MessageState::Delivered).await;
+
+    for farewell in [false, true] {
+        let at = serving.bound()[0];
+        let (mut again_at_alice, mut again_at_bob) = (alice.events(), bob.events());
+        let text = if farewell { "told" } else { "crashed" };
+        if farewell {
+            serving.shutdown().await;
+        } else {
+            drop(serving);
+        }
+        serving = rendezvous_again(at).await;
+        let during = send(&alice, "bob", text).await;
+        reaches(&mut at_alice, during, MessageState::Delivered).await;
+        tokio::join!(returned(&mut again_at_alice), returned(&mut again_at_bob));
+        let counters = serving.counters().await;
+        assert_eq!((counters.returned, counters.signed_in), (2, 0), "after a restart, {text}");
+        let after = send(&bob, "alice", text).await;
+        reaches(&mut at_bob, after, MessageState::Delivered).await;
+    }
+    let texts: Vec<_> = history(&bob, "alice").await.into_iter().map(|message| message.text).collect();
+    assert_eq!(texts, ["before", "crashed", "crashed", "told", "told"]);
+    alice.stop().await;
+    bob.stop().await;
+    serving.shutdown().await;
+}
+
+/// The old process' sockets are closed by its own threads, in a moment.
+async fn rendezvous_again(at: SocketAddr) -> Serving {
+    for _ in 0..500 {
+        if std::net::UdpSocket::bind(at).is_ok() {
+            return rendezvous_at(at).await;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("{at} does not become free")
 }

@@ -92,6 +92,14 @@ pub fn is_private(ip: IpAddr) -> bool {
     }
 }
 
+/// Whether an address may be somebody's on the internet: [`is_reachable`] and neither private nor a carrier's own
+/// (RFC 6598).
+#[must_use]
+pub fn is_public(address: SocketAddr) -> bool {
+    let carrier = matches!(address.ip().to_canonical(), IpAddr::V4(v4) if matches!(v4.octets(), [100, 64..=127, ..]));
+    is_reachable(address, false) && !is_private(address.ip()) && !carrier
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

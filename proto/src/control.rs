@@ -80,6 +80,9 @@ pub enum ToPeer {
         key: CheckKey,
         /// The inviter's own addresses.
         candidates: Vec<Candidate>,
+        /// The relay channel that is offered with the invitation. The inviter's first datagrams may come by it at once;
+        /// a datagram of ours on it, or our acceptance, makes it the channel of both.
+        channel: Option<u32>,
     },
     /// The invitee takes your invitation up.
     Accepted {
@@ -113,7 +116,8 @@ pub enum ToPeer {
     },
     /// The rendezvous shuts down.
     Closing,
-    /// The two peers of this introduction may send each other relay frames: sent to both when the invitee has accepted.
+    /// The two peers of this introduction may send each other relay frames. Sent to the inviter at once, while the channel
+    /// is only offered and carries no more than a first flight; to both if there is one only since the acceptance.
     Relay {
         /// As in the invitation.
         introduction: IntroductionId,
@@ -122,7 +126,8 @@ pub enum ToPeer {
         /// Names the relay channel in its frames.
         channel: u32,
     },
-    /// The channel is no more: it was idle for long, or the other peer's registration has ended.
+    /// The channel is no more: it was idle for long, or the other peer's registration has ended, or another channel took
+    /// its place, or it was offered and not accepted.
     RelayClosed {
         /// As when it was opened.
         channel: u32,
@@ -273,6 +278,14 @@ impl<Out: Serialize, In: DeserializeOwned> Channel<Out, In> {
         (!self.acknowledges.is_empty()).then(|| self.sealed(None))
     }
 
+    /// The way to the other side is open (again): what was sent in vain need not wait for its next turn.
+    pub fn hurry(&mut self, now: Instant) {
+        for entry in self.outstanding.values_mut().filter(|entry| entry.sendings > 1) {
+            entry.due = now;
+            entry.timeout = FIRST_TIMEOUT;
+        }
+    }
+
     /// When `handle_timeout` wants to be called.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
@@ -295,6 +308,17 @@ impl<Out: Serialize, In: DeserializeOwned> Channel<Out, In> {
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.outstanding.is_empty() && self.acknowledges.is_empty()
+    }
+
+    /// Whether something was sent twice and is not acknowledged: at the next repetition that is half a second.
+    #[must_use]
+    pub fn is_doubtful(&self) -> bool {
+        self.outstanding.values().any(|entry| entry.sendings > 1)
+    }
+
+    /// Sends what is not acknowledged once more now: where the other side can be reached has just changed.
+    pub fn repeat(&mut self, now: Instant) {
+        self.outstanding.values_mut().for_each(|entry| entry.due = entry.due.min(now));
     }
 
     fn sealed(&mut self, message: Option<Out>) -> Vec<u8> {
@@ -396,6 +420,7 @@ mod tests {
         let address = "[2001:db8:1111:2222:3333:4444:5555:6666]:65535".parse().unwrap();
         let candidate = Candidate { address, kind: crate::candidate::CandidateKind::Host };
         let message = ToPeer::Invited {
+            channel: Some(u32::MAX),
             introduction: IntroductionId([255; 12]),
             from: PeerId::new([255; 32]),
             observed: address,

@@ -2,6 +2,8 @@
 //!
 //! STUN, QUIC and Knothole's datagrams share one UDP port. Nothing else registered for demultiplexing uses 4–15.
 
+use crate::candidate::IntroductionId;
+
 /// What the first byte of a datagram says that it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -41,6 +43,16 @@ pub const CONTROL: u8 = 9;
 
 /// First byte of a relay frame, either way: [`RELAY_HEADER`] bytes, then a QUIC datagram.
 pub const RELAY: u8 = 10;
+
+/// First byte of a ticket that is shown to a rendezvous which does not know us (any more).
+pub const RETURN: u8 = 11;
+/// First byte of the answer to a ticket that was believed: the new registration.
+pub const RETURNED: u8 = 12;
+/// First byte of a renewed ticket, to the peer.
+pub const TICKET: u8 = 13;
+/// First byte of a flight datagram, peer to rendezvous: a [`Header`] that names an invitation, then a QUIC datagram that
+/// is to follow the invitation on its relay channel, whose number the inviter does not know yet.
+pub const FLIGHT: u8 = 15;
 
 /// A relay frame begins with: kind (1), zero (3), channel (4). It is the one datagram without the [`Header`].
 pub const RELAY_HEADER: usize = 8;
@@ -108,6 +120,27 @@ impl Header {
     }
 }
 
+/// By these bytes of an introduction's name a flight datagram names it.
+#[must_use]
+pub const fn flight_name(introduction: IntroductionId) -> u64 {
+    let IntroductionId([a, b, c, d, e, f, g, h, ..]) = introduction;
+    u64::from_be_bytes([a, b, c, d, e, f, g, h])
+}
+
+/// The first bytes of a flight datagram of the registration in this slot.
+#[must_use]
+pub fn flight_header(slot: u32, introduction: IntroductionId) -> [u8; HEADER] {
+    Header { kind: FLIGHT, flags: 0, port: 0, slot, number: flight_name(introduction) }.to_bytes()
+}
+
+/// The header of a flight datagram and the QUIC datagram in it; `None` for anything else.
+#[must_use]
+pub fn parse_flight(datagram: &[u8]) -> Option<(Header, &[u8])> {
+    let (header, inner) = (Header::parse(datagram)?, datagram.get(HEADER..)?);
+    let quic = inner.first().is_some_and(|first| classify(*first) == Kind::Quic);
+    (header.kind == FLIGHT && quic).then_some((header, inner))
+}
+
 /// A datagram on its way out of a machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transmit {
@@ -143,6 +176,18 @@ mod tests {
         assert_eq!(parse_relay(&frame), Some((0x0102_0304, &[0x41, 7, 8][..])));
         for other in [&frame[..8], &[&frame[..8], &[1]].concat(), &[&frame[..8], &[10]].concat(), &[0x41; 20]] {
             assert_eq!(parse_relay(other), None, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_flight_datagram_names_its_invitation_and_carries_nothing_but_quic() {
+        let introduction = IntroductionId([9, 8, 7, 6, 5, 4, 3, 2, 1, 0, 0, 0]);
+        let flight = [&flight_header(0x0102_0304, introduction)[..], &[0xc1, 7]].concat();
+        assert_eq!(flight[..16], [15, 0, 0, 0, 1, 2, 3, 4, 9, 8, 7, 6, 5, 4, 3, 2]);
+        let (header, inner) = parse_flight(&flight).unwrap();
+        assert_eq!((header.slot, header.number, inner), (0x0102_0304, flight_name(introduction), &[0xc1, 7][..]));
+        for other in [&flight[..16], &[&flight[..16], &[1]].concat(), &relay_header(1), &[0xc1; 20]] {
+            assert_eq!(parse_flight(other), None, "{other:?}");
         }
     }
 

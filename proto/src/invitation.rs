@@ -26,7 +26,15 @@ const ACCEPT_INTERVAL: Duration = Duration::from_secs(2);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
     /// Send an invitation with this name through the rendezvous; then report what came of it.
-    Invite(IntroductionId),
+    Invite {
+        /// Its name.
+        introduction: IntroductionId,
+        /// Whether somebody waits for it: then what is to be said may follow close behind. False where we ask again by
+        /// ourselves.
+        eager: bool,
+    },
+    /// The latest invitation was not answered.
+    Unanswered,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -47,6 +55,7 @@ enum Phase {
 #[derive(Debug)]
 pub struct Invitation {
     phase: Phase,
+    eager: bool,
     pause: Duration,
     last: Option<Instant>,
     /// Our latest invitation, until it is taken up.
@@ -63,6 +72,7 @@ impl Invitation {
     pub fn new(seed: [u8; 32]) -> Self {
         Self {
             phase: Phase::Idle,
+            eager: false,
             pause: FIRST_PAUSE,
             last: None,
             outstanding: None,
@@ -74,6 +84,12 @@ impl Invitation {
 
     /// The contact is wanted now: something is to be said, its path died, or a person asks. Ends a pause.
     pub fn invite(&mut self, now: Instant) {
+        self.eager = true;
+        self.invite_soon(now);
+    }
+
+    /// Ends a pause without anybody having asked for it anew.
+    pub fn invite_soon(&mut self, now: Instant) {
         if matches!(self.phase, Phase::Idle | Phase::Waiting | Phase::Pausing { .. }) {
             let earliest = self.last.map_or(now, |last| now.max(last + SHORTEST_INTERVAL));
             self.phase = Phase::Pausing { until: earliest };
@@ -90,6 +106,12 @@ impl Invitation {
     #[must_use]
     pub const fn is_inviting(&self) -> bool {
         matches!(self.phase, Phase::Inviting { .. })
+    }
+
+    /// Whether the invitation of this name is out and unanswered.
+    #[must_use]
+    pub fn is_inviting_by(&self, name: IntroductionId) -> bool {
+        matches!(self.phase, Phase::Inviting { introduction, .. } if introduction == name)
     }
 
     /// The invitation could not be sent, for no rendezvous knows us. `invite` is to be called when one does.
@@ -185,9 +207,14 @@ impl Invitation {
                 self.phase = Phase::Inviting { introduction, until: now + PATIENCE };
                 self.last = Some(now);
                 self.outstanding = Some(introduction);
-                self.event = Some(Event::Invite(introduction));
+                let eager = std::mem::take(&mut self.eager);
+                self.event = Some(Event::Invite { introduction, eager });
             }
-            Phase::Inviting { until, .. } | Phase::Introduced { until } if until <= now => self.pause(now),
+            Phase::Inviting { until, .. } if until <= now => {
+                self.pause(now);
+                self.event = Some(Event::Unanswered);
+            }
+            Phase::Introduced { until } if until <= now => self.pause(now),
             _ => {}
         }
     }
@@ -206,7 +233,7 @@ mod tests {
         loop {
             let due = invitation.poll_timeout().unwrap();
             invitation.handle_timeout(due);
-            if let Some(Event::Invite(introduction)) = invitation.poll_event() {
+            if let Some(Event::Invite { introduction, .. }) = invitation.poll_event() {
                 return (due, introduction);
             }
         }
@@ -280,6 +307,23 @@ mod tests {
         let (at, second) = next_invitation(&mut invitation);
         assert_ne!(first, second);
         assert!(at - start >= PATIENCE);
+    }
+
+    #[test]
+    fn only_an_invitation_that_somebody_waits_for_is_eager() {
+        let start = now();
+        let mut invitation = Invitation::new([1; 32]);
+        let eager = |invitation: &mut Invitation| {
+            invitation.handle_timeout(invitation.poll_timeout().unwrap());
+            invitation.poll_event().unwrap()
+        };
+        invitation.invite(start);
+        assert!(matches!(eager(&mut invitation), Event::Invite { eager: true, .. }));
+        assert_eq!(eager(&mut invitation), Event::Unanswered);
+        assert!(matches!(eager(&mut invitation), Event::Invite { eager: false, .. }), "we ask again by ourselves");
+        assert_eq!(eager(&mut invitation), Event::Unanswered);
+        invitation.invite(start);
+        assert!(matches!(eager(&mut invitation), Event::Invite { eager: true, .. }));
     }
 
     #[test]

@@ -36,7 +36,7 @@ impl TagKey {
     /// Derives the key of a registration's keepalives, both directions; the kinds of datagram keep those apart.
     #[must_use]
     pub fn new(secret: &RegistrationSecret) -> Self {
-        Self(derive(secret, b"keepalive"))
+        Self(derive(secret, &[b"keepalive"]))
     }
 
     /// Takes 16 bytes that are secret and uniformly random, for uses other than a registration's.
@@ -98,7 +98,7 @@ impl SealKey {
             Direction::ToPeer => b"control to peer",
         };
         #[expect(clippy::expect_used, reason = "a key of 32 bytes is what the algorithm takes")]
-        let key = UnboundKey::new(&CHACHA20_POLY1305, &derive::<32>(secret, label)).expect("32 bytes");
+        let key = UnboundKey::new(&CHACHA20_POLY1305, &derive::<32>(secret, &[label])).expect("32 bytes");
         Self(LessSafeKey::new(key))
     }
 
@@ -128,7 +128,8 @@ fn nonce(sequence: u64) -> Nonce {
     Nonce::assume_unique_for_key(bytes)
 }
 
-fn derive<const N: usize>(secret: &RegistrationSecret, label: &[u8]) -> [u8; N] {
+/// `N` bytes for one purpose: HKDF-SHA256, salt `knothole 1`, the parts of `info` one after the other.
+pub(crate) fn derive<const N: usize>(secret: &RegistrationSecret, info: &[&[u8]]) -> [u8; N] {
     struct Length(usize);
     impl KeyType for Length {
         fn len(&self) -> usize {
@@ -137,8 +138,8 @@ fn derive<const N: usize>(secret: &RegistrationSecret, label: &[u8]) -> [u8; N] 
     }
     let key: Prk = Salt::new(HKDF_SHA256, b"knothole 1").extract(&secret.0);
     let mut out = [0; N];
-    #[expect(clippy::expect_used, reason = "HKDF-SHA256 gives up to 8160 bytes; 32 at most are asked for")]
-    key.expand(&[label], Length(N)).and_then(|okm| okm.fill(&mut out)).expect("a short key");
+    #[expect(clippy::expect_used, reason = "HKDF-SHA256 gives up to 8160 bytes; 48 at most are asked for")]
+    key.expand(info, Length(N)).and_then(|okm| okm.fill(&mut out)).expect("a short key");
     out
 }
 

@@ -7,6 +7,10 @@ pub struct Counters {
     pub signed_in: u64,
     /// Sign-ins refused: the table is full, or the rendezvous closes.
     pub sign_in_refused: u64,
+    /// Registrations that a ticket brought back.
+    pub returned: u64,
+    /// Tickets that do not open, have expired, or are shown by somebody else.
+    pub tickets_refused: u64,
     /// Registrations that ended because no keepalive came.
     pub expired: u64,
     /// Registrations that ended because the peer said goodbye.
@@ -29,10 +33,16 @@ pub struct Counters {
     pub refused: u64,
     /// Acceptances and "opened" relayed.
     pub relayed: u64,
-    /// Relay channels opened.
+    /// Relay channels offered with an invitation.
+    pub channels_offered: u64,
+    /// Relay channels that came into use by an acceptance.
     pub channels_opened: u64,
-    /// Relay channels refused: too many in all or of one registration, or closing.
+    /// Relay channels refused: too many in all, or offered to one registration, or closing.
     pub channels_refused: u64,
+    /// Relay channels closed because one of the two has as many as one may have, and a newer.
+    pub channels_replaced: u64,
+    /// Relay channels closed because nobody accepted them.
+    pub channels_declined: u64,
     /// Relay channels closed because they carried nothing for long.
     pub channels_idle: u64,
     /// Relay frames passed on.
@@ -59,6 +69,8 @@ pub struct Counters {
     pub dropped_relay: u64,
     /// Dropped: a relay frame for no channel, or from neither of its two peers, or one of them is gone.
     pub dropped_foreign: u64,
+    /// Dropped: a relay frame beyond the first flight on a channel that is only offered.
+    pub dropped_offered: u64,
     /// Dropped: a relay frame beyond its sender's bytes.
     pub dropped_quota: u64,
     /// Dropped: a datagram for a stream that has too many waiting, or has ended.

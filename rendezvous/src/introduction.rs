@@ -136,10 +136,13 @@ impl Server {
         } else if let Some(invitee) = self.registry.find(to, now).filter(|invitee| *invitee != slot) {
             let key = self.introductions.key(introduction, from, to);
             let candidates = passed_on(candidates, observed);
-            let invited = self.say(now, invitee, ToPeer::Invited { introduction, from, observed, key, candidates });
-            if invited {
+            let channel = self.offer_relay(now, introduction, [slot, invitee]);
+            let invited = ToPeer::Invited { introduction, from, observed, key, candidates, channel };
+            if self.say(now, invitee, invited) {
                 self.introductions.invitations.remember(introduction, from, to);
-                None
+                // The inviter's first flight is close behind, and must not overtake it.
+                self.flush(now, invitee);
+                channel.map(|channel| ToPeer::Relay { introduction, with: to, channel })
             } else {
                 refused
             }
@@ -147,7 +150,7 @@ impl Server {
             Some(ToPeer::Absent { introduction })
         };
         let counter = match &reply {
-            None => &mut self.counters.invited,
+            None | Some(ToPeer::Relay { .. }) => &mut self.counters.invited,
             Some(ToPeer::Absent { .. }) => &mut self.counters.absent,
             Some(_) => &mut self.counters.refused,
         };
@@ -189,6 +192,15 @@ impl Server {
             self.outbox.push(local, to, payload);
         }
         self.ended(now, slot, entry);
+    }
+
+    /// Has what is to be said to the peer in this slot go out before anything else.
+    fn flush(&mut self, now: Instant, slot: u32) {
+        let Some(entry) = self.registry.at(slot, now) else { return };
+        let (local, to) = (entry.local, entry.registration.address());
+        while let Some(payload) = entry.line.as_mut().and_then(|line| line.channel.poll_transmit(now)) {
+            self.outbox.push(local, to, payload);
+        }
     }
 
     /// Says something to the peer in this slot; false if it is not there or does not keep up.

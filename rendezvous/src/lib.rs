@@ -10,6 +10,7 @@
 //! relay         frames between two peers that have no direct path (yet)
 //! outbox        datagrams on their way, and when a control message is repeated
 //! closing       telling everybody goodbye, a bounded number at a time
+//! ticket        coming back after a restart without a handshake
 //! admission     how much is answered to those who proved nothing
 //! discovery     the four sockets of RFC 5780
 //! ```
@@ -34,6 +35,7 @@ mod relay;
 )]
 pub mod serve;
 mod server;
+mod ticket;
 
 pub use admission::{Admission, Rate};
 pub use counters::Counters;

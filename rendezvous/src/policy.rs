@@ -23,11 +23,11 @@ pub struct Policy {
     /// Acceptances and "opened" by one peer. Default: 256 at once, 8 a second: one for each invitation of its own, and
     /// for each by as many contacts as may invite it at the same time.
     pub relays: Rate,
-    /// Relay channels at once. Default: 250,000, one for four registrations, some 25 MB: most pairs find a direct path,
+    /// Relay channels at once. Default: 250,000, one for four registrations, some 40 MB: most pairs find a direct path,
     /// and leave their channel two minutes later.
     pub relay_channels: u32,
     /// Relay channels of one registration. Default: 64: who talks to more contacts at once than that, without a direct path
-    /// to any, is no person.
+    /// to any, is no person. The one that was idle longest makes way for the next. What others offer does not count.
     pub relay_channels_each: u32,
     /// Bytes that one registration has relayed, its frames' IP and UDP headers included. Default: 2 MB at once, 256 KB a
     /// second: a photograph goes through at once, talk and calls always; what is more is dropped, and QUIC slows down to it.

@@ -32,6 +32,8 @@ pub(crate) struct Entry {
     /// sequence numbers must neither repeat (they are nonces) nor be forgotten (they keep replays out).
     pub(crate) line: Option<Box<Line>>,
     pub(crate) allowance: Allowance,
+    /// What a ticket was answered with that brought this registration about; 0 after a sign-in.
+    pub(crate) chance: u64,
     /// The way in by which the peer came last; its NAT lets answers through only from there.
     pub(crate) local: LocalSocket,
 }
@@ -202,7 +204,7 @@ mod tests {
         let secret = RegistrationSecret([1; 32]);
         let address = SocketAddr::from(([192, 0, 2, 1], 4000));
         let registration = Registration::new(peer(n), &secret, address, Duration::from_secs(lifetime), now);
-        Entry { registration, secret, line: None, allowance: Allowance::default(), local: LocalSocket(0) }
+        Entry { registration, secret, line: None, allowance: Allowance::default(), chance: 0, local: LocalSocket(0) }
     }
 
     /// What one registered peer costs: the entry, its link in the wheel, and five bytes of hash table at 7/16 to 7/8 full.

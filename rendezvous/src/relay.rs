@@ -9,20 +9,25 @@
 //! else. No frame is answered, and none is passed on to more than one address: never more bytes go out than came in.
 //!
 //! A channel names registrations, not addresses: a registration that moves takes its channels along.
+//!
+//! It is there from the invitation on, so that the inviter's first datagrams can follow close behind. Until the invitee
+//! accepts, by saying so or by sending on it, it is only *offered*: a few datagrams go through, to a peer that keeps
+//! alive here and that may ignore them, and no more, however often the inviter invites.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod channels;
+
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use hashbrown::HashTable;
 use knothole_proto::candidate::IntroductionId;
 use knothole_proto::control::ToPeer;
-use knothole_proto::datagram::parse_relay;
-use knothole_proto::seal::TagKey;
+use knothole_proto::datagram::{HEADER, RELAY_HEADER, flight_name, parse_flight, parse_relay, relay_header};
 
 use crate::admission::microseconds;
 use crate::counters::Counters;
 use crate::server::Server;
+use channels::Passage;
+pub(crate) use channels::Relay;
 
 /// The longest frame: what a link of the Internet carries at most, in one datagram. QUIC tries no longer ones.
 const MAX_FRAME: usize = 1500;
@@ -30,151 +35,37 @@ const MAX_FRAME: usize = 1500;
 /// What a frame is charged besides its bytes: its IPv6 and UDP headers, so that many small frames are not cheap.
 const OVERHEAD: u32 = 48;
 
-/// A channel that carried nothing for so long ends. A direct path that is younger than this may still fail and fall back
-/// on the channel without a new introduction; an older one is proven, and its failure brings an introduction anyway.
-const IDLE_S: u32 = 120;
-
-/// Two registrations whose frames are passed on to each other.
-#[derive(Debug)]
-struct RelayChannel {
-    number: u32,
-    /// The slots of the two. Who leaves a slot closes its channels: the next owner has none of them.
-    ends: [u32; 2],
-    /// When a frame was passed on last, in whole seconds since the start.
-    heard_s: u32,
-    /// When to look whether it is idle: where it stands in `due`.
-    due_s: u32,
-}
-
-/// The table of relay channels.
-pub(crate) struct Relay {
-    limit: usize,
-    /// Draws the numbers of channels.
-    chance: TagKey,
-    drawn: u64,
-    channels: HashTable<RelayChannel>,
-    /// The channel of each pair of slots, under either order: the channels of a slot stand next to each other.
-    pairs: BTreeMap<(u32, u32), u32>,
-    /// When to look at each channel, in seconds since the start. Frames do not touch it: a channel in use is looked at
-    /// once in [`IDLE_S`].
-    due: BTreeSet<(u32, u32)>,
-}
-
-impl Relay {
-    pub(crate) fn new(limit: u32, seed: [u8; 16]) -> Self {
-        let limit = limit as usize;
-        Self {
-            limit,
-            chance: TagKey::from_bytes(seed),
-            drawn: 0,
-            // All at once: a table that grows moves every channel at once. Untouched memory costs nothing.
-            channels: HashTable::with_capacity(limit),
-            pairs: BTreeMap::new(),
-            due: BTreeSet::new(),
-        }
-    }
-
-    /// The ends of a channel. Read ahead of handling a frame, it brings the channel nearer to the processor too.
-    pub(crate) fn ends(&self, number: u32) -> Option<[u32; 2]> {
-        self.channels.find(hashed(number), |channel| channel.number == number).map(|channel| channel.ends)
-    }
-
-    /// The channel of a pair, which is as good as new from now on.
-    fn renewed(&mut self, [one, other]: [u32; 2], now_s: u32) -> Option<u32> {
-        let number = *self.pairs.get(&(one, other))?;
-        let channel = self.channels.find_mut(hashed(number), |channel| channel.number == number)?;
-        channel.heard_s = now_s;
-        Some(number)
-    }
-
-    /// The channels of a slot, each with the slot at its other end.
-    fn of(&self, slot: u32) -> impl Iterator<Item = (u32, u32)> {
-        self.pairs.range((slot, 0)..=(slot, u32::MAX)).map(|((_, other), number)| (*other, *number))
-    }
-
-    /// Opens a channel, unless there are as many as there may be: in all, or `each` of one of the two.
-    fn open(&mut self, ends: [u32; 2], each: usize, now_s: u32) -> Option<u32> {
-        let [one, other] = ends;
-        if self.channels.len() >= self.limit || ends.iter().any(|slot| self.of(*slot).take(each).count() == each) {
-            return None;
-        }
-        let number = self.unused();
-        let due_s = now_s + IDLE_S + 1;
-        let channel = RelayChannel { number, ends, heard_s: now_s, due_s };
-        self.channels.insert_unique(hashed(number), channel, |channel| hashed(channel.number));
-        self.pairs.extend([((one, other), number), ((other, one), number)]);
-        self.due.insert((due_s, number));
-        Some(number)
-    }
-
-    /// A number that names no channel. A quarter of a million channels leave 16,000 numbers for each, so that the first
-    /// one drawn is nearly always free, and a stranger who guesses nearly never finds one.
-    fn unused(&mut self) -> u32 {
-        loop {
-            self.drawn += 1;
-            let [a, b, c, d, ..] = self.chance.tag(&self.drawn.to_be_bytes());
-            let number = u32::from_be_bytes([a, b, c, d]);
-            if self.ends(number).is_none() {
-                return number;
-            }
-        }
-    }
-
-    fn close(&mut self, number: u32) -> Option<[u32; 2]> {
-        let found = self.channels.find_entry(hashed(number), |channel| channel.number == number).ok()?;
-        let (RelayChannel { ends, due_s, .. }, _) = found.remove();
-        let [one, other] = ends;
-        self.pairs.remove(&(one, other));
-        self.pairs.remove(&(other, one));
-        self.due.remove(&(due_s, number));
-        Some(ends)
-    }
-
-    /// The next channel that has been idle for long.
-    fn idle(&mut self, now_s: u32) -> Option<u32> {
-        while let Some((_, number)) = self.due.first().copied().filter(|(due_s, _)| *due_s <= now_s) {
-            self.due.pop_first();
-            let Some(channel) = self.channels.find_mut(hashed(number), |channel| channel.number == number) else {
-                continue;
-            };
-            // What is heard late in a second counts from its beginning: one second more, and none ends too early.
-            channel.due_s = channel.heard_s + IDLE_S + 1;
-            if channel.due_s <= now_s {
-                return Some(number);
-            }
-            self.due.insert((channel.due_s, number));
-        }
-        None
-    }
-
-    /// When to look for idle channels, in seconds since the start.
-    pub(crate) fn poll_timeout_s(&self) -> Option<u32> {
-        self.due.first().map(|(due_s, _)| *due_s)
-    }
-}
-
-/// Numbers are drawn at random, so each is its own hash; the table uses the bits at both ends.
-fn hashed(number: u32) -> u64 {
-    u64::from(number) << 32 | u64::from(number)
-}
-
 /// The counter of the reason for which a frame is dropped.
 type Reason = fn(&mut Counters) -> &mut u64;
 
 impl Server {
     /// Takes a relay frame of any content.
     pub(crate) fn handle_relay(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
-        if let Err(reason) = self.forward(now, from, datagram) {
+        let sound = parse_relay(datagram).filter(|_| datagram.len() <= MAX_FRAME);
+        let sound = sound.ok_or::<Reason>(|counters| &mut counters.dropped_malformed);
+        if let Err(reason) = sound.and_then(|(number, _)| self.forward(now, from, number, datagram)) {
             *reason(&mut self.counters) += 1;
         }
     }
 
-    fn forward(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) -> Result<(), Reason> {
+    /// Takes a flight datagram of any content: to the invitee it is a frame like any other.
+    pub(crate) fn handle_flight(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) {
+        let sound = parse_flight(datagram).filter(|_| datagram.len() <= MAX_FRAME - RELAY_HEADER + HEADER);
+        let sound = sound.ok_or::<Reason>(|counters| &mut counters.dropped_malformed);
+        let known = sound.and_then(|(header, inner)| {
+            let number = self.relay.of_flight(header.slot, header.number);
+            let here = self.registry.at(header.slot, now).is_some_and(|entry| entry.registration.address() == from);
+            let number = number.filter(|_| here).ok_or::<Reason>(|counters| &mut counters.dropped_foreign)?;
+            self.forward(now, from, number, &[&relay_header(number)[..], inner].concat())
+        });
+        if let Err(reason) = known {
+            *reason(&mut self.counters) += 1;
+        }
+    }
+
+    fn forward(&mut self, now: Instant, from: SocketAddr, number: u32, frame: &[u8]) -> Result<(), Reason> {
         let foreign: Reason = |counters| &mut counters.dropped_foreign;
-        let sound = parse_relay(datagram).filter(|_| datagram.len() <= MAX_FRAME);
-        let (number, _) = sound.ok_or::<Reason>(|counters| &mut counters.dropped_malformed)?;
-        let channel = self.relay.channels.find_mut(hashed(number), |channel| channel.number == number);
-        let channel = channel.ok_or(foreign)?;
+        let channel = self.relay.find_mut(number).ok_or(foreign)?;
         let mut place =
             |slot: u32| self.registry.at(slot, now).map(|entry| (entry.registration.address(), entry.local));
         let [one, other] = channel.ends;
@@ -186,60 +77,113 @@ impl Server {
         };
         let now_us = microseconds(self.start, now);
         // No frame is longer than MAX_FRAME.
-        let charge = datagram.len() as u32 + OVERHEAD;
+        let charge = frame.len() as u32 + OVERHEAD;
         let entry = self.registry.at(sender, now).ok_or(foreign)?;
         if !entry.allowance.relay_bytes.take_many(self.policy.relay_bytes, charge, now_us) {
             return Err(|counters| &mut counters.dropped_quota);
         }
-        channel.heard_s = seconds(self.start, now);
+        match channel.pass(sender, frame.len(), seconds(self.start, now)) {
+            Passage::Free => {}
+            Passage::Accepting => self.accept_relay(now, sender, number),
+            Passage::Barred => return Err(|counters| &mut counters.dropped_offered),
+        }
         self.counters.forwarded += 1;
-        self.counters.forwarded_bytes += datagram.len() as u64;
-        self.outbox.push(local, to, datagram.to_vec());
+        self.counters.forwarded_bytes += frame.len() as u64;
+        self.outbox.push(local, to, frame.to_vec());
         Ok(())
     }
 
-    /// Lets the two peers of an introduction send each other frames, and tells them. If they may already, they go on
-    /// with the channel that they have: what is on its way through it arrives.
+    /// The channel of an inviter and its invitee, for the first flight of this introduction; if they have none, one is
+    /// offered. The invitee is told with the invitation.
+    pub(crate) fn offer_relay(&mut self, now: Instant, introduction: IntroductionId, ends: [u32; 2]) -> Option<u32> {
+        let (name, now_s, [inviter, invitee]) = (flight_name(introduction), seconds(self.start, now), ends);
+        if let Some(channel) = self.relay.between(ends) {
+            if self.relay.invite_again(channel, inviter, name, now_s) {
+                self.accept_relay(now, inviter, channel);
+            }
+            return Some(channel);
+        }
+        let offered = self.relay.may_offer(invitee).then(|| self.relay.offer(ends, name, now_s)).flatten();
+        let Some(channel) = offered else {
+            self.counters.channels_refused += 1;
+            return None;
+        };
+        self.counters.channels_offered += 1;
+        self.make_way(now, inviter, channel);
+        Some(channel)
+    }
+
+    /// The peer in this slot takes up what it was offered.
+    fn accept_relay(&mut self, now: Instant, slot: u32, channel: u32) {
+        self.relay.accept(channel, seconds(self.start, now));
+        self.counters.channels_opened += 1;
+        self.make_way(now, slot, channel);
+    }
+
+    /// The peer in this slot has a channel more: if that is one too many, the one that was idle longest ends.
+    fn make_way(&mut self, now: Instant, slot: u32, channel: u32) {
+        let each = self.policy.relay_channels_each as usize;
+        if let Some(idlest) = self.relay.superfluous(slot, each, Some(channel)) {
+            self.counters.channels_replaced += 1;
+            self.close_relay(now, idlest);
+        }
+    }
+
+    /// Lets the two peers of an introduction send each other frames. If they may already, they go on with the channel
+    /// that they have, and know of: what is on its way through it arrives.
     pub(crate) fn open_relay(&mut self, now: Instant, introduction: IntroductionId, ends: [u32; 2]) {
+        let [_, invitee] = ends;
+        let now_s = seconds(self.start, now);
+        if let Some(channel) = self.relay.between(ends) {
+            match self.relay.is_offered(channel) {
+                true => self.accept_relay(now, invitee, channel),
+                false => self.relay.accept(channel, now_s),
+            }
+            return;
+        }
         let [Some(one), Some(other)] = ends.map(|slot| self.registry.at(slot, now).map(|e| e.registration.peer()))
         else {
             return;
         };
-        let now_s = seconds(self.start, now);
-        let known = self.relay.renewed(ends, now_s);
-        let each = self.policy.relay_channels_each as usize;
-        let opened = if self.closing.is_some() { None } else { known.or_else(|| self.relay.open(ends, each, now_s)) };
+        let opened = if self.closing.is_some() { None } else { self.relay.open(ends, now_s) };
         let Some(channel) = opened else {
             self.counters.channels_refused += 1;
             return;
         };
-        self.counters.channels_opened += u64::from(known.is_none());
-        tracing::debug!(?one, ?other, ?introduction, channel, again = known.is_some(), "relay channel");
+        self.counters.channels_opened += 1;
+        tracing::debug!(?one, ?other, ?introduction, channel, "relay channel");
         // Whoever does not keep up misses it, and the channel ends idle.
         self.say(now, ends[0], ToPeer::Relay { introduction, with: other, channel });
         self.say(now, ends[1], ToPeer::Relay { introduction, with: one, channel });
+        ends.into_iter().for_each(|slot| self.make_way(now, slot, channel));
+    }
+
+    fn close_relay(&mut self, now: Instant, channel: u32) {
+        for slot in self.relay.close(channel).into_iter().flatten() {
+            self.say(now, slot, ToPeer::RelayClosed { channel });
+        }
     }
 
     /// Closes the channels of a registration that has ended, and tells the others.
     pub(crate) fn close_relays(&mut self, now: Instant, slot: u32) {
         let first = |relay: &Relay| relay.of(slot).next();
         while let Some((other, channel)) = first(&self.relay) {
-            self.relay.close(channel);
+            let told = self.relay.close(channel).is_some_and(|ends| ends.contains(&other));
             // Whoever has been told that the rendezvous closes knows, and is not to be waited for once more.
-            if self.closing.is_none() {
+            if told && self.closing.is_none() {
                 self.say(now, other, ToPeer::RelayClosed { channel });
             }
         }
     }
 
-    /// Closes the channels that carried nothing for long, and tells both sides.
+    /// Closes the channels that carried nothing for long, and tells both sides; and those that were offered in vain, and
+    /// tells the inviter.
     pub(crate) fn close_idle_relays(&mut self, now: Instant) {
         let now_s = seconds(self.start, now);
-        while let Some(channel) = self.relay.idle(now_s) {
-            self.counters.channels_idle += 1;
-            for slot in self.relay.close(channel).into_iter().flatten() {
-                self.say(now, slot, ToPeer::RelayClosed { channel });
-            }
+        while let Some((channel, offered)) = self.relay.idle(now_s) {
+            let counter = if offered { &mut self.counters.channels_declined } else { &mut self.counters.channels_idle };
+            *counter += 1;
+            self.close_relay(now, channel);
         }
     }
 }
@@ -247,49 +191,4 @@ impl Server {
 /// Whole seconds from `start` to `now`; 136 years fit, and half of them are left for adding.
 fn seconds(start: Instant, now: Instant) -> u32 {
     u32::try_from(now.saturating_duration_since(start).as_secs()).unwrap_or(u32::MAX / 2)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn relay(limit: u32) -> Relay {
-        Relay::new(limit, [1; 16])
-    }
-
-    #[test]
-    fn numbers_are_never_given_twice_at_a_time_and_look_random() {
-        let mut relay = relay(10_000);
-        let numbers: BTreeSet<_> = (0..10_000).filter_map(|n| relay.open([n, n + 20_000], 64, 0)).collect();
-        assert_eq!(numbers.len(), 10_000);
-        let high = numbers.iter().filter(|number| **number > u32::MAX / 2).count();
-        assert!((4_500..5_500).contains(&high), "{high}");
-        assert_eq!(relay.open([1, 2], 64, 0), None, "full");
-    }
-
-    #[test]
-    fn what_is_closed_leaves_nothing_behind() {
-        let mut relay = relay(10);
-        for _ in 0..100 {
-            let channels = [[1, 2], [1, 3], [2, 3]].map(|ends| relay.open(ends, 2, 7).unwrap());
-            assert_eq!(relay.open([3, 4], 2, 7), None, "3 has two");
-            assert_eq!(relay.of(1).collect::<Vec<_>>(), [(2, channels[0]), (3, channels[1])]);
-            assert_eq!(relay.renewed([3, 2], 7), Some(channels[2]));
-            for channel in channels {
-                assert!(relay.close(channel).is_some());
-                assert!(relay.close(channel).is_none());
-            }
-            assert!(relay.channels.is_empty() && relay.pairs.is_empty() && relay.due.is_empty());
-        }
-    }
-
-    #[test]
-    fn a_channel_is_idle_after_its_time_and_never_before() {
-        let mut relay = relay(10);
-        let channel = relay.open([1, 2], 64, 10).unwrap();
-        assert_eq!((relay.poll_timeout_s(), relay.idle(130)), (Some(131), None));
-        relay.channels.iter_mut().for_each(|channel| channel.heard_s = 100);
-        assert_eq!((relay.idle(131), relay.poll_timeout_s()), (None, Some(221)));
-        assert_eq!((relay.idle(220), relay.idle(221)), (None, Some(channel)));
-    }
 }

@@ -23,7 +23,7 @@ mod train;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use knothole_proto::certificate::{self, IdentitySecret};
 use knothole_proto::contact_link::RendezvousAddress;
@@ -125,6 +125,7 @@ impl Serving {
         let streams = Arc::new(Streams::default());
         let (machine, streamed) = mpsc::channel(MAX_STREAMED);
         let (seed, mut policy) = (random()?, config.policy);
+        let ticket_key = config.identity.derived_key("tickets");
         let (commands, inbox) = mpsc::channel(MAX_COMMANDS);
         let (stop, stopped) = oneshot::channel();
         let (listen, alternate) = (config.listen, config.alternate);
@@ -143,7 +144,8 @@ impl Serving {
                     };
                     let handed: Vec<_> = listening.map(hand_off).collect();
                     if sockets.send(Ok(handed)).is_ok() {
-                        let server = Server::new(policy, seed, Instant::now());
+                        let since = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+                        let server = Server::new(policy, seed, Instant::now()).with_tickets(&ticket_key, since);
                         Driver::new(server, bound.ports, inbox, streams, streamed).run(stopped).await;
                     }
                 }

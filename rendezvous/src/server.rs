@@ -5,11 +5,13 @@ use std::time::{Duration, Instant};
 
 use aws_lc_rs::hmac;
 use knothole_proto::control::Opened;
-use knothole_proto::datagram::{CONTROL, Header, KEEPALIVE, Kind, MOVE, RELAY, Transmit, classify, parse_relay};
+use knothole_proto::datagram::{
+    CONTROL, FLIGHT, Header, KEEPALIVE, Kind, MOVE, RELAY, RETURN, Transmit, classify, parse_relay,
+};
 use knothole_proto::identity::PeerId;
 use knothole_proto::keepalive;
 use knothole_proto::registration::server::{Challenger, Outcome, Registration};
-use knothole_proto::registration::{INTERVAL_RANGE_S, LIFETIME_INTERVALS, SignInAnswer, SignInRequest};
+use knothole_proto::registration::{SignInAnswer, SignInRequest, lifetime};
 use knothole_proto::seal::RegistrationSecret;
 use knothole_proto::stun::server::{Place, answer};
 use knothole_proto::tunnel::told;
@@ -22,6 +24,7 @@ use crate::outbox::{Line, Outbox};
 use crate::policy::{LocalSocket, Policy};
 use crate::registry::{Entry, Registry};
 use crate::relay::Relay;
+use crate::ticket::Tickets;
 
 /// A refused peer comes back after this many seconds: a full table empties with the registrations' lifetime, 40 s for
 /// most.
@@ -42,7 +45,10 @@ pub struct Server {
     pub(crate) outbox: Outbox,
     pub(crate) counters: Counters,
     pub(crate) closing: Option<Closing>,
-    challenger: Challenger,
+    /// Where the peer is that came back with its ticket just now.
+    pub(crate) returned_at: Option<SocketAddr>,
+    pub(crate) challenger: Challenger,
+    pub(crate) tickets: Tickets,
     admission: Admission,
 }
 
@@ -60,7 +66,10 @@ impl Server {
             outbox: Outbox::default(),
             counters: Counters::default(),
             closing: None,
+            returned_at: None,
             challenger: Challenger::new(derived(&seed, b"challenges"), now),
+            // Nobody knows this key after the process has ended, see `with_tickets`.
+            tickets: Tickets::new(&derived(&seed, b"ticket key"), derived(&seed, b"ticket numbers"), 0, now),
             admission: Admission::new(policy.unauthenticated, derived(&seed, b"admission"), now),
         }
     }
@@ -70,10 +79,12 @@ impl Server {
         match datagram.first().map(|first| classify(*first)) {
             Some(Kind::Stun) => self.handle_stun(now, from, local, datagram),
             Some(Kind::Knothole) if datagram.first() == Some(&RELAY) => self.handle_relay(now, from, datagram),
+            Some(Kind::Knothole) if datagram.first() == Some(&FLIGHT) => self.handle_flight(now, from, datagram),
             Some(Kind::Knothole) => match Header::parse(datagram) {
                 Some(header) if matches!(header.kind, KEEPALIVE | MOVE) => {
                     self.handle_keepalive(now, from, local, header, datagram);
                 }
+                Some(header) if header.kind == RETURN => self.handle_return(now, from, local, header, datagram),
                 Some(header) if header.kind == CONTROL => self.handle_control(now, from, local, header, datagram),
                 _ => self.counters.dropped_malformed += 1,
             },
@@ -97,7 +108,8 @@ impl Server {
     }
 
     /// Registers the peer that has just proved by TLS that it holds this key, at the address that QUIC has proved.
-    /// A former registration of the same peer ends. An interval out of [`INTERVAL_RANGE_S`] counts as the nearest in it.
+    /// A former registration of the same peer ends. An interval out of
+    /// [`INTERVAL_RANGE_S`](knothole_proto::registration::INTERVAL_RANGE_S) counts as the nearest in it.
     pub fn sign_in(
         &mut self,
         now: Instant,
@@ -108,11 +120,10 @@ impl Server {
         secret: &RegistrationSecret,
     ) -> SignInAnswer {
         let observed = canonical(observed);
-        let interval_s = request.interval_s.clamp(*INTERVAL_RANGE_S.start(), *INTERVAL_RANGE_S.end());
-        let lifetime = Duration::from_secs(interval_s.into()) * LIFETIME_INTERVALS;
+        let lifetime = lifetime(request.interval_s);
         let registration = Registration::new(peer, secret, observed, lifetime, now);
         let allowance = Allowance::default();
-        let entry = Entry { registration, secret: secret.clone(), line: None, allowance, local };
+        let entry = Entry { registration, secret: secret.clone(), line: None, allowance, chance: 0, local };
         let inserted = if self.closing.is_some() { None } else { self.registry.insert(entry).ok() };
         let Some((slot, old)) = inserted else {
             self.counters.sign_in_refused += 1;
@@ -127,9 +138,10 @@ impl Server {
         }
         self.counters.signed_in += 1;
         tracing::debug!(?peer, slot, %observed, ?lifetime, "signed in");
-        // Twice the longest interval is 1,200 s.
+        // The longest is 1,800 s.
         let lifetime_s = u16::try_from(lifetime.as_secs()).unwrap_or(u16::MAX);
-        SignInAnswer::Registered { slot, lifetime_s, observed: told(observed) }
+        let ticket = self.tickets.issue(peer, secret, now);
+        SignInAnswer::Registered { slot, lifetime_s, observed: told(observed), ticket }
     }
 
     /// Does what is due: ends registrations whose keepalives stayed away and relay channels that carry nothing, repeats
@@ -234,6 +246,10 @@ impl Server {
         match outcome {
             Outcome::Alive => {}
             Outcome::Answer(payload) => self.outbox.push(local, from, payload),
+            Outcome::Renew(counter) => {
+                let ticket = self.tickets.issue(entry.registration.peer(), &entry.secret, now);
+                self.outbox.push(local, from, entry.registration.renewed(header.slot, counter, &ticket));
+            }
             Outcome::Challenge(payload) => {
                 self.counters.challenged += 1;
                 self.outbox.push(local, from, payload);
@@ -243,6 +259,11 @@ impl Server {
                 self.counters.moved += 1;
                 tracing::debug!(peer = ?entry.registration.peer(), slot = header.slot, %from, "moved");
                 self.outbox.push(local, from, payload);
+                if let Some(line) = entry.line.as_mut() {
+                    // What was said to the old address may be lost.
+                    line.channel.repeat(now);
+                    self.outbox.wake(header.slot, line);
+                }
             }
             Outcome::Ignored => self.counters.dropped_repeated += 1,
             Outcome::Unauthentic => {
@@ -273,6 +294,12 @@ impl Server {
         }
         self.counters.control += 1;
         self.outbox.wake(slot, entry.line.insert(line));
+        if from != entry.registration.address() {
+            // The first that a peer says from a new address moves it, whatever it is.
+            self.counters.challenged += 1;
+            let challenge = entry.registration.challenge(slot, from, now, &self.challenger);
+            self.outbox.push(local, from, challenge);
+        }
         match opened {
             Opened::Fresh(Some(message)) => self.handle_message(now, slot, message),
             Opened::Fresh(None) => {}
@@ -280,8 +307,8 @@ impl Server {
         }
     }
 
-    /// Tells the sender that its slot is not its own (any more), in fewer bytes than it sent.
-    fn answer_unknown_slot(
+    /// Tells the sender that its slot is not its own (any more), in fewer bytes than it sent, and lets it show its ticket.
+    pub(crate) fn answer_unknown_slot(
         &mut self,
         now: Instant,
         from: SocketAddr,
@@ -289,7 +316,24 @@ impl Server {
         header: Header,
         datagram: &[u8],
     ) {
-        let Some(error) = keepalive::unknown_slot(header.slot, datagram) else {
+        let token = self.challenger.invite(from, now);
+        self.answer_error(now, from, local, keepalive::unknown_slot(header.slot, datagram, Some(token)));
+    }
+
+    /// Tells the sender that no ticket of its helps: it has to sign in.
+    pub(crate) fn answer_no_ticket(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        local: LocalSocket,
+        header: Header,
+        datagram: &[u8],
+    ) {
+        self.answer_error(now, from, local, keepalive::unknown_slot(header.slot, datagram, None));
+    }
+
+    fn answer_error(&mut self, now: Instant, from: SocketAddr, local: LocalSocket, error: Option<Vec<u8>>) {
+        let Some(error) = error else {
             self.counters.dropped_malformed += 1;
             return;
         };

@@ -100,7 +100,7 @@ fn guessing_slots_gets_short_errors_at_most_and_leaves_nothing_to_do() {
         }
     }
     let answers = world.drain();
-    assert!(answers.iter().all(|(_, answer)| answer.len() == 16), "shorter than what they answer");
+    assert!(answers.iter().all(|(_, answer)| answer.len() == 24), "shorter than what they answer");
     assert!(answers.len() <= 3_800);
     assert_eq!(world.server.poll_timeout(), quiet);
 }

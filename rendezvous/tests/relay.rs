@@ -27,15 +27,15 @@ fn introduced(policy: Policy) -> (World, Peer, Peer, u32) {
 }
 
 #[test]
-fn an_acceptance_opens_a_channel_and_tells_both() {
+fn an_introduction_tells_both_of_one_channel() {
     let mut world = World::new(Policy::default());
     let (mut alice, mut bob) = (world.sign_in(1, 20), world.sign_in(2, 20));
     let [to_alice, to_bob] = world.introduce(&mut alice, &mut bob, 9);
-    let [ToPeer::Accepted { .. }, ToPeer::Relay { introduction: id, with, channel }] = &to_alice[..] else {
+    let [ToPeer::Relay { introduction: id, with, channel }, ToPeer::Accepted { .. }] = &to_alice[..] else {
         panic!("{to_alice:?}")
     };
     assert_eq!((*id, *with), (introduction(9), bob.id));
-    assert_eq!(to_bob, [ToPeer::Relay { introduction: *id, with: alice.id, channel: *channel }]);
+    assert!(matches!(to_bob[..], [ToPeer::Invited { channel: Some(told), .. }] if told == *channel));
     assert_eq!(world.server.counters().channels_opened, 1);
 }
 
@@ -212,8 +212,8 @@ fn a_new_introduction_of_the_same_pair_goes_on_with_its_channel_whoever_invites(
     let back = world.relay_channel(&mut bob, &mut alice, 11);
     assert_eq!((again, back), (channel, channel));
     assert_eq!(world.server.counters().channels_opened, 1);
-    let [_, heard] = world.introduce(&mut alice, &mut bob, 12);
-    assert_eq!(heard, [ToPeer::Relay { introduction: introduction(12), with: alice.id, channel }], "told all the same");
+    let [heard, _] = world.introduce(&mut alice, &mut bob, 12);
+    assert_eq!(heard[0], ToPeer::Relay { introduction: introduction(12), with: bob.id, channel }, "told all the same");
 }
 
 #[test]
@@ -247,6 +247,7 @@ fn an_acceptance_that_nobody_asked_for_opens_no_channel_and_one_that_is_repeated
     let out = world.say(&mut mallory, accept(1));
     assert_eq!(mallory.hear(&out), []);
     assert!(matches!(alice.hear(&out)[..], [ToPeer::Accepted { .. }]));
+    assert_eq!(world.server.counters().channels_opened, 0);
     world.acknowledge(&mut [&mut alice]);
 
     let invitation = mallory.invite(2);
@@ -258,16 +259,22 @@ fn an_acceptance_that_nobody_asked_for_opens_no_channel_and_one_that_is_repeated
 }
 
 #[test]
-fn one_registration_has_so_many_channels_and_no_more() {
+fn one_registration_has_so_many_channels_and_the_idlest_makes_way_for_another() {
     let mut world = World::new(Policy { relay_channels_each: 3, ..Policy::default() });
-    let mut peers: Vec<_> = (1..=5).map(|n| world.sign_in(n, 20)).collect();
+    let mut peers: Vec<_> = (1..=5).map(|n| world.sign_in(n, 600)).collect();
     let (alice, others) = peers.split_first_mut().unwrap();
-    let opened: Vec<_> = others.iter_mut().map(|other| world.introduce(alice, other, 1)[1].len()).collect();
-    assert_eq!(opened, [1, 1, 1, 0]);
-    assert_eq!(world.server.counters().channels_refused, 1);
-    let [one, .., other] = others else { panic!() };
-    assert_eq!(world.introduce(one, other, 2)[1].len(), 1, "those who have room");
-    assert_eq!(world.introduce(alice, one, 3)[1].len(), 1, "and those who have a channel");
+    let mut channels = Vec::new();
+    for (n, other) in (1..).zip(&mut others[..3]) {
+        channels.push(world.relay_channel(alice, other, n));
+        world.advance(Duration::from_secs(1));
+    }
+    world.hand(alice.address, &frame(channels[0], 100));
+    let next = world.relay_channel(&mut others[3], alice, 4);
+    for (peer, channel) in others.iter().zip([channels[0], channels[1], channels[2], next]) {
+        let passed = world.hand(alice.address, &frame(channel, 100)).len();
+        assert_eq!(passed, usize::from(channel != channels[1]), "to {:?}", peer.address);
+    }
+    assert_eq!(world.server.counters().channels_replaced, 1);
 }
 
 #[test]
@@ -275,13 +282,13 @@ fn there_are_so_many_channels_in_all_and_what_closes_makes_room() {
     let mut world = World::new(Policy { relay_channels: 2, ..Policy::default() });
     let mut peers = [1, 2, 3, 4].map(|n| world.sign_in(n, 600));
     let [a, b, c, d] = &mut peers;
-    assert_eq!(world.introduce(a, b, 1)[1].len(), 1);
-    assert_eq!(world.introduce(b, c, 2)[1].len(), 1);
-    assert_eq!(world.introduce(c, d, 3)[1].len(), 0);
+    world.relay_channel(a, b, 1);
+    world.relay_channel(b, c, 2);
+    assert!(matches!(world.introduce(c, d, 3)[0][..], [ToPeer::Accepted { .. }]), "without a channel");
     let out = world.say(a, ToRendezvous::Goodbye);
     b.hear(&out);
     world.acknowledge(&mut [b]);
-    assert_eq!(world.introduce(c, d, 4)[1].len(), 1);
+    world.relay_channel(c, d, 4);
 }
 
 #[test]

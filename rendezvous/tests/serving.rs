@@ -109,7 +109,7 @@ async fn a_peer_signs_in_keeps_alive_and_is_told_when_the_rendezvous_closes() {
     let client = Client::new(&serving, 2).await;
     let here = client.socket.local_addr().unwrap();
     let SignedIn { answer, secret, .. } = client.sign_in(at).await;
-    let SignInAnswer::Registered { slot, lifetime_s, observed } = answer else { panic!("{answer:?}") };
+    let SignInAnswer::Registered { slot, lifetime_s, observed, .. } = answer else { panic!("{answer:?}") };
     assert_eq!((lifetime_s, observed), (40, here));
 
     let socket = client.stop_quic().await;

@@ -13,8 +13,12 @@ pub mod link;
 #[cfg(target_os = "linux")]
 pub mod namespaces;
 pub mod nat;
+#[cfg(target_os = "linux")]
+pub mod network;
 pub mod packet;
 #[cfg(target_os = "linux")]
 pub mod person;
 pub mod simulation;
+#[cfg(target_os = "linux")]
+pub mod trial;
 pub mod world;

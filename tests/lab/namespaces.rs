@@ -13,6 +13,7 @@
 //! so it needs no privileges, sees no other lab, and leaves nothing behind. Labs are sensitive to timing, so only
 //! one runs at a time on a machine.
 
+mod cable;
 mod host;
 mod lab;
 mod masquerade;
@@ -23,8 +24,9 @@ mod pump;
 mod tun;
 mod wire;
 
+pub use cable::{Station, cable};
 pub use host::Host;
 pub use lab::Lab;
 pub use masquerade::Input;
-pub use privilege::run;
+pub use privilege::{run, run_program};
 pub use process::Process;

@@ -154,9 +154,7 @@ impl Person {
     /// # Errors
     /// The method's own, or no answer within ten seconds.
     pub fn call(&mut self, method: &str, params: Value) -> Result<Value> {
-        self.calls += 1;
-        let request = json!({"jsonrpc": "2.0", "id": self.calls, "method": method, "params": params});
-        writeln!(self.input, "{request}").context("the peer is gone")?;
+        self.tell(method, params)?;
         let until = Instant::now() + ANSWER;
         loop {
             let (at, value) = self.next(until).with_context(|| format!("no answer to {method}"))?;
@@ -168,31 +166,75 @@ impl Person {
         }
     }
 
+    /// Calls a method without waiting for the answer, which is then read like an event.
+    ///
+    /// # Errors
+    /// The peer is gone.
+    pub fn tell(&mut self, method: &str, params: Value) -> Result<()> {
+        self.calls += 1;
+        let request = json!({"jsonrpc": "2.0", "id": self.calls, "method": method, "params": params});
+        writeln!(self.input, "{request}").context("the peer is gone")
+    }
+
+    /// The next line, event or answer, that was not waited for yet, and when it came; `None` if none does by `until`.
+    ///
+    /// # Errors
+    /// The peer has ended.
+    pub fn read(&mut self, until: Instant) -> Result<Option<(Instant, Value)>> {
+        if let Some(line) = self.events.pop_front() {
+            return Ok(Some(line));
+        }
+        match self.lines.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            Ok(line) => Ok(Some(line)),
+            Err(RecvTimeoutError::Timeout) => Ok(None),
+            Err(RecvTimeoutError::Disconnected) => bail!("the peer has ended"),
+        }
+    }
+
+    /// The events that were not waited for yet, as far as they have been read, oldest first.
+    pub fn events(&self) -> impl DoubleEndedIterator<Item = (Instant, &Value)> {
+        let events = self.events.iter().filter(|(_, value)| value["method"] == "event");
+        events.map(|(at, value)| (*at, &value["params"]))
+    }
+
     /// Waits for the first event, of those not waited for yet, of this type and with these fields; returns when it came.
     ///
     /// # Errors
     /// None comes in time.
     pub fn event(&mut self, kind: &str, fields: &Value, patience: Duration) -> Result<(Instant, Value)> {
+        self.event_if_any(kind, fields, patience)?.with_context(|| {
+            let seen: Vec<_> = self.events.iter().map(|(_, value)| value["params"].to_string()).collect();
+            format!("no event {kind} {fields} within {patience:?}; others:\n  {}", seen.join("\n  "))
+        })
+    }
+
+    /// As [`Self::event`], but `None` if none comes in time.
+    ///
+    /// # Errors
+    /// The peer has ended.
+    pub fn event_if_any(&mut self, kind: &str, fields: &Value, patience: Duration) -> Result<Option<(Instant, Value)>> {
         let matches = |value: &Value| {
             let params = &value["params"];
             let all = fields.as_object().is_none_or(|fields| fields.iter().all(|(key, value)| params[key] == *value));
             value["method"] == "event" && params["type"] == kind && all
         };
-        if let Some(index) = self.events.iter().position(|(_, value)| matches(value)) {
-            let (at, value) = self.events.remove(index).context("an event")?;
-            return Ok((at, value["params"].clone()));
+        let mut waiting = std::mem::take(&mut self.events);
+        if let Some(index) = waiting.iter().position(|(_, value)| matches(value)) {
+            let (at, value) = waiting.remove(index).context("an event")?;
+            self.events = waiting;
+            return Ok(Some((at, value["params"].clone())));
         }
         let until = Instant::now() + patience;
-        loop {
-            let (at, value) = self.next(until).with_context(|| {
-                let seen: Vec<_> = self.events.iter().map(|(_, value)| value["params"].to_string()).collect();
-                format!("no event {kind} {fields} within {patience:?}; others:\n  {}", seen.join("\n  "))
-            })?;
-            if matches(&value) {
-                return Ok((at, value["params"].clone()));
+        let found = loop {
+            match self.read(until) {
+                Ok(Some((at, value))) if matches(&value) => break Ok(Some((at, value["params"].clone()))),
+                Ok(Some(line)) => waiting.push_back(line),
+                Ok(None) => break Ok(None),
+                Err(error) => break Err(error),
             }
-            self.events.push_back((at, value));
-        }
+        };
+        self.events = waiting;
+        found
     }
 
     fn next(&self, until: Instant) -> Result<(Instant, Value)> {

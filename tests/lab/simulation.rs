@@ -3,18 +3,22 @@
 //!
 //! QUIC is not simulated. Where a peer would sign in over it, one datagram goes each way; where two peers would talk over
 //! it, the side whose turn it is to dial sends a datagram along the path, and the other answers along its own, each taking
-//! only what comes from an admitted address, as the real socket does.
+//! only what comes from an admitted address, as the real socket does. What they would tell each other over a relayed connection
+//! (notes) goes straight from machine to machine, as late as it would arrive by way of the rendezvous; but only when asked for
+//! ([`Simulation::link_relayed`]), since tactics for hard NATs take a hundred times the packets of everything else.
 
 mod generator;
 mod node;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use knothole_proto::identity::PeerId;
 use knothole_proto::registration::{SignInRequest, to_bytes};
 use knothole_proto::seal::RegistrationSecret;
-use knothole_rendezvous::{LocalSocket, Policy, Server};
+use knothole_proto::traversal::ContactId;
+use knothole_rendezvous::{FourSockets, LocalSocket, Policy, Server};
 
 use crate::packet::Packet;
 use crate::world::{HostId, World};
@@ -23,6 +27,8 @@ pub use node::Node;
 
 /// Where the rendezvous listens.
 const RENDEZVOUS_PORT: u16 = 3478;
+/// Its alternate port (RFC 5780).
+const ALTERNATE_PORT: u16 = 3479;
 /// First byte of what stands for QUIC: the sign-in and its answer, a word to a peer and its echo.
 const SIGN_IN: u8 = 64;
 const SIGNED_IN: u8 = 65;
@@ -41,6 +47,20 @@ pub struct Simulation {
     pub nodes: Vec<Node>,
     start: Instant,
     server_host: HostId,
+    /// The rendezvous' sockets: two addresses with two ports each.
+    sockets: [SocketAddr; 4],
+    linking: bool,
+    links: BTreeSet<(usize, usize)>,
+    /// What is under way over relayed connections, by arrival, then in order.
+    letters: BTreeMap<(Instant, u64), Letter>,
+}
+
+/// Something that a relayed connection brings.
+struct Letter {
+    to: usize,
+    from: ContactId,
+    /// A note; `None`: the connection is up.
+    note: Option<Vec<u8>>,
 }
 
 /// When the two peers reached each other, since the start.
@@ -59,9 +79,23 @@ impl Simulation {
         // Instants cannot be made of nothing; only differences are used.
         let start = Instant::now();
         world.set_notices(true);
+        let (first, second) = (world.address(server_host), world.add_address(server_host));
+        let places =
+            [(first, RENDEZVOUS_PORT), (first, ALTERNATE_PORT), (second, RENDEZVOUS_PORT), (second, ALTERNATE_PORT)];
+        let sockets = places.map(SocketAddr::from);
+        let mut number = 0;
+        let four = sockets.map(|socket| {
+            number += 1;
+            (LocalSocket(number - 1), socket)
+        });
+        let policy = Policy { discovery: Some(FourSockets(four)), ..Policy::default() };
         let mut simulation = Self {
-            server: Server::new(Policy::default(), seeded(seed, 0), start),
+            server: Server::new(policy, seeded(seed, 0), start),
             server_host,
+            sockets,
+            linking: false,
+            links: BTreeSet::new(),
+            letters: BTreeMap::new(),
             nodes: Vec::new(),
             now: start,
             start,
@@ -81,6 +115,11 @@ impl Simulation {
     /// Since the start.
     pub fn elapsed(&self) -> Duration {
         self.now - self.start
+    }
+
+    /// From now on peers that have a relay talk over it, as their traversals wish.
+    pub fn link_relayed(&mut self) {
+        self.linking = true;
     }
 
     /// Lets the peers want each other, all at this moment or only the first.
@@ -121,7 +160,8 @@ impl Simulation {
             if condition(self) {
                 return true;
             }
-            let deadlines = [self.world.poll_timeout(), self.server.poll_timeout()];
+            let letter = self.letters.keys().next().map(|(at, _)| *at);
+            let deadlines = [self.world.poll_timeout(), self.server.poll_timeout(), letter];
             let nodes = self.nodes.iter().map(Node::poll_timeout);
             let Some(next) = deadlines.into_iter().chain(nodes).flatten().min().filter(|next| *next <= end) else {
                 self.now = end;
@@ -132,6 +172,7 @@ impl Simulation {
                 self.deliver(host, packet);
                 self.drain();
             }
+            self.deliver_letters();
             self.server.handle_timeout(self.now);
             for node in &mut self.nodes {
                 node.handle_timeout(self.now);
@@ -140,13 +181,58 @@ impl Simulation {
     }
 
     fn drain(&mut self) {
-        while let Some((_, transmit)) = self.server.poll_transmit(self.now) {
-            let source = SocketAddr::new(self.world.address(self.server_host), RENDEZVOUS_PORT);
+        while let Some((local, transmit)) = self.server.poll_transmit(self.now) {
+            let source = self.sockets[usize::from(local.0) & 3];
             self.world.send(self.now, self.server_host, Packet::udp(source, transmit.to, transmit.payload));
         }
         for node in &mut self.nodes {
             while let Some(packet) = node.poll_transmit(self.now) {
                 self.world.send(self.now, node.host(), packet);
+            }
+        }
+        if self.linking {
+            self.write_letters();
+        }
+    }
+
+    fn write_letters(&mut self) {
+        for from in 0..self.nodes.len() {
+            for to in (0..self.nodes.len()).filter(|to| *to != from) {
+                let relayed =
+                    self.nodes[from].has_relay(contact(from, to)) && self.nodes[to].has_relay(contact(to, from));
+                if relayed && self.links.insert((from, to)) {
+                    // A handshake is there and back.
+                    let at = self.now + self.trip(from, to) * 2;
+                    self.write(at, Letter { to, from: contact(to, from), note: None });
+                }
+            }
+            while let Some((of, note)) = self.nodes[from].poll_note() {
+                let Some(to) = (0..self.nodes.len()).find(|to| *to != from && contact(from, *to) == of) else {
+                    continue;
+                };
+                let at = self.now + self.trip(from, to);
+                self.write(at, Letter { to, from: contact(to, from), note: Some(note) });
+            }
+        }
+    }
+
+    fn write(&mut self, at: Instant, letter: Letter) {
+        let order = self.letters.len() as u64 + self.letters.keys().next_back().map_or(0, |(_, order)| *order);
+        self.letters.insert((at, order), letter);
+    }
+
+    /// From one peer to the other by way of the rendezvous.
+    fn trip(&self, from: usize, to: usize) -> Duration {
+        let ends = [self.nodes[from].host(), self.nodes[to].host()];
+        ends.iter().map(|host| self.world.link(*host).delay + self.world.link(self.server_host).delay).sum()
+    }
+
+    fn deliver_letters(&mut self) {
+        while let Some(entry) = self.letters.first_entry().filter(|entry| entry.key().0 <= self.now) {
+            let Letter { to, from, note } = entry.remove();
+            match note {
+                Some(note) => self.nodes[to].handle_note(from, &note, self.now),
+                None => self.nodes[to].handle_link_up(from, self.now),
             }
         }
     }
@@ -162,7 +248,11 @@ impl Simulation {
         }
         match packet.payload.first() {
             Some(&SIGN_IN) if packet.payload.len() == 1 + 32 + 32 => self.sign_in(&packet),
-            _ => self.server.handle_datagram(self.now, packet.src, LocalSocket(0), &packet.payload),
+            _ => {
+                let local =
+                    (0..).zip(self.sockets).find(|(_, socket)| *socket == packet.dst).map_or(0, |(local, _)| local);
+                self.server.handle_datagram(self.now, packet.src, LocalSocket(local), &packet.payload);
+            }
         }
     }
 
@@ -174,6 +264,11 @@ impl Simulation {
         let payload = [&[SIGNED_IN][..], &secret.0, &to_bytes(&answer)].concat();
         self.world.send(self.now, self.server_host, Packet::udp(packet.dst, packet.src, payload));
     }
+}
+
+/// What a node calls another one.
+fn contact(of: usize, other: usize) -> ContactId {
+    ContactId(if other < of { other } else { other - 1 } as u32)
 }
 
 /// 32 bytes that differ for each purpose of each seed.

@@ -57,6 +57,7 @@ impl Engine {
                 let found = self.talking(&who);
                 if let Ok((id, _)) = found {
                     self.traversal.connect(id, now);
+                    self.look_around(id, now);
                 }
                 answer(reply, found.map(|_| ()));
             }
@@ -171,6 +172,7 @@ impl Engine {
             Err(error) => return answer(reply, Err(error)),
         };
         self.traversal.connect(id, now);
+        self.look_around(id, now);
         let (message, at) = (message_id(), wall_clock());
         self.after(self.store.compose(peer, message, text.clone(), at), move |engine, result| {
             answer(reply, result.as_ref().map(|_| message).map_err(|error| CommandError::Store(error.to_string())));

@@ -14,6 +14,7 @@ use super::{Engine, virtual_address};
 use crate::command::{ContactView, PathKind, PathView};
 use crate::event::{EventKind, PathChange};
 use crate::link::{Abort, LinkId};
+use crate::socket::Route;
 use crate::store::{self, ContactState, Position};
 
 /// How long a closing connection may still send: it does so at once, but not in our own turn.
@@ -30,6 +31,8 @@ pub(super) struct Contact {
     pub(super) path: Option<(SocketAddr, Duration)>,
     /// Where QUIC goes while there is no path.
     pub(super) relay: Option<Relay>,
+    /// Where QUIC goes while there is neither, behind an invitation that is not accepted yet.
+    pub(super) flight: Option<Route>,
     /// Why there is no path, as the faces were last told.
     pub(super) told_why: Option<&'static str>,
     /// Whether the faces were last told that it is online.
@@ -71,8 +74,12 @@ impl Contact {
             state: self.state,
             online: self.is_online(),
             path: match (self.path, self.relay) {
-                (Some((remote, rtt)), _) => Some(PathView { kind: PathKind::Direct, remote, rtt: Some(rtt) }),
-                (None, Some(relay)) => Some(PathView { kind: PathKind::Relay, remote: relay.rendezvous, rtt: None }),
+                (Some((remote, rtt)), _) => {
+                    Some(PathView { kind: PathKind::Direct, remote, rtt: Some(rtt), why: None })
+                }
+                (None, Some(Relay { rendezvous, .. })) => {
+                    Some(PathView { kind: PathKind::Relay, remote: rendezvous, rtt: None, why: self.told_why })
+                }
                 (None, None) => None,
             },
             verified: self.verified,
@@ -132,6 +139,7 @@ impl Engine {
             unread: known.unread,
             path: None,
             relay: None,
+            flight: None,
             told_why: None,
             told_online: false,
             link: None,
@@ -147,6 +155,9 @@ impl Engine {
             self.traversal.connect(id, now);
         }
         self.contacts.insert(id, contact);
+        if talks {
+            self.look_around(id, now);
+        }
         id
     }
 

@@ -64,11 +64,12 @@ impl Engine {
             return;
         };
         self.link_contacts.insert(link, id);
+        let unanswered = contact.is_unanswered(now);
         match &mut contact.link {
             Some(used) if used.id == link => used.up = true,
             Some(used) => {
                 // In glare both sides keep the connection that the smaller id dialled.
-                let glare = now.saturating_duration_since(used.since) < GLARE && used.dialled != dialled;
+                let glare = now.saturating_duration_since(used.since) < GLARE && used.dialled != dialled && !unanswered;
                 if glare && used.dialled == (self.me < contact.peer) {
                     self.links.abort(link, Abort::Replaced);
                     return;
@@ -90,18 +91,15 @@ impl Engine {
     fn handle_down(&mut self, id: ContactId, why: &Down, now: Instant) {
         let Some(contact) = self.contacts.get_mut(&id) else { return };
         let lived = contact.link.take().filter(|link| link.up).map(|link| now.saturating_duration_since(link.since));
-        contact.stalled = None;
-        contact.sent = None;
+        contact.drop_link();
         self.traversal.handle_link_down(id);
-        if let Some(conversation) = &mut contact.conversation {
-            conversation.handle_link_down();
-        }
         tracing::info!(contact = ?contact.peer, ?why, "connection ended");
         if *why == Down::Replaced {
             // The other connection is on its way, and the path carries it.
             return self.dial(id, false, now);
         }
         contact.relay = None;
+        contact.flight = None;
         let was_online = std::mem::take(&mut contact.told_online);
         let (peer, name) = (contact.peer, contact.name.clone());
         if was_online {
@@ -130,10 +128,14 @@ impl Engine {
     /// There is a path: whoever's turn it is opens the connection, unless there is one.
     pub(super) fn dial(&mut self, id: ContactId, ours: bool, now: Instant) {
         let Some(contact) = self.contacts.get_mut(&id).filter(|contact| contact.link.is_none()) else { return };
-        let rtt = match (contact.path, contact.relay) {
-            (Some((_, rtt)), _) => Some(rtt),
-            (None, Some(_)) => Some(RELAY_RTT),
-            (None, None) => None,
+        // Through a rendezvous of ours it is not much further than there and back, twice: to try sooner would double the
+        // first flight.
+        let far = self.rendezvous.iter().filter_map(|rendezvous| rendezvous.rtt).max().unwrap_or_default();
+        let relayed = RELAY_RTT.max(far * 2);
+        let rtt = match (contact.path, contact.relay, contact.flight) {
+            (Some((_, rtt)), _, _) => Some(rtt),
+            (None, Some(_), _) | (None, None, Some(_)) => Some(relayed),
+            (None, None, None) => None,
         };
         match rtt {
             Some(rtt) if ours => {

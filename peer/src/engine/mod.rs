@@ -7,20 +7,23 @@
 mod commands;
 mod contact;
 mod conversation;
+mod flight;
 mod links;
+mod network;
 mod paths;
 mod rendezvous;
 mod timers;
 mod tunnels;
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesOrdered;
+use knothole_proto::datagram::RELAY;
 use knothole_proto::frames::MessageId;
 use knothole_proto::identity::PeerId;
 use knothole_proto::path;
@@ -32,10 +35,10 @@ use crate::event::{Event, EventKind};
 use crate::handle::{Options, Peer};
 use crate::home::{Home, HomeError};
 use crate::link::{Heartbeat, LinkEvent, LinkId, Links};
-use crate::network;
 use crate::socket::{Arrival, Socket, VirtualAddress};
 use crate::store::{ContactState, OpenError, Outcome, Store, StoreError};
 use contact::Contact;
+use network::{News, Outgoing, Surroundings};
 use rendezvous::{Rendezvous, SignInStep};
 use timers::Timers;
 
@@ -78,6 +81,7 @@ pub(crate) struct Engine {
     links: Links,
     store: Store,
     traversal: Traversal,
+    surroundings: Surroundings,
     rendezvous: Vec<Rendezvous>,
     own_rendezvous: usize,
     contacts: BTreeMap<ContactId, Contact>,
@@ -101,6 +105,7 @@ struct Inputs {
     arrivals: mpsc::Receiver<Arrival>,
     link_events: mpsc::Receiver<LinkEvent>,
     sign_in_steps: mpsc::Receiver<SignInStep>,
+    news: mpsc::Receiver<News>,
 }
 
 /// Starts a peer in its home. The caller holds the home's engine lock.
@@ -114,18 +119,25 @@ pub async fn start(options: Options) -> Result<Peer, StartError> {
     let port = store.setting(PORT).await?.and_then(|bytes| Some(u16::from_be_bytes(bytes.try_into().ok()?)));
     let (socket, arrivals) = Socket::bind(port.unwrap_or(0)).map_err(StartError::Socket)?;
     store.set_setting(PORT, socket.port().to_be_bytes().to_vec()).await?;
-    let (links, link_events) =
-        Links::new(socket.clone(), &secret, Heartbeat::default()).map_err(|why| StartError::Link(why.to_string()))?;
+    let (links, link_events) = Links::new(socket.clone(), &secret, Heartbeat::from(options.keepalive))
+        .map_err(|why| StartError::Link(why.to_string()))?;
 
     // A rendezvous on loopback can only introduce peers on this machine.
     let allow_loopback = options.allow_loopback || options.rendezvous.iter().any(|address| is_loopback(&address.host));
-    let config = path::Config { allow_loopback, ..path::Config::default() };
+    let config = path::Config { allow_loopback, profile: options.keepalive, ..path::Config::default() };
+    // Peers on one machine alone have no use for a router or a LAN.
+    let outgoing = Outgoing {
+        lan_discovery: home.lan_discovery()? && !allow_loopback,
+        port_mapping: home.port_mapping()? && !allow_loopback,
+    };
+    let (surroundings, news) = Surroundings::new(secret.public_key(), socket.port(), outgoing);
     let (sign_in_steps, sign_in_inputs) = mpsc::channel(16);
     let (events, _) = broadcast::channel(EVENTS);
     let (commands, command_inputs) = mpsc::channel(COMMANDS);
     let mut engine = Engine {
         me: secret.public_key(),
         traversal: Traversal::new(secret.public_key(), config, seed()),
+        surroundings,
         allow_loopback,
         socket,
         links,
@@ -144,7 +156,7 @@ pub async fn start(options: Options) -> Result<Peer, StartError> {
         stopping: None,
     };
     let now = Instant::now();
-    engine.refresh_hosts();
+    engine.refresh_hosts(now);
     for address in options.rendezvous {
         engine.register(address, now);
     }
@@ -156,7 +168,7 @@ pub async fn start(options: Options) -> Result<Peer, StartError> {
         };
         engine.insert_contact(known, conversation, now);
     }
-    let inputs = Inputs { commands: command_inputs, arrivals, link_events, sign_in_steps: sign_in_inputs };
+    let inputs = Inputs { commands: command_inputs, arrivals, link_events, sign_in_steps: sign_in_inputs, news };
     tokio::spawn(engine.run(inputs));
     Ok(Peer::new(commands, events))
 }
@@ -198,8 +210,13 @@ impl Engine {
             let socket = self.socket.clone();
             tokio::select! {
                 Some(arrival) = inputs.arrivals.recv() => {
-                    let now = Instant::now();
-                    self.traversal.handle_datagram(arrival.from, &arrival.datagram, now);
+                    if arrival.datagram.first() == Some(&RELAY) {
+                        // It waited for what came before it.
+                        self.socket.receive(&arrival);
+                    } else {
+                        let now = Instant::now();
+                        self.traversal.handle_datagram(arrival.base, arrival.from, &arrival.datagram, now);
+                    }
                 }
                 Some(event) = inputs.link_events.recv() => self.handle_link_event(event, Instant::now()),
                 Some(continuation) = self.pending.next(), if !self.pending.is_empty() => continuation(&mut self),
@@ -209,9 +226,11 @@ impl Engine {
                     None => break,
                 },
                 Some(step) = inputs.sign_in_steps.recv() => self.handle_sign_in(step, Instant::now()),
+                Some(news) = inputs.news.recv() => self.handle_news(news, Instant::now()),
                 address = socket.routes().next_silent() => self.handle_silence(address, Instant::now()),
                 () = sleep => {
                     let now = Instant::now();
+                    self.notice_sleep(deadline, now);
                     self.report_traffic(now);
                     self.traversal.handle_timeout(now);
                     self.look_for_streams(now);
@@ -227,8 +246,13 @@ impl Engine {
         while let Some(event) = self.traversal.poll_event() {
             self.handle_traversal_event(event, now);
         }
+        self.transmit(now);
+    }
+
+    /// Sends what the traversal has to send.
+    fn transmit(&mut self, now: Instant) {
         while let Some(transmit) = self.traversal.poll_transmit(now) {
-            self.socket.send(transmit.to, &transmit.payload, transmit.ttl);
+            self.socket.send(transmit.base, transmit.to, &transmit.payload, transmit.ttl);
         }
     }
 
@@ -243,11 +267,12 @@ impl Engine {
         let farewell = async {
             while !self.traversal.is_idle() {
                 let Some(arrival) = inputs.arrivals.recv().await else { break };
-                self.traversal.handle_datagram(arrival.from, &arrival.datagram, Instant::now());
+                self.traversal.handle_datagram(path::Base::MAIN, arrival.from, &arrival.datagram, Instant::now());
                 while self.traversal.poll_event().is_some() {}
             }
         };
-        let _ = tokio::time::timeout(FAREWELL, farewell).await;
+        // The router and the LAN hear of it in the meantime.
+        tokio::join!(async { drop(tokio::time::timeout(FAREWELL, farewell).await) }, self.surroundings.stop());
         self.links.shutdown().await;
         if let Err(error) = self.store.close().await {
             tracing::error!(%error, "the store did not close");
@@ -272,12 +297,6 @@ impl Engine {
     fn emit(&self, kind: EventKind) {
         // Nobody listening is no error.
         let _ = self.events.send(Arc::new(Event { at: wall_clock(), kind }));
-    }
-
-    fn refresh_hosts(&mut self) {
-        let loopback = self.allow_loopback.then_some(IpAddr::V4(Ipv4Addr::LOCALHOST));
-        let addresses = network::host_addresses().into_iter().chain(loopback);
-        self.traversal.set_hosts(addresses.map(|ip| SocketAddr::new(ip, self.socket.port())).collect());
     }
 }
 

@@ -14,6 +14,9 @@ use crate::socket::{Route, SILENCE_MS, VirtualAddress};
 /// A silence of so many round trips is more than QUIC's patience; shorter ones happen on every lossy path.
 const SILENT_ROUND_TRIPS: u32 = 3;
 
+/// The same for a relay, whose round trip nobody measures here: two trips through another continent and back.
+const RELAY_SILENCE: Duration = Duration::from_millis(500);
+
 /// Notes that wait for room in a link.
 const NOTES: usize = 16;
 
@@ -30,6 +33,12 @@ impl Engine {
                     tracing::info!(rendezvous = %rendezvous.address, "registered");
                     self.emit(EventKind::Registered { rendezvous: rendezvous.address.clone(), observed });
                 }
+                // What was relayed to where we are no longer is repeated once the other side hears of us.
+                for (contact, _) in
+                    self.contacts.iter().filter(|(_, contact)| contact.path.is_none() && contact.is_online())
+                {
+                    self.links.nudge(virtual_address(*contact));
+                }
             }
             Event::Unregistered(id) => {
                 if let Some(rendezvous) = self.rendezvous.get(id.0 as usize) {
@@ -42,37 +51,40 @@ impl Engine {
                     self.handle_request(peer, rendezvous.address.clone());
                 }
             }
-            Event::Admit { contact, remote, vouched } => {
+            Event::Admit { contact, base, remote, vouched } => {
                 tracing::debug!(?contact, %remote, vouched, "heard");
                 self.renew_routes(contact);
-                let routes = self.socket.routes();
+                let (routes, source) = (self.socket.routes(), Route::Direct { base, remote });
                 // One check proves no address: what is another's stays so until a check of ours is answered from there.
-                if routes.owner(remote).is_some_and(|owner| owner != virtual_address(contact)) {
+                if routes.owner(source).is_some_and(|owner| owner != virtual_address(contact)) {
                     return;
                 }
-                routes.admit(remote, virtual_address(contact));
+                routes.admit(source, virtual_address(contact));
                 // Its first QUIC packet may come before our own check has been answered; the answer goes where it came from.
                 if vouched && routes.route(virtual_address(contact)).is_none() {
-                    routes.set_route(virtual_address(contact), Some(Route::Direct(remote)));
+                    routes.set_route(virtual_address(contact), Some(source));
                 }
             }
-            Event::Revoke { contact, remote } => {
+            Event::Revoke { contact, base, remote } => {
+                let source = Route::Direct { base, remote };
                 let routes = self.socket.routes();
-                if routes.owner(remote) == Some(virtual_address(contact)) {
-                    routes.revoke(remote);
+                if routes.owner(source) == Some(virtual_address(contact)) {
+                    routes.revoke(source);
                 }
             }
             Event::Dial(id) => self.dial(id, true, now),
-            Event::Path { contact: id, remote, rtt } => {
+            Event::Path { contact: id, base, remote, rtt } => {
                 let Some(contact) = self.contacts.get_mut(&id) else { return };
                 contact.path = Some((remote, rtt));
+                contact.flight = None;
                 contact.told_why = None;
                 tracing::info!(contact = ?contact.peer, rtt_ms = rtt.as_millis(), "direct path");
                 let (peer, name) = (contact.peer, contact.name.clone());
                 self.renew_routes(id);
                 // A source is admitted by its own checks; the answer to ours proves the address just as well.
-                self.socket.routes().admit(remote, virtual_address(id));
-                self.socket.routes().set_route(virtual_address(id), Some(Route::Direct(remote)));
+                let route = Route::Direct { base, remote };
+                self.socket.routes().admit(route, virtual_address(id));
+                self.socket.routes().set_route(virtual_address(id), Some(route));
                 self.links.nudge(virtual_address(id));
                 self.emit(EventKind::Path { peer, name, path: PathChange::Direct { remote, rtt } });
                 self.dial(id, false, now);
@@ -91,8 +103,14 @@ impl Engine {
                 self.fall_back(id);
                 self.tell_no_path(id, "the direct path stopped answering; looking for another");
             }
+            Event::Flight { contact, rendezvous, slot, introduction } => {
+                self.fly(contact, Route::Flight { rendezvous, slot, introduction }, now);
+            }
+            Event::Offered { contact, rendezvous, channel } => self.take_offer(contact, rendezvous, channel),
+            Event::Grounded(id) => self.ground(id, now),
             Event::Relay { contact: id, rendezvous, channel } => {
                 let Some(contact) = self.contacts.get_mut(&id) else { return };
+                contact.flight = None;
                 let old = contact.relay.replace(Relay { rendezvous, channel });
                 let straight = contact.path.is_some();
                 self.renew_routes(id);
@@ -119,16 +137,25 @@ impl Engine {
                     self.traversal.connect(id, now);
                 }
             }
+            Event::OpenBases { contact, count } => {
+                let bases = self.socket.open_bases(count.into());
+                self.traversal.handle_bases(contact, &bases, now);
+            }
+            Event::CloseBase(base) => self.socket.close_base(base),
             Event::Unreachable { contact, why } => self.tell_no_path(contact, reason(why)),
         }
     }
 
-    /// Without a direct path QUIC goes through the relay, where there is one.
-    fn fall_back(&mut self, id: ContactId) {
-        let relay = self.contacts.get(&id).and_then(|contact| contact.relay);
-        let route = relay.map(|Relay { rendezvous, channel }| Route::Relay { rendezvous, channel });
-        self.socket.routes().set_route(virtual_address(id), route);
-        self.links.nudge(virtual_address(id));
+    /// Without a direct path QUIC goes through the relay, where there is one, or behind an invitation.
+    pub(super) fn fall_back(&mut self, id: ContactId) {
+        let contact = self.contacts.get(&id);
+        let relay = contact.and_then(|contact| contact.relay);
+        let relay = relay.map(|Relay { rendezvous, channel }| Route::Relay { rendezvous, channel });
+        let route = relay.or_else(|| contact?.flight);
+        if self.socket.routes().route(virtual_address(id)) != route {
+            self.socket.routes().set_route(virtual_address(id), route);
+            self.links.nudge(virtual_address(id));
+        }
     }
 
     /// Tells the faces that a contact has no direct path, once for each reason.
@@ -151,7 +178,7 @@ impl Engine {
     }
 
     /// Before new routes are made for a contact, those of its last connection go.
-    fn renew_routes(&mut self, id: ContactId) {
+    pub(super) fn renew_routes(&mut self, id: ContactId) {
         if self.timers.cancel(id, Timer::Forget) {
             self.socket.routes().forget(virtual_address(id));
         }
@@ -160,12 +187,20 @@ impl Engine {
     /// QUIC has been sending to a contact for a while and nothing came back.
     pub(super) fn handle_silence(&mut self, address: VirtualAddress, now: Instant) {
         let id = ContactId(address.index());
-        let Some((_, rtt)) = self.contacts.get(&id).and_then(|contact| contact.path) else { return };
+        let Some((path, relay)) = self.contacts.get(&id).map(|contact| (contact.path, contact.relay)) else { return };
+        let patience = match (path, relay) {
+            (Some((_, rtt)), _) => (rtt * SILENT_ROUND_TRIPS).max(Duration::from_millis(SILENCE_MS)),
+            (None, Some(_)) => RELAY_SILENCE,
+            (None, None) => return,
+        };
         let routes = self.socket.routes();
         let Some(since) = routes.activity(address).unanswered_since() else { return };
         let silent = Duration::from_millis(routes.now().saturating_sub(since));
-        let patience = (rtt * SILENT_ROUND_TRIPS).max(Duration::from_millis(SILENCE_MS));
-        if silent >= patience {
+        if silent >= patience && path.is_none() {
+            tracing::debug!(?id, silent_ms = silent.as_millis(), "nothing comes back through the relay");
+            self.traversal.handle_relay_silence(id, now);
+            self.timers.set(id, Timer::Answered, now + VERDICT);
+        } else if silent >= patience {
             tracing::debug!(?id, silent_ms = silent.as_millis(), "nothing comes back");
             self.traversal.handle_silence(id, now);
             self.timers.set(id, Timer::Answered, now + VERDICT);
@@ -178,11 +213,14 @@ impl Engine {
     pub(super) fn report_traffic(&mut self, now: Instant) {
         let routes = self.socket.routes();
         for (&id, contact) in &self.contacts {
-            let Some((remote, _)) = contact.path else { continue };
+            let Some(Route::Direct { base, remote }) = routes.route(virtual_address(id)) else { continue };
+            if contact.path.is_none() {
+                continue;
+            }
             if let Some(at) = routes.activity(virtual_address(id)).last_received() {
                 let ago = Duration::from_millis(routes.now().saturating_sub(at));
                 if let Some(at) = now.checked_sub(ago) {
-                    self.traversal.handle_received(id, remote, at);
+                    self.traversal.handle_received(id, base, remote, at);
                 }
             }
         }
@@ -193,14 +231,17 @@ impl Engine {
             match timer {
                 Timer::Dial => self.dial(id, true, now),
                 Timer::Answered => {
-                    if self.contacts.get(&id).is_some_and(|contact| contact.path.is_some()) {
+                    if self.contacts.get(&id).is_some_and(|contact| contact.path.is_some() || contact.relay.is_some()) {
                         self.socket.routes().activity(virtual_address(id)).note_answer();
                     }
                 }
                 Timer::Silence => self.handle_silence(virtual_address(id), now),
                 Timer::Forget => self.socket.routes().forget(virtual_address(id)),
                 Timer::Recover => self.recover(id),
-                Timer::Reconnect => self.traversal.connect(id, now),
+                Timer::Reconnect => {
+                    self.traversal.connect(id, now);
+                    self.look_around(id, now);
+                }
             }
         }
     }
@@ -213,6 +254,12 @@ pub(super) const fn reason(why: Unreachable) -> &'static str {
         Unreachable::Absent => "the contact is offline",
         Unreachable::Refused => "the rendezvous is busy",
         Unreachable::NoPath => "no direct path was found between the two networks",
+        Unreachable::BothHard => {
+            "both networks give every connection an unforeseeable port; no direct path can be found"
+        }
+        Unreachable::TacticFailed => {
+            "one network gives every connection another port, and it could not be found; it is tried again later"
+        }
         Unreachable::NoUdp => "this network lets no UDP out",
         Unreachable::NoUdpThere => "the contact's network lets no UDP out",
     }

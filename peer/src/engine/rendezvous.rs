@@ -41,7 +41,9 @@ pub(super) struct Rendezvous {
     /// Other names under which it was given: one key is one rendezvous, and one registration.
     others: Vec<RendezvousAddress>,
     failures: u32,
-    rtt: Option<Duration>,
+    pub(super) rtt: Option<Duration>,
+    /// Its addresses, as far as its names were looked up for the present sign-in.
+    found: Vec<SocketAddr>,
     /// Where it was signed in to last.
     pub(super) remote: Option<SocketAddr>,
     /// The stream to it, where no UDP passes.
@@ -60,6 +62,8 @@ pub(super) struct SignInStep {
 }
 
 pub(super) enum Progress {
+    /// The names stand for these addresses.
+    Found(VecDeque<SocketAddr>),
     /// These addresses are still to be tried; the last failure, if there was one.
     Next(VecDeque<SocketAddr>, SignInError),
     /// One answered.
@@ -88,6 +92,7 @@ impl Engine {
                     others: Vec::new(),
                     failures: 0,
                     rtt: None,
+                    found: Vec::new(),
                     remote: None,
                     tunnel: None,
                     reopening: false,
@@ -103,7 +108,6 @@ impl Engine {
 
     /// Begins to sign in: looks the name up, then tries its addresses in turn.
     pub(super) fn sign_in(&mut self, id: RendezvousId) {
-        self.refresh_hosts();
         let Some(rendezvous) = self.rendezvous.get_mut(id.0 as usize) else { return };
         rendezvous.attempt += 1;
         let names = [&rendezvous.address].into_iter().chain(&rendezvous.others).cloned().collect::<Vec<_>>();
@@ -119,7 +123,7 @@ impl Engine {
                     }
                 }
             }
-            Progress::Next(found, SignInError::Unreachable)
+            Progress::Found(found)
         });
     }
 
@@ -147,6 +151,12 @@ impl Engine {
             return;
         }
         match progress {
+            Progress::Found(addresses) => {
+                if let Some(rendezvous) = self.rendezvous.get_mut(id.0 as usize) {
+                    rendezvous.found = addresses.iter().copied().collect();
+                }
+                self.try_next(id, addresses, &SignInError::Unreachable, now);
+            }
             Progress::Next(addresses, error) => self.try_next(id, addresses, &error, now),
             Progress::Done(remote, signed_in) => self.handle_signed_in(id, remote, &signed_in, now),
             Progress::OpenerTtl(ttl) => self.traversal.set_opener_ttl(ttl),
@@ -212,10 +222,12 @@ impl Engine {
         };
         rendezvous.failures = 0;
         rendezvous.rtt = Some(signed_in.rtt);
+        let found = std::mem::take(&mut rendezvous.found);
         rendezvous.remote = Some(remote);
         let by_udp = rendezvous.tunnel.is_none();
         self.traversal.handle_signed_in(id, remote, &answer, &RegistrationSecret(signed_in.secret), now);
         if by_udp {
+            self.learn_other_family(id, remote, &found, now);
             self.step_after(id, async move { Progress::OpenerTtl(needed_ttl(remote).await) });
         }
     }

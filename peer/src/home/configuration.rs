@@ -1,20 +1,34 @@
-//! Where to register: from the arguments, the environment or config.toml, the first of them that says anything.
+//! Where to register and how often to say so: from the arguments, the environment or config.toml, the first of them
+//! that says anything; and what else config.toml may say.
 
 use std::path::PathBuf;
 use std::{env, fs, io};
 
 use knothole_proto::contact_link::RendezvousAddress;
+use knothole_proto::registration::Profile;
 use serde::Deserialize;
 
-use super::{Home, HomeError, RENDEZVOUS_VARIABLE};
+use super::{Home, HomeError, KEEPALIVE_VARIABLE, RENDEZVOUS_VARIABLE};
 
 /// What config.toml may hold. A key that is not known is an error: it is a mistyped one.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 struct Configuration {
-    #[serde(default)]
     rendezvous: Vec<String>,
+    keepalive: Option<String>,
+    lan_discovery: bool,
+    port_mapping: bool,
 }
+
+impl Default for Configuration {
+    fn default() -> Self {
+        Self { rendezvous: Vec::new(), keepalive: None, lan_discovery: true, port_mapping: true }
+    }
+}
+
+/// The words for the profiles.
+const PROFILES: [(&str, Profile); 3] =
+    [("default", Profile::Default), ("strict", Profile::Strict), ("frugal", Profile::Frugal)];
 
 impl Home {
     /// The rendezvous to register at, the preferred first: those `given` as arguments, else those in
@@ -36,20 +50,53 @@ impl Home {
         if named.is_empty() { self.configured_rendezvous() } else { Ok(named) }
     }
 
+    /// How often to show that we are there: what [`KEEPALIVE_VARIABLE`] names, else `keepalive` in config.toml, else
+    /// the default.
+    ///
+    /// # Errors
+    /// [`HomeError::Keepalive`], [`HomeError::Configuration`] or [`HomeError::File`].
+    pub fn keepalive(&self) -> Result<Profile, HomeError> {
+        let named = env::var(KEEPALIVE_VARIABLE).unwrap_or_default();
+        if !named.is_empty() {
+            return profile(&named, KEEPALIVE_VARIABLE);
+        }
+        let place = self.configuration_path().display().to_string();
+        self.configuration()?.keepalive.map_or(Ok(Profile::Default), |named| profile(&named, &place))
+    }
+
     /// The rendezvous in config.toml; none where there is no such file.
     ///
     /// # Errors
     /// [`HomeError::Rendezvous`], [`HomeError::Configuration`] or [`HomeError::File`].
     pub fn configured_rendezvous(&self) -> Result<Vec<RendezvousAddress>, HomeError> {
+        let place = self.configuration_path().display().to_string();
+        read(self.configuration()?.rendezvous.iter().map(String::as_str), &place)
+    }
+
+    /// Whether to look for contacts on the LAN, and be found there (`lan_discovery`); yes where nothing is said.
+    ///
+    /// # Errors
+    /// [`HomeError::Configuration`] or [`HomeError::File`].
+    pub fn lan_discovery(&self) -> Result<bool, HomeError> {
+        self.configuration().map(|configuration| configuration.lan_discovery)
+    }
+
+    /// Whether to ask the router for a port (`port_mapping`); yes where nothing is said.
+    ///
+    /// # Errors
+    /// [`HomeError::Configuration`] or [`HomeError::File`].
+    pub fn port_mapping(&self) -> Result<bool, HomeError> {
+        self.configuration().map(|configuration| configuration.port_mapping)
+    }
+
+    fn configuration(&self) -> Result<Configuration, HomeError> {
         let path = self.configuration_path();
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Configuration::default()),
             Err(source) => return Err(HomeError::File { path, source }),
         };
-        let configuration: Configuration = toml::from_str(&text)
-            .map_err(|error| HomeError::Configuration { path: path.clone(), why: explained(&error, &text) })?;
-        read(configuration.rendezvous.iter().map(String::as_str), &path.display().to_string())
+        toml::from_str(&text).map_err(|error| HomeError::Configuration { path, why: explained(&error, &text) })
     }
 
     fn configuration_path(&self) -> PathBuf {
@@ -66,6 +113,11 @@ fn read<'a>(texts: impl Iterator<Item = &'a str>, place: &str) -> Result<Vec<Ren
         text.parse().map_err(|source| HomeError::Rendezvous { text: text.to_owned(), place: place.to_owned(), source })
     };
     texts.map(address).collect()
+}
+
+fn profile(named: &str, place: &str) -> Result<Profile, HomeError> {
+    let unknown = || HomeError::Keepalive { text: named.to_owned(), place: place.to_owned() };
+    PROFILES.iter().find(|(word, _)| *word == named).map(|(_, profile)| *profile).ok_or_else(unknown)
 }
 
 /// The parser's message with its line; its own rendering draws over several lines.
@@ -115,6 +167,28 @@ mod tests {
     fn a_home_without_configuration_names_none() {
         let (_directory, home) = home();
         assert_eq!(home.configured_rendezvous().unwrap(), []);
+    }
+
+    #[test]
+    fn what_is_done_beyond_this_machine_is_done_unless_it_is_switched_off() {
+        let (_directory, home) = home();
+        assert!(home.lan_discovery().unwrap() && home.port_mapping().unwrap());
+        fs::write(home.configuration_path(), "lan_discovery = false\nport_mapping = false").unwrap();
+        assert!(!home.lan_discovery().unwrap() && !home.port_mapping().unwrap());
+    }
+
+    #[test]
+    fn the_keepalive_is_one_of_three_and_anything_else_is_told() {
+        let (_directory, home) = home();
+        assert_eq!(home.keepalive().unwrap(), Profile::Default);
+        for (word, profile) in PROFILES {
+            fs::write(home.configuration_path(), format!("keepalive = \"{word}\"\n")).unwrap();
+            assert_eq!(home.keepalive().unwrap(), profile);
+            assert_eq!(home.configured_rendezvous().unwrap(), []);
+        }
+        fs::write(home.configuration_path(), "keepalive = \"often\"").unwrap();
+        let error = home.keepalive().unwrap_err().to_string();
+        assert!(error.contains("\"often\"") && error.contains("frugal"), "{error}");
     }
 
     #[test]

@@ -6,10 +6,11 @@ use std::time::Duration;
 use aws_lc_rs::hmac;
 use knothole_proto::certificate::{IdentitySecret, PEER_ALPN, client_config, server_config};
 use knothole_proto::identity::PublicKey;
+use knothole_proto::registration::Profile;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
-use quinn::{
-    ClientConfig, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, ServerConfig, TokenStore, TransportConfig, VarInt,
-};
+use quinn::rustls::client::Resumption;
+use quinn::rustls::server::ServerSessionMemoryCache;
+use quinn::{ClientConfig, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, ServerConfig, TransportConfig, VarInt};
 use quinn_proto::HashedConnectionIdGenerator;
 
 use super::congestion::PerPath;
@@ -27,6 +28,13 @@ const SEND_WINDOW: u64 = 1 << 20;
 /// decided at once.
 const UNDECIDED: usize = 64;
 
+/// Sessions of our contacts' that may be resumed: two tickets of each connection, and more contacts than most have. Each
+/// takes some hundred bytes; the oldest makes way.
+const SESSIONS: usize = 512;
+
+/// Tickets for each connection: one more than the next connection needs, in case that one comes to nothing.
+const TICKETS: usize = 2;
+
 /// How a link finds out that the other side is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Heartbeat {
@@ -36,11 +44,15 @@ pub struct Heartbeat {
     pub idle_timeout: Duration,
 }
 
+impl From<Profile> for Heartbeat {
+    fn from(profile: Profile) -> Self {
+        Self { keep_alive: profile.link_keep_alive(), idle_timeout: profile.link_idle_timeout() }
+    }
+}
+
 impl Default for Heartbeat {
-    /// A sign of life every 10 s, down after 30 s: two may be lost, and a mapping in a NAT lives 30 s at the least
-    /// in practice.
     fn default() -> Self {
-        Self { keep_alive: Duration::from_secs(10), idle_timeout: Duration::from_secs(30) }
+        Profile::Default.into()
     }
 }
 
@@ -70,7 +82,13 @@ pub(super) fn endpoint(secret: &IdentitySecret) -> EndpointConfig {
 
 /// What connections of contacts to us share; [`transport`] goes into a copy for each.
 pub(super) fn server(secret: &IdentitySecret) -> Result<ServerConfig, SetupError> {
-    let tls = server_config(secret, &[PEER_ALPN]).map_err(SetupError::because)?;
+    let mut tls = server_config(secret, &[PEER_ALPN]).map_err(SetupError::because)?;
+    // In memory alone, and each taken out when it is used: what comes early cannot be said again by somebody else, and
+    // no key that outlives this process opens it.
+    tls.session_storage = ServerSessionMemoryCache::new(SESSIONS);
+    tls.send_tls13_tickets = TICKETS;
+    // The one value but 0 that QUIC knows (RFC 9001 section 4.6.1).
+    tls.max_early_data_size = u32::MAX;
     let crypto = QuicServerConfig::try_from(tls).map_err(SetupError::because)?;
     let mut config = ServerConfig::with_crypto(Arc::new(crypto));
     // Paths change beneath QUIC. An address that changes above would be someone else's.
@@ -78,19 +96,19 @@ pub(super) fn server(secret: &IdentitySecret) -> Result<ServerConfig, SetupError
     Ok(config)
 }
 
-/// A connection of ours to whoever holds the key `expected`.
+/// How connections of ours to whoever holds the key `expected` are made, and to nobody else. With `resumes`, sessions made
+/// with this configuration are resumed with it, and with no other.
 pub(super) fn client(
     secret: &IdentitySecret,
     expected: PublicKey,
     alpn: &[u8],
-    tokens: Arc<dyn TokenStore>,
-    transport: TransportConfig,
+    resumes: bool,
 ) -> Result<ClientConfig, SetupError> {
-    let tls = client_config(secret, expected, alpn).map_err(SetupError::because)?;
+    let mut tls = client_config(secret, expected, alpn).map_err(SetupError::because)?;
+    tls.resumption = if resumes { Resumption::in_memory_sessions(1) } else { Resumption::disabled() };
+    tls.enable_early_data = resumes;
     let crypto = QuicClientConfig::try_from(tls).map_err(SetupError::because)?;
-    let mut config = ClientConfig::new(Arc::new(crypto));
-    config.token_store(tokens).transport_config(Arc::new(transport));
-    Ok(config)
+    Ok(ClientConfig::new(Arc::new(crypto)))
 }
 
 /// One stream each way, opened by the dialler; a round trip of `rtt` until one is measured.

@@ -128,10 +128,11 @@ impl Controller for Renewed {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
     use std::time::Duration;
 
     use super::*;
-    use crate::socket::{Route, Routes, VirtualAddress};
+    use crate::socket::{Routes, VirtualAddress};
 
     #[test]
     fn the_window_is_the_first_one_again_after_a_change_of_route_and_old_losses_do_not_count() {
@@ -145,7 +146,7 @@ mod tests {
         let shrunk = control.window();
         assert!(shrunk < first);
 
-        routes.set_route(contact, Some(Route::Direct(([192, 0, 2, 1], 5).into())));
+        routes.set_route(contact, Some(SocketAddr::from(([192, 0, 2, 1], 5)).into()));
         assert_eq!(control.window(), first, "at once");
         control.on_sent(later(20), 1200, 7);
         control.on_congestion_event(later(30), later(15), true, 9000);
@@ -162,7 +163,7 @@ mod tests {
         let mut control = Arc::new(PerPath::new(routes.activity(contact))).build(begin, 1200);
         let first = control.window();
         control.on_sent(begin, 6000, 5);
-        routes.set_route(contact, Some(Route::Direct(([192, 0, 2, 1], 5).into())));
+        routes.set_route(contact, Some(SocketAddr::from(([192, 0, 2, 1], 5)).into()));
         assert_eq!(control.window(), first + 6000, "at once");
         control.on_sent(begin + Duration::from_millis(1), 1200, 6);
         assert_eq!(control.window(), first + 6000, "and until the new path has answered");

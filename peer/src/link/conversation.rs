@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use knothole_proto::identity::PeerId;
 use quinn::{Connection, ConnectionError, ReadError, ReadExactError, RecvStream, SendStream, TransportErrorCode};
-use quinn::{VarInt, WriteError};
+use quinn::{VarInt, WriteError, ZeroRttAccepted};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
@@ -61,6 +61,13 @@ pub(super) const FAREWELL: Duration = Duration::from_secs(1);
 /// How long the other side may take between finishing its stream and closing: its own farewell and a round trip.
 const LINGER: Duration = Duration::from_secs(2);
 
+/// The first body each way: an empty one.
+pub(super) const GREETING: [u8; 4] = [0; 4];
+
+/// About how many bytes of bodies go out before the handshake is done, where they can: a few texts. More would wait in
+/// QUIC as well as here, and have to be said twice if it comes to nothing.
+const EARLY: usize = 4 << 10;
+
 /// A link's own things while it lives.
 pub(super) struct Conversation {
     pub(super) link: LinkId,
@@ -83,6 +90,52 @@ enum Unread {
 }
 
 impl Conversation {
+    /// Begins the stream as the dialler, and carries bodies both ways.
+    pub(super) async fn open(mut self, connection: Connection, early: Option<ZeroRttAccepted>) -> Down {
+        let opened = match early {
+            Some(accepted) => self.begin_early(&connection, accepted).await,
+            None => begin(&connection, &[]).await,
+        };
+        match opened {
+            Ok((send, recv)) => self.hold(connection, send, recv).await,
+            Err(why) => why,
+        }
+    }
+
+    /// Begins the stream, and says what there is to say, before the handshake is done. If the other side does not know
+    /// the session any more, all of it is said again.
+    async fn begin_early(
+        &mut self,
+        connection: &Connection,
+        accepted: ZeroRttAccepted,
+    ) -> Result<(SendStream, RecvStream), Down> {
+        let (mut send, recv) = connection.open_bi().await?;
+        // What fails here is not accepted, or the connection is gone: both are seen below.
+        let _ = send.write_all(&GREETING).await;
+        let (mut said, mut bytes) = (Vec::new(), 0);
+        let mut accepted = pin!(accepted);
+        let accepted = loop {
+            tokio::select! {
+                accepted = &mut accepted => break accepted,
+                Some((body, tell)) = self.pressure.take(&mut self.queue), if bytes < EARLY => {
+                    if tell {
+                        let _ = self.events.send(LinkEvent::Drained { link: self.link }).await;
+                    }
+                    let body = Bytes::from(body);
+                    bytes += body.len();
+                    let _ = write_body(&mut send, body.clone()).await;
+                    said.push(body);
+                }
+            }
+        };
+        tracing::debug!(link = ?self.link, accepted, bytes, "spoke early");
+        match connection.close_reason() {
+            Some(why) => Err(why.into()),
+            None if accepted => Ok((send, recv)),
+            None => begin(connection, &said).await,
+        }
+    }
+
     /// Carries bodies both ways until the link is closed from either side; says why it was.
     pub(super) async fn hold(mut self, connection: Connection, send: SendStream, recv: RecvStream) -> Down {
         let up = LinkEvent::Up {
@@ -164,6 +217,28 @@ async fn read_body(recv: &mut RecvStream) -> Result<Vec<u8>, Unread> {
     Ok(body)
 }
 
+/// Begins the stream with the greeting and what is to be said first.
+async fn begin(connection: &Connection, bodies: &[Bytes]) -> Result<(SendStream, RecvStream), Down> {
+    let (mut send, recv) = connection.open_bi().await?;
+    let written = async {
+        send.write_all(&GREETING).await?;
+        for body in bodies {
+            write_body(&mut send, body.clone()).await?;
+        }
+        Ok(())
+    };
+    match written.await {
+        Err(WriteError::ConnectionLost(why)) => Err(why.into()),
+        // One who does not listen does not speak either: reading ends it.
+        Ok(()) | Err(_) => Ok((send, recv)),
+    }
+}
+
+async fn write_body(send: &mut SendStream, body: Bytes) -> Result<(), WriteError> {
+    let length = u32::try_from(body.len()).unwrap_or(u32::MAX).to_be_bytes();
+    send.write_all_chunks(&mut [Bytes::copy_from_slice(&length), body]).await
+}
+
 /// Writes what is queued until the queue is closed and empty, then waits for the acknowledgement.
 async fn write_all(
     link: LinkId,
@@ -172,14 +247,12 @@ async fn write_all(
     pressure: &Pressure,
     events: &mpsc::Sender<LinkEvent>,
 ) -> Result<(), WriteError> {
-    send.write_all(&[0; 4]).await?;
     while let Some((body, tell)) = pressure.take(queue).await {
         if tell {
             // Nobody listens when the engine is gone, and then the queue is closed as well.
             let _ = events.send(LinkEvent::Drained { link }).await;
         }
-        let length = u32::try_from(body.len()).unwrap_or(u32::MAX).to_be_bytes();
-        send.write_all_chunks(&mut [Bytes::copy_from_slice(&length), Bytes::from(body)]).await?;
+        write_body(&mut send, Bytes::from(body)).await?;
     }
     // Fails only on a stream that was finished before.
     let _ = send.finish();

@@ -7,13 +7,13 @@ use std::time::Duration;
 use knothole_proto::certificate::peer_key;
 use knothole_proto::identity::PeerId;
 use quinn::rustls::pki_types::CertificateDer;
-use quinn::{Connecting, Connection, Endpoint, Incoming, RecvStream, SendStream, ServerConfig};
+use quinn::{Connecting, Connection, Endpoint, Incoming, RecvStream, SendStream, ServerConfig, ZeroRttAccepted};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::configuration::{SetupError, transport};
-use super::conversation::{Conversation, UNEXPECTED_PEER};
-use super::live::{Shared, locked};
+use super::conversation::{Conversation, GREETING, UNEXPECTED_PEER};
+use super::live::{Enlisted, Shared, locked};
 use super::{Down, LinkId};
 use crate::socket::VirtualAddress;
 
@@ -26,17 +26,19 @@ const HANDSHAKES_OF_ONE: usize = 2;
 /// How long a handshake from outside may take, including the first word on the stream: several tries over a slow relay.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
-/// The dialler's way to a stream.
+/// The dialler's way to a connection; one that is open early says what became of that.
 pub(super) async fn open(
     connecting: Result<Connecting, SetupError>,
     shared: &Shared,
     link: LinkId,
-) -> Result<(Connection, SendStream, RecvStream), Down> {
+) -> Result<(Connection, Option<ZeroRttAccepted>), Down> {
     let connecting = connecting.map_err(|why| Down::Failed(why.to_string()))?;
-    let connection = connecting.await?;
+    let (connection, early) = match connecting.into_0rtt() {
+        Ok((connection, accepted)) => (connection, Some(accepted)),
+        Err(connecting) => (connecting.await?, None),
+    };
     shared.note_connection(link, &connection);
-    let (send, recv) = connection.open_bi().await?;
-    Ok((connection, send, recv))
+    Ok((connection, early))
 }
 
 pub(super) async fn accept_all(shared: Arc<Shared>, endpoint: Endpoint, server: ServerConfig) {
@@ -62,7 +64,7 @@ pub(super) async fn accept_all(shared: Arc<Shared>, endpoint: Endpoint, server: 
             let accepted = timeout(HANDSHAKE, accept(incoming, &shared, server, virtual_address, expected)).await;
             drop((own, permit));
             let Ok(Some((connection, send, recv))) = accepted else { return };
-            let (link, pressure, queue) = shared.enlist(virtual_address);
+            let Enlisted { link, pressure, queue, aborted: _ } = shared.enlist(virtual_address);
             shared.note_connection(link, &connection);
             let conversation = Conversation {
                 link,
@@ -89,15 +91,27 @@ async fn accept(
 ) -> Option<(Connection, SendStream, RecvStream)> {
     let activity = shared.socket.routes().activity(virtual_address);
     server.transport_config(Arc::new(transport(shared.heartbeat, None, activity).ok()?));
-    let connection = incoming.accept_with(Arc::new(server)).ok()?.await.ok()?;
-    let identity = connection.peer_identity()?.downcast::<Vec<CertificateDer<'static>>>().ok()?;
-    if peer_key(&identity) != Some(expected) {
+    let mut connecting = incoming.accept_with(Arc::new(server)).ok()?;
+    connecting.handshake_data().await.ok()?;
+    let (connection, finished) = connecting.into_0rtt().ok()?;
+    // Whoever resumes a session has just proved a secret of it, and is the one who proved a key when it was made: what
+    // comes early is theirs. Of anybody else nothing is known before the handshake is done, and nothing is said to them.
+    if key_of(&connection) != Some(expected) {
+        finished.await;
+    }
+    if key_of(&connection) != Some(expected) {
         tracing::debug!(%virtual_address, "an unexpected key was refused");
         connection.close(UNEXPECTED_PEER, b"unexpected peer");
         return None;
     }
-    let (send, recv) = connection.accept_bi().await.ok()?;
+    let (mut send, recv) = connection.accept_bi().await.ok()?;
+    send.write_all(&GREETING).await.ok()?;
     Some((connection, send, recv))
+}
+
+/// The key that the other side has proved, if it has.
+fn key_of(connection: &Connection) -> Option<PeerId> {
+    peer_key(&connection.peer_identity()?.downcast::<Vec<CertificateDer<'static>>>().ok()?)
 }
 
 /// 32 bytes from a connection's TLS exporter, with an empty context.

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use knothole_proto::certificate::IdentitySecret;
 use knothole_proto::identity::PeerId;
 use quinn::Connection;
-use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use super::configuration::Heartbeat;
@@ -41,6 +41,17 @@ pub(super) struct Live {
     pub(super) queue: mpsc::Sender<Vec<u8>>,
     pub(super) pressure: Arc<Pressure>,
     pub(super) connection: Option<Connection>,
+    /// Ends the attempt to connect, as long as there is no connection.
+    pub(super) attempt: oneshot::Sender<()>,
+}
+
+/// What a new link's task has of it.
+pub(super) struct Enlisted {
+    pub(super) link: LinkId,
+    pub(super) pressure: Arc<Pressure>,
+    pub(super) queue: mpsc::Receiver<Vec<u8>>,
+    /// Says that the attempt to connect is to end.
+    pub(super) aborted: oneshot::Receiver<()>,
 }
 
 /// How full a link's queue is, and whether somebody waits for room in it.
@@ -57,15 +68,16 @@ impl Shared {
         tasks.spawn(task);
     }
 
-    pub(super) fn enlist(&self, virtual_address: VirtualAddress) -> (LinkId, Arc<Pressure>, mpsc::Receiver<Vec<u8>>) {
+    pub(super) fn enlist(&self, virtual_address: VirtualAddress) -> Enlisted {
         let link = LinkId(self.next.fetch_add(1, Relaxed));
         let (sender, queue) = mpsc::channel(QUEUED_BODIES);
         let pressure = Arc::<Pressure>::default();
-        let live = Live { virtual_address, queue: sender, pressure: pressure.clone(), connection: None };
+        let (attempt, aborted) = oneshot::channel();
+        let live = Live { virtual_address, queue: sender, pressure: pressure.clone(), connection: None, attempt };
         if !self.leaving.load(SeqCst) {
             locked(&self.live).insert(link, live);
         }
-        (link, pressure, queue)
+        Enlisted { link, pressure, queue, aborted }
     }
 
     pub(super) fn note_connection(&self, link: LinkId, connection: &Connection) {

@@ -15,13 +15,14 @@ mod live;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use knothole_proto::certificate::{IdentitySecret, PEER_ALPN};
 use knothole_proto::identity::{PeerId, PublicKey};
-use quinn::{Connecting, Endpoint, TokenMemoryCache, VarInt};
+use quinn::{ClientConfig, Connecting, Endpoint, TokenMemoryCache, VarInt};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
@@ -30,7 +31,7 @@ pub use configuration::{Heartbeat, SetupError};
 pub use conversation::Abort;
 use conversation::{Conversation, FAREWELL, GOODBYE};
 pub(crate) use handshake::exported;
-use live::{Live, Shared, locked};
+use live::{Enlisted, Live, Shared, locked};
 
 use crate::socket::{Socket, VirtualAddress};
 
@@ -121,6 +122,8 @@ pub enum SendError {
 pub struct Links {
     endpoint: Endpoint,
     tokens: Arc<TokenMemoryCache>,
+    /// How each contact that was ever dialled is known, with the sessions that may be resumed with it.
+    sessions: Mutex<HashMap<PublicKey, ClientConfig>>,
     accepting: AbortHandle,
     shared: Arc<Shared>,
 }
@@ -156,7 +159,7 @@ impl Links {
             leaving: AtomicBool::new(false),
         });
         let accepting = tokio::spawn(handshake::accept_all(shared.clone(), endpoint.clone(), server)).abort_handle();
-        Ok((Self { endpoint, tokens: Arc::default(), accepting, shared }, events))
+        Ok((Self { endpoint, tokens: Arc::default(), sessions: Mutex::default(), accepting, shared }, events))
     }
 
     /// Lets in `peer` at this virtual address from now on, and no other. At an address where nobody is expected,
@@ -171,14 +174,15 @@ impl Links {
     }
 
     /// Dials whoever holds the key `expected`. Bodies may be sent at once: they go out with the end of the handshake,
-    /// to that key alone. Every failure is reported as [`LinkEvent::Down`].
+    /// to that key alone, or with its beginning where a session with that key can be resumed. Every failure is reported
+    /// as [`LinkEvent::Down`].
     ///
     /// `rtt` is the round trip to assume until one is measured, as the check of the path found it.
     #[must_use]
     pub fn dial(&self, virtual_address: VirtualAddress, expected: PeerId, rtt: Duration) -> LinkId {
         let connecting = self.connect(virtual_address, expected, PEER_ALPN, Some(rtt));
         let shared = self.shared.clone();
-        let (link, pressure, queue) = shared.enlist(virtual_address);
+        let Enlisted { link, pressure, queue, aborted } = shared.enlist(virtual_address);
         self.shared.spawn(async move {
             let conversation = Conversation {
                 link,
@@ -189,8 +193,13 @@ impl Links {
                 pressure,
                 events: shared.events.clone(),
             };
-            let why = match handshake::open(connecting, &shared, link).await {
-                Ok((connection, send, recv)) => conversation.hold(connection, send, recv).await,
+            let opened = tokio::select! {
+                opened = handshake::open(connecting, &shared, link) => opened,
+                // A link that is closed in good order goes on until it has said what it had to say.
+                Ok(()) = aborted => Err(Down::Goodbye),
+            };
+            let why = match opened {
+                Ok((connection, early)) => conversation.open(connection, early).await,
                 Err(why) => why,
             };
             shared.strike(link, virtual_address, why).await;
@@ -220,9 +229,14 @@ impl Links {
 
     /// Closes a link at once; what was queued on it is dropped.
     pub fn abort(&self, link: LinkId, why: Abort) {
-        if let Some(connection) = locked(&self.shared.live).remove(&link).and_then(|live| live.connection) {
-            let (code, reason) = why.said();
-            connection.close(code, reason);
+        match locked(&self.shared.live).remove(&link) {
+            Some(Live { connection: Some(connection), .. }) => {
+                let (code, reason) = why.said();
+                connection.close(code, reason);
+            }
+            // The task may just have connected: then it finds its queue closed.
+            Some(Live { attempt, .. }) => drop(attempt.send(())),
+            None => {}
         }
     }
 
@@ -279,7 +293,15 @@ impl Links {
         let Shared { socket, secret, heartbeat, .. } = &*self.shared;
         let activity = socket.routes().activity(virtual_address);
         let transport = configuration::transport(*heartbeat, rtt, activity)?;
-        let config = configuration::client(secret, expected, alpn, self.tokens.clone(), transport)?;
+        let known = || locked(&self.sessions).get(&expected).cloned();
+        let mut config = match known().filter(|_| alpn == PEER_ALPN) {
+            Some(known) => known,
+            None => configuration::client(secret, expected, alpn, alpn == PEER_ALPN)?,
+        };
+        if alpn == PEER_ALPN {
+            locked(&self.sessions).insert(expected, config.clone());
+        }
+        config.token_store(self.tokens.clone()).transport_config(Arc::new(transport));
         // The name is sent to nobody; it keeps what is remembered of one server apart from another's.
         let name = expected.to_string();
         self.endpoint.connect_with(config, virtual_address.socket_addr(), &name).map_err(SetupError::because)

@@ -263,6 +263,83 @@ async fn another_key_than_the_one_expected_at_an_address_is_refused() {
     linked(&mut alice, &mut bob).await;
 }
 
+/// A link that came and went, and left Alice with tickets.
+async fn parted(alice: &mut Person, bob: &mut Person) {
+    let (link, accepted) = linked(alice, bob).await;
+    // Tickets are sent before anything else.
+    bob.links.send(accepted, b"ping".to_vec()).unwrap();
+    assert_eq!(alice.body().await, b"ping");
+    alice.links.close(link);
+    assert_eq!((alice.down().await, bob.down().await), (Down::Goodbye, Down::Goodbye));
+}
+
+#[tokio::test]
+async fn in_a_resumed_session_the_first_bodies_are_there_before_anything_was_answered() {
+    let (mut alice, mut bob) = acquainted(Heartbeat::default());
+    parted(&mut alice, &mut bob).await;
+    bob.socket.routes().set_route(ALICE, None);
+    let link = alice.links.dial(BOB, bob.key, RTT);
+    alice.links.send(link, b"at once".to_vec()).unwrap();
+    let LinkEvent::Up { peer, link: accepted, dialled: false, .. } = bob.next().await else { panic!("not up") };
+    assert_eq!((peer, bob.body().await), (alice.key, b"at once".to_vec()));
+    assert!(alice.events.is_empty(), "nothing has come back");
+    bob.meet(&alice, ALICE);
+    bob.links.send(accepted, b"and back".to_vec()).unwrap();
+    assert_eq!(alice.up().await, link);
+    assert_eq!(alice.body().await, b"and back");
+    let ours = alice.links.exported_secret(link, b"EXPORTER-knothole-test").unwrap();
+    assert_eq!(bob.links.exported_secret(accepted, b"EXPORTER-knothole-test"), Some(ours));
+}
+
+#[tokio::test]
+async fn what_was_said_early_to_one_who_has_forgotten_the_session_is_said_again_once_and_in_order() {
+    let (mut alice, mut bob) = acquainted(Heartbeat::default());
+    parted(&mut alice, &mut bob).await;
+    drop(bob);
+    let mut reborn = Person::new(2, Heartbeat::default());
+    alice.meet(&reborn, BOB);
+    reborn.meet(&alice, ALICE);
+    let link = alice.links.dial(BOB, reborn.key, RTT);
+    for n in 0..10 {
+        alice.links.send(link, vec![n; 1000]).unwrap();
+    }
+    reborn.up().await;
+    for n in 0..10 {
+        assert_eq!(reborn.body().await, vec![n; 1000]);
+    }
+    assert_eq!(alice.up().await, link);
+    alice.links.send(link, b"on".to_vec()).unwrap();
+    assert_eq!(reborn.body().await, b"on");
+}
+
+#[tokio::test]
+async fn a_resumed_session_is_that_of_the_key_it_was_made_with_and_lets_in_no_other() {
+    let (mut alice, mut bob) = acquainted(Heartbeat::default());
+    let carol = IdentitySecret::new([3; 32]).public_key();
+    parted(&mut alice, &mut bob).await;
+    bob.links.expect(ALICE, carol);
+    let link = alice.links.dial(BOB, bob.key, RTT);
+    alice.links.send(link, b"let me in".to_vec()).unwrap();
+    assert_eq!(alice.next().await, LinkEvent::Down { link, virtual_address: BOB, why: Down::Refused });
+    bob.links.expect(ALICE, alice.key);
+    // Nor is it offered to another key.
+    let link = alice.links.dial(BOB, carol, RTT);
+    assert_eq!(alice.next().await, LinkEvent::Down { link, virtual_address: BOB, why: Down::Refused });
+    linked(&mut alice, &mut bob).await;
+}
+
+#[tokio::test]
+async fn an_attempt_that_is_aborted_ends_at_once() {
+    let (mut alice, mut bob) = acquainted(Heartbeat::default());
+    alice.socket.routes().set_route(BOB, None);
+    let link = alice.links.dial(BOB, bob.key, RTT);
+    alice.links.send(link, b"nobody there".to_vec()).unwrap();
+    alice.links.abort(link, Abort::Goodbye);
+    assert_eq!(alice.next().await, LinkEvent::Down { link, virtual_address: BOB, why: Down::Goodbye });
+    alice.meet(&bob, BOB);
+    linked(&mut alice, &mut bob).await;
+}
+
 #[tokio::test]
 async fn where_nobody_is_expected_nothing_is_answered() {
     let (mut alice, bob) = acquainted(BRISK);

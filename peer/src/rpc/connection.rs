@@ -272,7 +272,7 @@ mod tests {
         assert_eq!(
             list[0],
             json!({"peer": bob().to_string(), "name": "bob", "state": "contact", "presence": "online",
-                   "path": {"kind": "direct", "remote": "203.0.113.9:99", "rtt_ms": 1.2}, "verified": true, "unread": 3})
+                   "path": {"kind": "direct", "remote": "203.0.113.9:99", "rtt_ms": 1.2, "why": null}, "verified": true, "unread": 3})
         );
         assert_eq!((&list[1]["presence"], &list[1]["path"]), (&json!("offline"), &Value::Null));
         assert_eq!(list[1]["state"], "request");

@@ -160,6 +160,7 @@ fn contact() -> ContactView {
             kind: PathKind::Direct,
             remote: "203.0.113.9:99".parse().unwrap(),
             rtt: Some(Duration::from_micros(1234)),
+            why: None,
         }),
         verified: true,
         unread: 3,

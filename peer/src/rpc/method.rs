@@ -15,6 +15,7 @@ use crate::handle::Peer;
 use crate::store::{Author, Message};
 
 use super::message::{Failure, Request};
+use super::netcheck::netcheck;
 
 /// Messages in a page of history when the request does not say.
 const PAGE: u32 = 50;
@@ -99,6 +100,7 @@ pub(super) async fn call(peer: &Peer, request: Request) -> Result<Value, Failure
             let upto = message_id("upto", &upto)?;
             done(peer.request(|reply| Command::Read { with, upto, reply }).await)
         }
+        "netcheck" => netcheck(peer, parameters(given)?).await,
         unknown => Err(Failure::unknown_method(unknown)),
     }
 }
@@ -165,7 +167,7 @@ fn path(path: &PathView) -> Value {
         PathKind::Direct => "direct",
         PathKind::Relay => "relay",
     };
-    json!({"kind": kind, "remote": path.remote, "rtt_ms": path.rtt.map(milliseconds)})
+    json!({"kind": kind, "remote": path.remote, "rtt_ms": path.rtt.map(milliseconds), "why": path.why})
 }
 
 fn entry(message: &Message, me: PeerId, contact: PeerId) -> Value {

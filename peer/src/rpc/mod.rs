@@ -4,6 +4,7 @@
 //! lines         bytes to lines, none longer than may be
 //! message       what a line says, and the lines that answer it
 //! method        a method and its parameters to commands, and their answers to results
+//! netcheck      the one method that asks the network and not the engine
 //! notification  events to notifications
 //! connection    one client: requests begun in their order, answered as they are done, events in between
 //! listener      the socket in the home, for other processes
@@ -23,6 +24,7 @@ mod lines;
 mod listener;
 mod message;
 mod method;
+mod netcheck;
 mod notification;
 
 pub use client::{CallError, Client, Events};

@@ -19,6 +19,7 @@ pub struct Activity {
     sent: AtomicU64,
     received: AtomicU64,
     unanswered: AtomicU64,
+    relayed: AtomicU64,
     announced: AtomicBool,
 }
 
@@ -67,6 +68,19 @@ impl Activity {
         }
     }
 
+    /// Takes note of a datagram that came through a relay although the route is direct. True when the route's silence is to
+    /// be announced by that: whoever sends through the relay has lost his direct path, and ours may be dead as well.
+    pub(super) fn note_relayed(&self, now: u64) -> bool {
+        self.relayed.store(now, Relaxed);
+        self.is_answered_by_relay(now) && !self.announced.swap(true, Relaxed)
+    }
+
+    /// Whether what is sent to the present, direct route is not answered there but by a relay.
+    pub(super) fn is_answered_by_relay(&self, now: u64) -> bool {
+        let unanswered = self.unanswered.load(Relaxed);
+        unanswered != 0 && self.relayed.load(Relaxed) >= unanswered && now.saturating_sub(unanswered) >= SILENCE_MS
+    }
+
     pub(super) fn note_received(&self, now: u64) {
         self.received.store(now, Relaxed);
         if self.unanswered.load(Relaxed) != 0 {
@@ -79,6 +93,7 @@ impl Activity {
         self.epoch.fetch_add(1, Relaxed);
         self.sent.store(0, Relaxed);
         self.received.store(0, Relaxed);
+        self.relayed.store(0, Relaxed);
         self.note_answer();
     }
 }
@@ -112,6 +127,20 @@ mod tests {
         assert!(!activity.note_sent(1025));
         activity.note_received(20_000);
         assert!(!activity.note_sent(20_025));
+    }
+
+    #[test]
+    fn a_relay_that_answers_in_place_of_a_silent_route_announces_the_silence() {
+        let activity = Activity::default();
+        assert!(!activity.note_relayed(900), "nothing is asked of the route yet");
+        activity.note_sent(1000);
+        assert!(!activity.note_relayed(1000 + SILENCE_MS - 1), "the answer may still come");
+        assert!(activity.note_relayed(1000 + SILENCE_MS) && activity.is_answered_by_relay(1000 + SILENCE_MS));
+        assert!(!activity.note_relayed(1001 + SILENCE_MS), "it was announced");
+        activity.note_received(2000);
+        assert!(!activity.is_answered_by_relay(2000));
+        activity.note_sent(3000);
+        assert!(!activity.is_answered_by_relay(4000), "what the relay brought before was no answer to this");
     }
 
     #[test]

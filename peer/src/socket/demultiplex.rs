@@ -15,9 +15,12 @@ pub(super) struct Origin {
     pub(super) header: usize,
 }
 
+/// Datagrams that come late from the engine and may wait at a time: the first flights of as many contacts.
+const LATE: usize = 64;
+
 /// Datagrams that were received between another contact's: one buffer has one address, so they wait for the next call.
 ///
-/// Bounded by what one call receives: nothing more is received before all of it is delivered.
+/// Bounded by what one call receives: nothing more is received before all of it is delivered; and by [`LATE`].
 #[derive(Debug, Default)]
 pub(super) struct Waiting(VecDeque<Group>);
 
@@ -91,6 +94,17 @@ impl Waiting {
             *meta = RecvMeta { len: length, ..group.meta };
         }
         count
+    }
+
+    /// One more datagram, as it came, with its header.
+    pub(super) fn push_one(&mut self, origin: Origin, datagram: &[u8]) {
+        let length = datagram.len();
+        if length > origin.header && self.0.len() < LATE {
+            let addr = origin.address.socket_addr();
+            let mut meta = RecvMeta { addr, len: length, stride: length, ecn: None, dst_ip: None };
+            origin.sign(&mut meta, length);
+            self.0.push_back(Group { origin, meta, datagrams: datagram[origin.header..].to_vec() });
+        }
     }
 
     fn has(&self, address: VirtualAddress) -> bool {

@@ -2,8 +2,6 @@
 
 use std::cell::RefCell;
 
-use knothole_proto::datagram::{RELAY_HEADER, relay_header};
-
 /// The most that a UDP datagram over IPv4 holds, and so the most that the kernel segments at a time, in bytes: 65,535
 /// less the headers of IP and UDP. IPv6 would hold 20 more.
 const LARGEST: usize = 65_507;
@@ -13,19 +11,19 @@ thread_local! {
     static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// How many of QUIC's datagrams of `length` bytes go out at a time as frames, where the kernel takes `segments`.
-pub(super) fn at_once(length: usize, segments: usize) -> usize {
-    (LARGEST / length.saturating_add(RELAY_HEADER)).min(segments).max(1)
+/// How many of QUIC's datagrams of `length` bytes go out at a time as frames, each with a header of so many bytes, where
+/// the kernel takes `segments`.
+pub(super) fn at_once(header: usize, length: usize, segments: usize) -> usize {
+    (LARGEST / length.saturating_add(header)).min(segments).max(1)
 }
 
-/// Shows the frames of a channel for `datagrams`, each of `length` bytes except for the last, which may be shorter.
-/// So have the frames, with [`RELAY_HEADER`] bytes more each.
-pub(super) fn with_frames<T>(channel: u32, datagrams: &[u8], length: usize, show: impl FnOnce(&[u8]) -> T) -> T {
-    let header = relay_header(channel);
+/// Shows the frames for `datagrams`, each of `length` bytes except for the last, which may be shorter. So have the
+/// frames, with the header's bytes more each.
+pub(super) fn with_frames<T>(header: &[u8], datagrams: &[u8], length: usize, show: impl FnOnce(&[u8]) -> T) -> T {
     BUFFER.with_borrow_mut(|frames| {
         frames.clear();
         for datagram in datagrams.chunks(length.max(1)) {
-            frames.extend_from_slice(&header);
+            frames.extend_from_slice(header);
             frames.extend_from_slice(datagram);
         }
         show(frames)
@@ -34,6 +32,8 @@ pub(super) fn with_frames<T>(channel: u32, datagrams: &[u8], length: usize, show
 
 #[cfg(test)]
 mod tests {
+    use knothole_proto::datagram::{RELAY_HEADER, relay_header};
+
     use super::*;
 
     #[test]
@@ -45,7 +45,7 @@ mod tests {
                     .collect();
                 let wanted: Vec<Vec<u8>> =
                     datagrams.iter().map(|datagram| [&relay_header(77)[..], datagram].concat()).collect();
-                let cut = with_frames(77, &datagrams.concat(), 3, |frames| {
+                let cut = with_frames(&relay_header(77), &datagrams.concat(), 3, |frames| {
                     frames.chunks(3 + RELAY_HEADER).map(<[u8]>::to_vec).collect::<Vec<_>>()
                 });
                 assert_eq!(cut, wanted, "{count} {last}");
@@ -55,13 +55,17 @@ mod tests {
 
     #[test]
     fn no_more_goes_at_once_than_a_datagram_holds_with_the_headers() {
-        assert_eq!(at_once(1452, 64), 44, "45 of them fit without headers");
-        assert_eq!(at_once(1200, 64), 54);
-        assert_eq!(at_once(100, 64), 64);
-        assert_eq!((at_once(1200, 1), at_once(1200, 0)), (1, 1));
-        assert_eq!((at_once(65_507, 64), at_once(usize::MAX, 64)), (1, 1), "the kernel says that it is too long");
+        assert_eq!(at_once(RELAY_HEADER, 1452, 64), 44, "45 of them fit without headers");
+        assert_eq!(at_once(RELAY_HEADER, 1200, 64), 54);
+        assert_eq!(at_once(RELAY_HEADER, 100, 64), 64);
+        assert_eq!((at_once(RELAY_HEADER, 1200, 1), at_once(RELAY_HEADER, 1200, 0)), (1, 1));
+        assert_eq!(
+            (at_once(RELAY_HEADER, 65_507, 64), at_once(RELAY_HEADER, usize::MAX, 64)),
+            (1, 1),
+            "the kernel says that it is too long"
+        );
         for length in 1..3000 {
-            assert!(at_once(length, 64) * (length + RELAY_HEADER) <= LARGEST);
+            assert!(at_once(RELAY_HEADER, length, 64) * (length + RELAY_HEADER) <= LARGEST);
         }
     }
 }

@@ -9,10 +9,14 @@
 //! a relay frame of an admitted channel is unwrapped and is its contact's; STUN and Knothole's other datagrams go to the
 //! engine as [`Arrival`]s, everything else is dropped and counted.
 //!
+//! A hard NAT is crossed with many sockets at once ([`Socket::open_bases`]): each is one more mapping. What comes to one
+//! of them takes the same way, and a route may begin at it.
+//!
 //! Not here: which path is best, whether a source may be admitted, what an arrival means. Nor is there a task: the
 //! socket moves when the QUIC endpoint over it polls, and without an endpoint nothing arrives.
 
 mod activity;
+mod bases;
 mod counters;
 mod demultiplex;
 mod frames;
@@ -31,15 +35,18 @@ use std::net::{Ipv6Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-use knothole_proto::datagram::{Kind, RELAY, RELAY_HEADER, classify, parse_relay};
+use knothole_proto::datagram::{Kind, RELAY, RELAY_HEADER, classify, flight_header, parse_relay, relay_header};
+use knothole_proto::path::Base;
 use quinn::udp::{RecvMeta, Transmit};
 use quinn::{AsyncUdpSocket, UdpPoller};
 use tokio::sync::mpsc;
 
 pub use activity::{Activity, SILENCE_MS};
+pub use bases::BASES;
+use bases::Bases;
 pub use counters::{Counter, Counters};
 use demultiplex::{Origin, Waiting, sift};
 use port::Port;
@@ -62,6 +69,8 @@ const BATCHES_AT_ONCE: usize = 32;
 /// A datagram that is not QUIC's: STUN or Knothole's own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Arrival {
+    /// Our socket that it came to.
+    pub base: Base,
     /// The real address that it came from. Nothing vouches for it.
     pub from: SocketAddr,
     /// The datagram, its first byte included; never empty.
@@ -73,12 +82,15 @@ pub struct Arrival {
 pub struct Socket {
     /// One or two, IPv4 first.
     ports: Vec<Port>,
+    bases: Bases,
     routes: Routes,
     tunnels: Tunnels,
     counters: Counters,
     arrivals: mpsc::Sender<Arrival>,
     /// What was received and goes to QUIC next. Only the one that polls takes the lock.
     waiting: Mutex<Waiting>,
+    /// The one that polls, while there is nothing for it.
+    poller: Mutex<Option<Waker>>,
     /// Counts the polls, so that the families take turns to be asked first.
     turn: AtomicUsize,
 }
@@ -93,11 +105,13 @@ impl Socket {
         let (sender, arrivals) = mpsc::channel(ARRIVALS);
         let socket = Self {
             ports: bind_families(port)?,
+            bases: Bases::default(),
             routes: Routes::new(Instant::now()),
             tunnels: Tunnels::new(),
             counters: Counters::default(),
             arrivals: sender,
             waiting: Mutex::default(),
+            poller: Mutex::default(),
             turn: AtomicUsize::new(0),
         };
         Ok((Arc::new(socket), arrivals))
@@ -133,19 +147,37 @@ impl Socket {
         &self.counters
     }
 
-    /// Sends one of our own datagrams, now or never: what the kernel has no room for, or refuses, is counted and lost
+    /// Opens further IPv4 sockets, each at a port of the system's choice: `count`, or as many as the system and [`BASES`]
+    /// allow. No number is given twice before all others have been. Must be called within a Tokio runtime.
+    #[must_use]
+    pub fn open_bases(&self, count: usize) -> Vec<Base> {
+        self.bases.open(count)
+    }
+
+    /// Closes a further socket, with all that went and came by it. The main one stays.
+    pub fn close_base(&self, base: Base) {
+        if self.bases.close(base) {
+            self.routes.leave(base);
+        }
+    }
+
+    /// Sends one of our own datagrams from a socket of ours, now or never: what the kernel has no room for, or refuses, is counted and lost
     /// like any datagram may be.
     ///
     /// With `ttl` it lives for so many hops (1–255), where the system can limit a single datagram (Linux);
     /// elsewhere it goes with the system's ordinary limit.
-    pub fn send(&self, to: SocketAddr, datagram: &[u8], ttl: Option<u8>) {
+    pub fn send(&self, base: Base, to: SocketAddr, datagram: &[u8], ttl: Option<u8>) {
         let to = normal(to);
-        if self.tunnels.send(to, datagram, &self.counters) {
+        if base == Base::MAIN && self.tunnels.send(to, datagram, &self.counters) {
             return;
         }
-        match self.port_for(to) {
-            Some(port) => port.send(to, datagram, ttl, &self.counters),
-            None => self.counters.dropped_no_route.increase(),
+        let send = |port: &Port| port.send(to, datagram, ttl, &self.counters);
+        let sent = match base {
+            Base::MAIN => self.port_for(to).map(send),
+            base => self.bases.towards(base, to).map(|further| send(further.port())),
+        };
+        if sent.is_none() {
+            self.counters.dropped_no_route.increase();
         }
     }
 
@@ -154,7 +186,7 @@ impl Socket {
     }
 
     /// Leaves in a received buffer what is QUIC's, under the virtual address of who sent it.
-    fn sort(&self, buffer: &mut [u8], meta: &mut RecvMeta, waiting: &mut Waiting) {
+    fn sort(&self, base: Base, buffer: &mut [u8], meta: &mut RecvMeta, waiting: &mut Waiting) {
         let from = normal(meta.addr);
         // One look-up serves all that the kernel coalesced, as long as the channel is the same.
         let mut last = None;
@@ -162,12 +194,12 @@ impl Socket {
             self.counters.dropped_unknown_kind.increase();
         }
         sift(buffer, meta, waiting, |datagram| {
-            let (source, header) = self.source(from, datagram)?;
+            let (source, header) = self.source(base, from, datagram)?;
             let address = match last {
                 Some((known, address)) if known == source => address,
                 _ => last.insert((source, self.routes.heard(source))).1,
             };
-            if address.is_none() {
+            if address.is_none() && !self.pass_unknown(from, source, datagram) {
                 self.unknown(source).increase();
             }
             address.map(|address| Origin { address, header })
@@ -186,7 +218,7 @@ impl Socket {
     ) -> Poll<usize> {
         while let Poll::Ready(count) = self.tunnels.poll_receive(cx, buffers, metas) {
             let received = buffers.iter_mut().zip(metas.iter_mut()).take(count);
-            received.for_each(|(buffer, meta)| self.sort(buffer, meta, waiting));
+            received.for_each(|(buffer, meta)| self.sort(Base::MAIN, buffer, meta, waiting));
             if metas.iter().take(count).any(|meta| meta.len > 0) {
                 return Poll::Ready(count);
             }
@@ -196,22 +228,44 @@ impl Socket {
 
     /// The way that a QUIC datagram came, and how many bytes stand before it. `None` for other datagrams, which go
     /// where they belong.
-    fn source(&self, from: SocketAddr, datagram: &[u8]) -> Option<(Route, usize)> {
+    fn source(&self, base: Base, from: SocketAddr, datagram: &[u8]) -> Option<(Route, usize)> {
         let &first = datagram.first()?;
         match classify(first) {
-            Kind::Quic => return Some((Route::Direct(from), 0)),
+            Kind::Quic => return Some((Route::Direct { base, remote: from }, 0)),
             Kind::Knothole if first == RELAY => match parse_relay(datagram) {
                 Some((channel, _)) => return Some((Route::Relay { rendezvous: from, channel }, RELAY_HEADER)),
                 None => self.counters.dropped_unknown_kind.increase(),
             },
             Kind::Stun | Kind::Knothole => {
-                if self.arrivals.try_send(Arrival { from, datagram: datagram.to_vec() }).is_err() {
+                if self.arrivals.try_send(Arrival { base, from, datagram: datagram.to_vec() }).is_err() {
                     self.counters.dropped_queue_full.increase();
                 }
             }
             Kind::Unknown => self.counters.dropped_unknown_kind.increase(),
         }
         None
+    }
+
+    /// A frame of a channel that nobody has admitted, from a rendezvous of ours, may be right behind the invitation with
+    /// which the channel comes: the engine sees it after that, and calls [`Self::receive`].
+    fn pass_unknown(&self, from: SocketAddr, source: Route, datagram: &[u8]) -> bool {
+        source.is_relay()
+            && self.routes.owner(from).is_some()
+            && self.arrivals.try_send(Arrival { base: Base::MAIN, from, datagram: datagram.to_vec() }).is_ok()
+    }
+
+    /// Takes a relay frame that came as an arrival, since its channel was not admitted then. If it is by now, what is in
+    /// it goes to QUIC as if it came now; else it is dropped and counted.
+    pub fn receive(&self, arrival: &Arrival) {
+        let Some((channel, _)) = parse_relay(&arrival.datagram) else { return };
+        let Some(address) = self.routes.heard(Route::Relay { rendezvous: normal(arrival.from), channel }) else {
+            return self.counters.dropped_unknown_channel.increase();
+        };
+        let origin = Origin { address, header: RELAY_HEADER };
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push_one(origin, &arrival.datagram);
+        if let Some(poller) = self.poller.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            poller.wake();
+        }
     }
 
     const fn unknown(&self, source: Route) -> &Counter {
@@ -230,16 +284,29 @@ impl AsyncUdpSocket for Socket {
         if route.is_some_and(|route| self.tunnels.transmit(route, transmit, &self.counters)) {
             return Ok(());
         }
-        let route = route.and_then(|route| Some((route, self.port_for(route.hop())?)));
-        let Some((route, port)) = route else {
+        let Some(route) = route else {
             self.counters.dropped_no_route.increase();
             return Ok(());
         };
         let transmit = Transmit { destination: route.hop(), src_ip: None, ..transmit.clone() };
-        match route {
-            Route::Direct(_) => port.transmit(&transmit, &self.counters),
-            Route::Relay { channel, .. } => port.transmit_relayed(channel, &transmit, &self.counters),
-        }
+        let sent = match route {
+            Route::Direct { base: Base::MAIN, remote } => {
+                self.port_for(remote).map(|port| port.transmit(&transmit, &self.counters))
+            }
+            Route::Direct { base, remote } => {
+                self.bases.towards(base, remote).map(|further| further.transmit(&transmit, &self.counters))
+            }
+            Route::Relay { rendezvous, channel } => self
+                .port_for(rendezvous)
+                .map(|port| port.transmit_relayed(&relay_header(channel), &transmit, &self.counters)),
+            Route::Flight { rendezvous, slot, introduction } => self
+                .port_for(rendezvous)
+                .map(|port| port.transmit_relayed(&flight_header(slot, introduction), &transmit, &self.counters)),
+        };
+        sent.unwrap_or_else(|| {
+            self.counters.dropped_no_route.increase();
+            Ok(())
+        })
     }
 
     fn poll_recv(
@@ -248,6 +315,8 @@ impl AsyncUdpSocket for Socket {
         buffers: &mut [IoSliceMut<'_>],
         metas: &mut [RecvMeta],
     ) -> Poll<io::Result<usize>> {
+        // Before anything is looked at, so that what comes meanwhile wakes it.
+        *self.poller.lock().unwrap_or_else(PoisonError::into_inner) = Some(cx.waker().clone());
         let waiting = &mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         if !waiting.is_empty() {
             return Poll::Ready(Ok(waiting.deliver(buffers, metas)));
@@ -260,12 +329,20 @@ impl AsyncUdpSocket for Socket {
         {
             return Poll::Ready(Ok(count));
         }
-        for n in 0..self.ports.len() {
-            let port = &self.ports[(turn + n) % self.ports.len()];
-            while let Poll::Ready(count) = port.poll_receive(cx, buffers, metas, &self.counters) {
+        // The further sockets take turns with the families as if they were one more.
+        let places = self.ports.len() + usize::from(self.bases.any());
+        for n in 0..places {
+            let place = self.ports.get((turn + n) % places);
+            while let Poll::Ready((base, count)) = match place {
+                Some(port) => port.poll_receive(cx, buffers, metas, &self.counters).map(|count| (Base::MAIN, count)),
+                None => self.bases.poll_receive(buffers, metas, &self.counters),
+            } {
                 let received = buffers.iter_mut().zip(metas.iter_mut()).take(count);
-                received.for_each(|(buffer, meta)| self.sort(buffer, meta, waiting));
+                received.for_each(|(buffer, meta)| self.sort(base, buffer, meta, waiting));
                 if metas.iter().take(count).any(|meta| meta.len > 0) {
+                    if base != Base::MAIN {
+                        self.bases.carry(base);
+                    }
                     // Buffers that were emptied among them are passed over by QUIC. Something waits only if there is
                     // something for QUIC before it, and QUIC polls again until there is nothing.
                     return Poll::Ready(Ok(count));
@@ -277,6 +354,7 @@ impl AsyncUdpSocket for Socket {
                 }
             }
         }
+        self.bases.await_news(cx);
         self.poll_tunnels(cx, buffers, metas, waiting).map(Ok)
     }
 
@@ -331,6 +409,9 @@ impl UdpPoller for Poller {
             Box::pin(async move {
                 for port in &socket.ports {
                     port.writable().await;
+                }
+                for further in socket.bases.carrying() {
+                    further.port().writable().await;
                 }
             })
         });

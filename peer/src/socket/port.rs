@@ -4,7 +4,6 @@ use std::io::{self, ErrorKind, IoSliceMut};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::task::{Context, Poll};
 
-use knothole_proto::datagram::RELAY_HEADER;
 use quinn::udp::{RecvMeta, Transmit, UdpSocketState};
 use socket2::{Domain, Protocol, SockRef, Socket as RawSocket, Type};
 use tokio::io::Interest;
@@ -15,7 +14,7 @@ use super::frames;
 
 /// What the kernel is asked to hold for us either way, in bytes: some 30 ms of a gigabit a second, during which a busy
 /// thread may be away. The kernel gives as much of it as its own limit allows (`net.core.rmem_max`).
-const KERNEL_BUFFER: usize = 4 << 20;
+pub(super) const KERNEL_BUFFER: usize = 4 << 20;
 
 /// How many errors in a row are passed over before the kernel is left alone until it has news. Each is one that the
 /// kernel reports once, an ICMP message for instance.
@@ -27,7 +26,8 @@ pub(super) struct Port {
     state: UdpSocketState,
     /// The state for relay frames: should a network not have room for them in the size that it had for QUIC's datagrams,
     /// it must not be concluded that the kernel segments nothing at all.
-    relay: UdpSocketState,
+    /// None for a socket that sends no frames.
+    relay: Option<UdpSocketState>,
     ipv6: bool,
     number: u16,
 }
@@ -35,6 +35,14 @@ pub(super) struct Port {
 impl Port {
     /// Binds to a port of every interface, 0 meaning any; IPv6 only if so asked, else IPv4 only.
     pub(super) fn bind(ipv6: bool, port: u16) -> io::Result<Self> {
+        let mut this = Self::bind_small(ipv6, port)?;
+        this.relay = Some(UdpSocketState::new((&this.io).into())?);
+        this.hold(KERNEL_BUFFER);
+        Ok(this)
+    }
+
+    /// The same for a few datagrams and no frames: with the kernel's own idea of buffers.
+    pub(super) fn bind_small(ipv6: bool, port: u16) -> io::Result<Self> {
         let (domain, any) = if ipv6 {
             (Domain::IPV6, SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)))
         } else {
@@ -46,13 +54,15 @@ impl Port {
         }
         raw.bind(&any.into())?;
         let state = UdpSocketState::new((&raw).into())?;
-        let relay = UdpSocketState::new((&raw).into())?;
-        // A smaller buffer costs speed and nothing else.
-        let _ = state.set_recv_buffer_size((&raw).into(), KERNEL_BUFFER);
-        let _ = state.set_send_buffer_size((&raw).into(), KERNEL_BUFFER);
         let io = UdpSocket::from_std(raw.into())?;
         let number = io.local_addr()?.port();
-        Ok(Self { io, state, relay, ipv6, number })
+        Ok(Self { io, state, relay: None, ipv6, number })
+    }
+
+    /// Asks the kernel to hold so many bytes either way. Less costs speed and nothing else.
+    pub(super) fn hold(&self, bytes: usize) {
+        let _ = self.state.set_recv_buffer_size((&self.io).into(), bytes);
+        let _ = self.state.set_send_buffer_size((&self.io).into(), bytes);
     }
 
     pub(super) fn number(&self) -> u16 {
@@ -107,26 +117,27 @@ impl Port {
         }
     }
 
-    /// Sends what QUIC made as frames of a channel, segmented by the kernel where it can. The only error is
+    /// Sends what QUIC made as frames, each with this header, segmented by the kernel where it can. The only error is
     /// `WouldBlock`, and then nothing was sent.
     pub(super) fn transmit_relayed(
         &self,
-        channel: u32,
+        header: &[u8],
         transmit: &Transmit<'_>,
         counters: &Counters,
     ) -> io::Result<()> {
         let length = transmit.segment_size.unwrap_or(transmit.contents.len()).max(1);
+        let relay = self.relay.as_ref().unwrap_or(&self.state);
         let mut rest = transmit.contents;
         while !rest.is_empty() {
-            let at_once = frames::at_once(length, self.relay.max_gso_segments());
+            let at_once = frames::at_once(header.len(), length, relay.max_gso_segments());
             let (part, later) = rest.split_at(rest.len().min(length * at_once));
             let segmented = part.len() > length;
-            let sent = frames::with_frames(channel, part, length, |frames| {
-                let segment_size = segmented.then_some(length + RELAY_HEADER);
+            let sent = frames::with_frames(header, part, length, |frames| {
+                let segment_size = segmented.then_some(length + header.len());
                 // A relay does not hand on what the network marks on the way to it (ECN); without a mark the network
                 // drops, which QUIC sees.
                 let frames = Transmit { contents: frames, segment_size, ecn: None, ..transmit.clone() };
-                self.try_transmit(&self.relay, &frames)
+                self.try_transmit(relay, &frames)
             });
             match sent {
                 Ok(()) => {}
@@ -139,7 +150,7 @@ impl Port {
                     return Ok(());
                 }
                 // The kernel has just been found to segment no frames: now one at a time.
-                Err(_) if segmented && self.relay.max_gso_segments() == 1 => continue,
+                Err(_) if segmented && relay.max_gso_segments() == 1 => continue,
                 Err(why) => Self::lose(transmit, &why, counters),
             }
             rest = later;

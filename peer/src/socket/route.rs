@@ -2,17 +2,34 @@
 
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 
+use knothole_proto::candidate::IntroductionId;
+use knothole_proto::path::Base;
+
 /// Where datagrams go, or come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Route {
-    /// Straight to this address.
-    Direct(SocketAddr),
+    /// Straight from a socket of ours to an address, or the other way.
+    Direct {
+        /// Our socket.
+        base: Base,
+        /// The other end's address.
+        remote: SocketAddr,
+    },
     /// In frames of a channel that a rendezvous relays.
     Relay {
         /// The rendezvous' address.
         rendezvous: SocketAddr,
         /// The channel's number there.
         channel: u32,
+    },
+    /// Behind an invitation, as long as the channel's number is not known. Nothing comes this way.
+    Flight {
+        /// The rendezvous' address.
+        rendezvous: SocketAddr,
+        /// Our slot there.
+        slot: u32,
+        /// The invitation.
+        introduction: IntroductionId,
     },
 }
 
@@ -21,16 +38,28 @@ impl Route {
     #[must_use]
     pub const fn hop(self) -> SocketAddr {
         match self {
-            Self::Direct(remote) => remote,
-            Self::Relay { rendezvous, .. } => rendezvous,
+            Self::Direct { remote, .. } => remote,
+            Self::Relay { rendezvous, .. } | Self::Flight { rendezvous, .. } => rendezvous,
+        }
+    }
+
+    /// Our socket: relays are reached from the main one.
+    #[must_use]
+    pub const fn base(self) -> Base {
+        match self {
+            Self::Direct { base, .. } => base,
+            Self::Relay { .. } | Self::Flight { .. } => Base::MAIN,
         }
     }
 
     /// The same route with the one form of its address.
     pub(super) fn normal(self) -> Self {
         match self {
-            Self::Direct(remote) => Self::Direct(normal(remote)),
+            Self::Direct { base, remote } => Self::Direct { base, remote: normal(remote) },
             Self::Relay { rendezvous, channel } => Self::Relay { rendezvous: normal(rendezvous), channel },
+            Self::Flight { rendezvous, slot, introduction } => {
+                Self::Flight { rendezvous: normal(rendezvous), slot, introduction }
+            }
         }
     }
 
@@ -41,7 +70,7 @@ impl Route {
 
 impl From<SocketAddr> for Route {
     fn from(remote: SocketAddr) -> Self {
-        Self::Direct(remote)
+        Self::Direct { base: Base::MAIN, remote }
     }
 }
 

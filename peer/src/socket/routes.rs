@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Instant;
 
+use knothole_proto::path::Base;
 use tokio::sync::Notify;
 
 use super::activity::Activity;
@@ -77,20 +78,32 @@ impl Routes {
         self.read().entries.get(&address)?.route
     }
 
-    /// Whose source `remote` is.
+    /// Whose a source is. A bare address is a source at the main socket, here and below.
     #[must_use]
-    pub fn owner(&self, remote: SocketAddr) -> Option<VirtualAddress> {
-        self.read().sources.get(&Route::Direct(remote).normal()).copied()
+    pub fn owner(&self, source: impl Into<Route>) -> Option<VirtualAddress> {
+        self.read().sources.get(&source.into().normal()).copied()
     }
 
-    /// Takes QUIC datagrams from `remote` as coming from `address`; from no other, if it was another's before.
-    pub fn admit(&self, remote: SocketAddr, address: VirtualAddress) {
-        self.admit_source(Route::Direct(remote), address);
+    /// Takes QUIC datagrams from `source` as coming from `address`; from no other, if it was another's before.
+    pub fn admit(&self, source: impl Into<Route>, address: VirtualAddress) {
+        self.admit_source(source.into(), address);
     }
 
-    /// Takes no more QUIC datagrams from `remote`. Channels that it relays stay.
-    pub fn revoke(&self, remote: SocketAddr) {
-        self.revoke_source(Route::Direct(remote));
+    /// Takes no more QUIC datagrams from `source`. Channels that are relayed from the same address stay.
+    pub fn revoke(&self, source: impl Into<Route>) {
+        self.revoke_source(source.into());
+    }
+
+    /// Forgets what goes and comes by a socket of ours that is closed.
+    pub(super) fn leave(&self, base: Base) {
+        let table = &mut *self.write();
+        table.sources.retain(|source, _| source.base() != base);
+        for entry in table.entries.values_mut() {
+            entry.sources.retain(|source| source.base() != base);
+            if entry.route.take_if(|route| route.base() == base).is_some() {
+                entry.activity.note_switch();
+            }
+        }
     }
 
     /// Takes the relay frames of a channel as coming from `address`, if `rendezvous` is where they come from; from no
@@ -159,18 +172,28 @@ impl Routes {
         }
     }
 
-    /// The route to send on now, with note taken of the sending.
+    /// The route to send on now, with note taken of the sending: the present one or, while that is silent and a relay
+    /// brings the answers, the way that they come. Checks decide meanwhile which of the two it stays.
     pub(super) fn route_for_sending(&self, address: VirtualAddress) -> Option<Route> {
+        let now = self.now();
         let (route, silent) = {
             let table = self.read();
             let entry = table.entries.get(&address)?;
-            (entry.route?, entry.activity.note_sent(self.now()))
+            let silent = entry.activity.note_sent(now);
+            let route = entry.route?;
+            let relay = || entry.sources.iter().rev().copied().find(|source| source.is_relay());
+            let strayed = !route.is_relay() && entry.activity.is_answered_by_relay(now);
+            (if strayed { relay().unwrap_or(route) } else { route }, silent)
         };
         if silent {
-            self.silent.lock().unwrap_or_else(PoisonError::into_inner).insert(address);
-            self.announced.notify_one();
+            self.announce(address);
         }
         Some(route)
+    }
+
+    fn announce(&self, address: VirtualAddress) {
+        self.silent.lock().unwrap_or_else(PoisonError::into_inner).insert(address);
+        self.announced.notify_one();
     }
 
     /// Whose source this is, with note taken of the hearing.
@@ -178,8 +201,12 @@ impl Routes {
         let source = source.normal();
         let table = self.read();
         let address = *table.sources.get(&source)?;
-        if let Some(entry) = table.entries.get(&address).filter(|entry| entry.route == Some(source)) {
-            entry.activity.note_received(self.now());
+        if let Some(entry) = table.entries.get(&address) {
+            if entry.route == Some(source) {
+                entry.activity.note_received(self.now());
+            } else if source.is_relay() && entry.activity.note_relayed(self.now()) {
+                self.announce(address);
+            }
         }
         Some(address)
     }

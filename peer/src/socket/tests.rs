@@ -40,7 +40,7 @@ impl Person {
         SocketAddr::new(host.parse().unwrap(), self.socket.port())
     }
 
-    fn listen(&self, to: VirtualAddress, at: SocketAddr) {
+    fn listen(&self, to: VirtualAddress, at: impl Into<Route>) {
         self.socket.routes().admit(at, to);
     }
 
@@ -183,7 +183,7 @@ async fn what_is_not_quics_arrives_apart_and_strangers_are_dropped() {
     }
     for wanted in [&[0, 1, 2][..], &[15; 40]] {
         let arrival = timeout(SOON, bob.arrivals.recv()).await.unwrap().unwrap();
-        assert_eq!(arrival, Arrival { from, datagram: wanted.to_vec() });
+        assert_eq!(arrival, Arrival { base: Base::MAIN, from, datagram: wanted.to_vec() });
     }
     assert_eq!(bob.socket.counters().dropped_unknown_source.count(), 2);
     assert_eq!(bob.socket.counters().dropped_unknown_kind.count(), 2);
@@ -193,11 +193,11 @@ async fn what_is_not_quics_arrives_apart_and_strangers_are_dropped() {
 async fn our_own_datagrams_go_out_with_or_without_a_hop_limit_in_both_families() {
     for host in ["127.0.0.1", "::1"] {
         let (alice, mut bob) = (Person::new(1), Person::new(2));
-        alice.socket.send(bob.at(host), &[1, 2, 3], None);
-        alice.socket.send(bob.at(host), &[2, 3, 4], Some(1));
+        alice.socket.send(Base::MAIN, bob.at(host), &[1, 2, 3], None);
+        alice.socket.send(Base::MAIN, bob.at(host), &[2, 3, 4], Some(1));
         for wanted in [vec![1, 2, 3], vec![2, 3, 4]] {
             let arrival = timeout(SOON, bob.arrivals.recv()).await.unwrap().unwrap();
-            assert_eq!(arrival, Arrival { from: alice.at(host), datagram: wanted });
+            assert_eq!(arrival, Arrival { base: Base::MAIN, from: alice.at(host), datagram: wanted });
         }
         assert_eq!(alice.socket.counters().send_errors.count(), 0);
     }
@@ -214,7 +214,7 @@ async fn a_hop_limit_is_what_the_datagram_carries_and_only_that_one() {
     setsockopt(&listener, sockopt::Ipv4RecvTtl, &true).unwrap();
     listener.set_read_timeout(Some(SOON)).unwrap();
     for ttl in [Some(3), None] {
-        alice.send(listener.local_addr().unwrap(), &[1], ttl);
+        alice.send(Base::MAIN, listener.local_addr().unwrap(), &[1], ttl);
         let (mut byte, mut control) = ([0; 1], nix::cmsg_space!(i32));
         let mut parts = [IoSliceMut::new(&mut byte)];
         let message =
@@ -232,7 +232,7 @@ async fn a_full_queue_drops_what_comes_and_counts_it() {
     let (alice, mut bob) = (Person::new(1), Person::new(2));
     let all = ARRIVALS + 50;
     for _ in 0..all {
-        alice.socket.send(bob.at("127.0.0.1"), &[1], None);
+        alice.socket.send(Base::MAIN, bob.at("127.0.0.1"), &[1], None);
         tokio::task::yield_now().await;
     }
     let full = &bob.socket.counters().dropped_queue_full;
@@ -255,11 +255,11 @@ async fn a_coalesced_buffer_keeps_only_what_is_quics_under_the_virtual_address()
     let stun = |n: u8| [&[1, n][..], &[7; 8]].concat();
     let mut buffer = [quic(0), stun(1), stun(2), quic(3), stun(4), quic(5)[..4].to_vec()].concat();
     let mut meta = RecvMeta { addr: remote, len: buffer.len(), stride: 10, ecn: None, dst_ip: Some(remote.ip()) };
-    socket.sort(&mut buffer, &mut meta, &mut Waiting::default());
+    socket.sort(Base::MAIN, &mut buffer, &mut meta, &mut Waiting::default());
     assert_eq!(buffer[..meta.len], [quic(0), quic(3), quic(5)[..4].to_vec()].concat());
     assert_eq!((meta.addr, meta.stride, meta.dst_ip), (BOB.socket_addr(), 10, None));
     for n in [1, 2, 4] {
-        assert_eq!(arrivals.try_recv().unwrap(), Arrival { from: remote, datagram: stun(n) });
+        assert_eq!(arrivals.try_recv().unwrap(), Arrival { base: Base::MAIN, from: remote, datagram: stun(n) });
     }
 }
 
@@ -281,17 +281,55 @@ async fn frames_are_unwrapped_by_channel_and_what_is_in_between_goes_where_it_be
     buffer.extend([10, 0, 0]);
     let mut meta = RecvMeta { addr: rendezvous, len: buffer.len(), stride: 10, ecn: None, dst_ip: None };
     let mut waiting = Waiting::default();
-    socket.sort(&mut buffer, &mut meta, &mut waiting);
+    socket.sort(Base::MAIN, &mut buffer, &mut meta, &mut waiting);
     assert_eq!((&buffer[..meta.len], meta.addr, meta.stride), (&[0x40, 1, 0x40, 4][..], BOB.socket_addr(), 2));
     let (mut first, mut second) = ([0; 64], [0; 64]);
     let (mut buffers, mut metas) = ([IoSliceMut::new(&mut first), IoSliceMut::new(&mut second)], [meta; 2]);
     assert_eq!(waiting.deliver(&mut buffers, &mut metas), 2);
     assert_eq!((&buffers[0][..metas[0].len], metas[0].addr), (&[0x40, 3][..], CAROL.socket_addr()));
     assert_eq!((&buffers[1][..metas[1].len], metas[1].addr), (&sign_in[..], RENDEZVOUS.socket_addr()));
-    assert_eq!(arrivals.try_recv().unwrap(), Arrival { from: rendezvous, datagram: control });
-    assert!(arrivals.try_recv().is_err(), "a relay frame is never the engine's");
+    assert_eq!(arrivals.try_recv().unwrap(), Arrival { base: Base::MAIN, from: rendezvous, datagram: control });
+    let early = Arrival { base: Base::MAIN, from: rendezvous, datagram: frame(9, 2) };
+    assert_eq!(arrivals.try_recv().unwrap(), early, "what comes before the channel is known goes round by the engine");
+    assert!(arrivals.try_recv().is_err(), "no other relay frame does");
     let counters = socket.counters();
-    assert_eq!((counters.dropped_unknown_channel.count(), counters.dropped_unknown_kind.count()), (1, 2));
+    assert_eq!((counters.dropped_unknown_channel.count(), counters.dropped_unknown_kind.count()), (0, 2));
+}
+
+#[tokio::test]
+async fn a_frame_that_came_before_its_channel_was_known_reaches_quic_once_it_is_and_no_other_does() {
+    let (socket, mut arrivals) = Socket::bind(0).unwrap();
+    let rendezvous: SocketAddr = "192.0.2.7:700".parse().unwrap();
+    let frame = |channel, n: u8| [&relay_header(channel)[..], &[0x40, n]].concat();
+    let mut come = |datagram: &[u8]| {
+        let mut buffer = datagram.to_vec();
+        let (len, stride) = (buffer.len(), buffer.len());
+        let mut meta = RecvMeta { addr: rendezvous, len, stride, ecn: None, dst_ip: None };
+        socket.sort(Base::MAIN, &mut buffer, &mut meta, &mut Waiting::default());
+        arrivals.try_recv().ok()
+    };
+    assert_eq!(come(&frame(7, 1)), None, "the engine has nothing to do with channels of those whom we do not know");
+    socket.routes().admit(rendezvous, VirtualAddress::new(4));
+    let early = come(&frame(7, 1)).unwrap();
+    socket.receive(&early);
+    assert_eq!(socket.counters().dropped_unknown_channel.count(), 2);
+
+    let mut receiving = std::pin::pin!(next_received(&socket));
+    assert!(timeout(Duration::from_millis(10), receiving.as_mut()).await.is_err(), "nothing has come");
+    socket.routes().admit_relay(rendezvous, 7, BOB);
+    socket.receive(&early);
+    let received = timeout(Duration::from_secs(5), receiving).await.unwrap();
+    assert_eq!(received, [(BOB.socket_addr(), vec![0x40, 1])]);
+
+    for _ in 0..1000 {
+        socket.receive(&early);
+    }
+    assert_eq!(next_received(&socket).await.len() as u64, 4, "as many as there are buffers");
+    let mut more = 4;
+    while more < 64 {
+        more += next_received(&socket).await.len();
+    }
+    assert_eq!(more, 64, "and what waits is bounded");
 }
 
 /// What a socket without an endpoint gives to QUIC next.
@@ -350,7 +388,7 @@ async fn a_relay_route_frames_every_segment_and_splits_what_is_too_long_for_the_
     alice.routes().set_route(BOB, Some(route));
     alice.ports[0].writable().await;
     // 64 of 1016 bytes would go at once as they are, and do not with their headers.
-    assert!(64 * 1016 < 65_507 && frames::at_once(1016, 64) < 64);
+    assert!(64 * 1016 < 65_507 && frames::at_once(8, 1016, 64) < 64);
     for (count, length, last) in [(1, 5, 5), (2, 1000, 1), (9, 1200, 1200), (64, 1016, 7), (64, 1016, 1016)] {
         let contents: Vec<u8> = (0..(count - 1) * length + last).map(|at| 0x40 | (at / length) as u8 & 0x3f).collect();
         let destination = BOB.socket_addr();
@@ -465,6 +503,145 @@ async fn a_transfer_survives_a_relay_that_has_no_room_for_datagrams_of_the_direc
     assert!(to_bob.stats().path.current_mtu > 1300);
     transfer(&to_bob, &to_alice, 2 << 20, || relay.take(&alice, &bob)).await;
     assert!(to_bob.stats().path.current_mtu <= 1300);
+}
+
+/// A source or route from a further socket.
+fn by(base: Base, remote: SocketAddr) -> Route {
+    Route::Direct { base, remote }
+}
+
+/// The address of a further socket on loopback.
+fn base_at(person: &Person, base: Base) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], person.socket.bases.number(base)))
+}
+
+/// Alice and Bob go by further sockets: by one of Alice's and Bob's main one, then by one of each.
+fn by_bases(alice: &Person, bob: &Person) -> [Base; 2] {
+    let (base, other) = (alice.socket.open_bases(1)[0], bob.socket.open_bases(1)[0]);
+    let (at_alice, at_bob) = (base_at(alice, base), base_at(bob, other));
+    for (own, remote) in [(Base::MAIN, at_alice), (other, at_alice)] {
+        bob.listen(ALICE, by(own, remote));
+    }
+    for remote in [bob.at("127.0.0.1"), at_bob] {
+        alice.listen(BOB, by(base, remote));
+    }
+    [base, other]
+}
+
+#[tokio::test]
+async fn quic_runs_over_further_sockets_in_both_directions_and_back_over_the_main_ones() {
+    let (alice, bob) = acquainted("127.0.0.1");
+    let [base, other] = by_bases(&alice, &bob);
+    let (at_alice, at_bob) = (base_at(&alice, base), base_at(&bob, other));
+    let (main_alice, main_bob) = (alice.at("127.0.0.1"), bob.at("127.0.0.1"));
+    alice.route(BOB, by(base, main_bob));
+    bob.route(ALICE, at_alice);
+    let (to_bob, to_alice) = connected(&alice, &bob).await;
+    transfer(&to_bob, &to_alice, 4 << 20, || {
+        alice.route(BOB, by(base, at_bob));
+        bob.route(ALICE, by(other, at_alice));
+    })
+    .await;
+    transfer(&to_alice, &to_bob, 4 << 20, || {
+        alice.route(BOB, main_bob);
+        bob.route(ALICE, main_alice);
+    })
+    .await;
+    transfer(&to_bob, &to_alice, 1 << 20, || {}).await;
+    assert!(to_bob.close_reason().is_none() && to_alice.close_reason().is_none());
+    for person in [&alice, &bob] {
+        let counters = person.socket.counters();
+        assert_eq!(counters.dropped_unknown_source.count() + counters.dropped_no_route.count(), 0);
+        assert_eq!(counters.send_errors.count(), 0);
+        assert_eq!(person.socket.bases.carrying().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_source_is_admitted_at_the_socket_where_it_was_checked_and_at_no_other() {
+    let (alice, bob) = acquainted("127.0.0.1");
+    let base = bob.socket.open_bases(1)[0];
+    alice.socket.send(Base::MAIN, base_at(&bob, base), &[0x40; 50], None);
+    timeout(SOON, async {
+        while bob.socket.counters().dropped_unknown_source.count() == 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .unwrap();
+    assert_eq!(bob.socket.routes().owner(alice.at("127.0.0.1")), Some(ALICE));
+    assert_eq!(bob.socket.routes().owner(by(base, alice.at("127.0.0.1"))), None);
+    assert!(bob.socket.bases.carrying().is_empty(), "a stranger's QUIC gets no room");
+}
+
+#[tokio::test]
+async fn a_further_socket_that_is_closed_leaves_nothing_behind() {
+    let (alice, bob) = acquainted("127.0.0.1");
+    let [base, other] = by_bases(&alice, &bob);
+    let (at_alice, at_bob) = (base_at(&alice, base), base_at(&bob, other));
+    alice.route(BOB, by(base, at_bob));
+    bob.route(ALICE, by(other, at_alice));
+    let (to_bob, to_alice) = connected(&alice, &bob).await;
+    transfer(&to_bob, &to_alice, 1 << 20, || {}).await;
+    for (person, base, contact, remote) in [(&alice, base, BOB, at_bob), (&bob, other, ALICE, at_alice)] {
+        person.socket.close_base(base);
+        person.socket.close_base(base);
+        assert_eq!(person.socket.routes().route(contact), None);
+        assert_eq!(person.socket.routes().owner(by(base, remote)), None);
+        person.socket.send(base, remote, &[1], None);
+        assert!(person.socket.counters().dropped_no_route.count() > 0);
+    }
+    // Another may have the port as soon as whoever was just then sending is done.
+    timeout(SOON, async {
+        while alice.socket.bases.leftovers() > 0 || std::net::UdpSocket::bind(at_alice).is_err() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .unwrap();
+    alice.route(BOB, bob.at("127.0.0.1"));
+    bob.route(ALICE, alice.at("127.0.0.1"));
+    transfer(&to_bob, &to_alice, 1 << 20, || {}).await;
+}
+
+#[tokio::test]
+async fn two_hundred_and_fifty_six_sockets_are_heard_each_and_closed_while_the_main_one_works_on() {
+    let (mut alice, bob) = acquainted("127.0.0.1");
+    let (to_bob, to_alice) = connected(&alice, &bob).await;
+    let bases = alice.socket.open_bases(BASES + 44);
+    assert_eq!(bases.len(), BASES, "does `ulimit -n` allow them?");
+    assert!(alice.socket.open_bases(1).is_empty(), "no more than that");
+    let stranger = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let from = stranger.local_addr().unwrap();
+    let listen = async {
+        for round in 0..2_u8 {
+            for base in &bases {
+                stranger.send_to(&[1, round], base_at(&alice, *base)).unwrap();
+            }
+            let mut heard = std::collections::BTreeSet::new();
+            while heard.len() < BASES {
+                let Arrival { base, from: sender, datagram } = alice.arrivals.recv().await.unwrap();
+                assert_eq!((sender, datagram), (from, vec![1, round]));
+                assert!(heard.insert(base), "each is heard once");
+            }
+            assert!(heard.iter().eq(&bases));
+        }
+        // And each speaks.
+        for base in &bases {
+            alice.socket.send(*base, from, &[2], None);
+        }
+    };
+    timeout(SOON, async { tokio::join!(listen, transfer(&to_bob, &to_alice, 8 << 20, || {})) }).await.unwrap();
+    let mut byte = [0];
+    stranger.set_read_timeout(Some(SOON)).unwrap();
+    let ports: std::collections::BTreeSet<_> =
+        bases.iter().map(|_| stranger.recv_from(&mut byte).unwrap().1.port()).collect();
+    assert!(bases.iter().all(|base| ports.contains(&alice.socket.bases.number(*base))));
+    bases.iter().for_each(|base| alice.socket.close_base(*base));
+    assert!(!alice.socket.bases.any());
+    transfer(&to_bob, &to_alice, 1 << 20, || {}).await;
+    assert_eq!(alice.socket.bases.leftovers(), 0);
+    assert!(!bases.contains(&alice.socket.open_bases(1)[0]), "what is still said of a closed one means no other");
 }
 
 /// Not a test of speed: prints the figure for whoever runs it with `--nocapture`.

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::task::{Context, Poll};
 
-use knothole_proto::datagram::relay_header;
+use knothole_proto::datagram::{flight_header, relay_header};
 use quinn::udp::{RecvMeta, Transmit};
 use tokio::sync::mpsc;
 
@@ -118,8 +118,11 @@ impl Tunnels {
             let length = transmit.segment_size.unwrap_or(transmit.contents.len()).max(1);
             for datagram in transmit.contents.chunks(length) {
                 let datagram = match route {
-                    Route::Direct(_) => datagram.to_vec(),
+                    Route::Direct { .. } => datagram.to_vec(),
                     Route::Relay { channel, .. } => [&relay_header(channel)[..], datagram].concat(),
+                    Route::Flight { slot, introduction, .. } => {
+                        [&flight_header(slot, introduction)[..], datagram].concat()
+                    }
                 };
                 tunnel.push(datagram, counters);
             }
@@ -185,9 +188,9 @@ mod tests {
         for length in [100, 100, 50] {
             assert_eq!(end.outgoing.try_recv().unwrap(), [&relay_header(7)[..], &vec![0x41; length]].concat());
         }
-        assert!(tunnels.transmit(Route::Direct(to), &quic(&[0x41; 250], None), &counters));
+        assert!(tunnels.transmit(to.into(), &quic(&[0x41; 250], None), &counters));
         assert_eq!(end.outgoing.try_recv().unwrap(), [0x41; 250]);
-        assert!(!tunnels.transmit(Route::Direct(at("192.0.2.1:6")), &quic(&[0x41], None), &counters));
+        assert!(!tunnels.transmit(at("192.0.2.1:6").into(), &quic(&[0x41], None), &counters));
         assert!(!tunnels.send(at("192.0.2.2:5"), &[4], &counters));
     }
 
@@ -197,7 +200,7 @@ mod tests {
         let mut end = tunnels.open(to, 1);
         tunnels.set_leaving(to, true);
         assert!(!tunnels.send(to, &[4], &counters));
-        assert!(tunnels.transmit(Route::Direct(to), &quic(&[0x41], None), &counters));
+        assert!(tunnels.transmit(to.into(), &quic(&[0x41], None), &counters));
         tunnels.set_leaving(to, false);
         assert!(tunnels.send(to, &[4], &counters));
         tunnels.close(to, 0);

@@ -28,6 +28,13 @@ pub(super) struct Introduction {
     named: Vec<SocketAddr>,
 }
 
+impl Introduction {
+    /// The addresses that the other side named in it.
+    pub(super) fn named(&self) -> &[SocketAddr] {
+        &self.named
+    }
+}
+
 /// The latest introductions, newest last.
 #[derive(Default)]
 pub(super) struct Introductions(VecDeque<Introduction>);
@@ -60,6 +67,12 @@ impl Introductions {
 
     pub(super) fn newest(&self) -> Option<&Introduction> {
         self.0.back()
+    }
+
+    /// The newest that the other side knows, too: an inviter hears of it last, and an invitee's word is on its way until
+    /// the inviter is heard.
+    pub(super) fn shared(&self) -> Option<&Introduction> {
+        self.0.iter().rev().find(|introduction| introduction.role == Role::Inviter || introduction.opened)
     }
 
     /// Counts an address against the introduction's bound; false if it is full, unknown, or named that address before.

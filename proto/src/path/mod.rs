@@ -1,9 +1,10 @@
 //! The path machine: one [`Agent`] a contact finds the addresses at which the contact can be reached directly, keeps the
 //! best of them alive, and says at once when there is none.
 //!
-//! There is one local socket a family, so a path is a remote address and nothing more. Each side chooses the address to
-//! which *it* sends; the two choices need not mirror each other, and no message nominates one. An address is used only
-//! after a check to it was answered under a key that the rendezvous gave to these two peers alone.
+//! A path is a [`Base`], one of our sockets, and a remote address. There is one socket for everything but for what
+//! [`hard_nat`](crate::hard_nat) opens for a while, so mostly the remote address says it all. Each side chooses the path on
+//! which *it* sends; the two choices need not mirror each other, and no message nominates one. A path is used only
+//! after a check on it was answered under a key that the rendezvous gave to these two peers alone.
 //!
 //! # Bootstrap
 //! An introduction brings a key, a role and the other side's candidates. Each candidate is checked: a STUN request of
@@ -36,8 +37,9 @@
 //!
 //! # Distress
 //! *Consent* (RFC 7675): if nothing was heard on the selected path for 15 s it is checked, with repetitions after 1, 2 and
-//! 4 s, and after 30 s of silence it is lost. Traffic that the owner reports counts, and so does the other side's check,
-//! so an idle pair needs one exchange in 15 s, which also keeps mappings of 30 s alive.
+//! 4 s, and after 30 s of silence it is lost; the strict and the frugal [`Profile`] have times of their own. Traffic that
+//! the owner reports counts, and so does the other side's check, so an idle pair needs one exchange in 15 s, which also
+//! keeps mappings of 30 s alive. The links' own signs of life come before that: then no check is needed at all.
 //! *Silence*: the owner, who knows what it has sent, reports that nothing came back ([`Agent::handle_silence`]). Four quick
 //! checks decide within the greater of three round trips and 400 ms. Only an answer ends that, for traffic from the other
 //! side shows only that the other direction works. A lost path is tried again for ten seconds, together with
@@ -50,8 +52,9 @@
 //! after that: 4.9 KB, then 61 bytes a second. Answers are never longer than what they answer.
 //!
 //! # What it does not own
-//! Sockets, QUIC, the relay, invitations, the search for own candidates, and the birthday tactics for hard NATs. It
-//! does not know whether traffic flows; the owner tells it.
+//! Sockets, QUIC, the relay, invitations, the search for own candidates, and the tactics for hard NATs: those send checks of
+//! this agent's ([`Agent::check`]) from many bases or to many ports, and what comes of one that arrives is the agent's again.
+//! It does not know whether traffic flows; the owner tells it.
 
 mod agent;
 mod introduction;
@@ -69,6 +72,7 @@ use std::time::Duration;
 pub use agent::Agent;
 
 use crate::candidate::CandidateKind;
+use crate::registration::Profile;
 
 /// What an agent is told once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,11 +82,13 @@ pub struct Config {
     /// The TTL (IPv6: hop limit) of openers, in hops: it must pass our own routers and die before the other side's. 2 passes
     /// one's own router; behind two NATs 3 is needed.
     pub opener_ttl: u8,
+    /// How often an idle path is checked.
+    pub profile: Profile,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { allow_loopback: false, opener_ttl: 2 }
+        Self { allow_loopback: false, opener_ttl: 2, profile: Profile::Default }
     }
 }
 
@@ -95,9 +101,34 @@ pub enum Role {
     Invitee,
 }
 
+/// One of our local sockets (RFC 8445 section 3: what candidates are sent from), by number: 0 is the one for everything, in
+/// both address families; the others are IPv4 sockets that are opened for a hard NAT, and for a while.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Base(pub u16);
+
+impl Base {
+    /// The one for everything.
+    pub const MAIN: Self = Self(0);
+}
+
+/// A base and a remote address: RFC 8445's candidate pair.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Pair {
+    pub(crate) base: Base,
+    pub(crate) remote: SocketAddr,
+}
+
+impl Pair {
+    pub(crate) const fn new(base: Base, remote: SocketAddr) -> Self {
+        Self { base, remote }
+    }
+}
+
 /// A direct way to the contact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Path {
+    /// From which socket to send.
+    pub base: Base,
     /// Where to send.
     pub remote: SocketAddr,
     /// How the address was learnt.
@@ -109,6 +140,8 @@ pub struct Path {
 /// A datagram to send.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transmit {
+    /// From which socket.
+    pub base: Base,
     /// Where to.
     pub to: SocketAddr,
     /// The TTL (IPv6: hop limit) to send it with, in hops; `None` is the socket's own.
@@ -122,11 +155,15 @@ pub struct Transmit {
 pub enum Event {
     /// The contact proved to be at this address: admit what comes from there as the contact's. Once for each address.
     Heard {
+        /// The socket that it reaches.
+        base: Base,
         /// The address.
         remote: SocketAddr,
     },
     /// The address was given up in favour of others: stop admitting it.
     Forgotten {
+        /// The socket that it reached.
+        base: Base,
         /// The address.
         remote: SocketAddr,
     },
@@ -134,6 +171,8 @@ pub enum Event {
     Selected(Path),
     /// The selected path carries nothing any more; there is none until the next [`Event::Selected`].
     Lost {
+        /// The socket of the path.
+        base: Base,
         /// The address of the path.
         remote: SocketAddr,
     },
@@ -141,6 +180,8 @@ pub enum Event {
     Failed,
     /// The other side saw us at this address, which differs from where it saw us before.
     Observed {
+        /// The socket that it was seen of.
+        base: Base,
         /// Our address as seen from a remote.
         address: SocketAddr,
     },

@@ -1,8 +1,9 @@
-//! One remote address: what is known of it, and the series of checks that is running to it.
+//! One remote address as it is reached from one base: what is known of it, and the series of checks that is running to it.
 
 use std::time::{Duration, Instant};
 
 use super::round::ROUND;
+use super::{Base, Pair};
 use crate::candidate::{Candidate, CandidateKind, IntroductionId, is_private};
 
 /// The gap before the first repetition: about a round trip across a continent, so that most answers come before it.
@@ -23,8 +24,9 @@ pub(super) const SENDS: u8 = 24;
 /// hostile contact can forge sources: 8 checks span 1.7 s.
 pub(super) const TRIGGERED_SENDS: u8 = 8;
 
-/// A remote address.
+/// A remote address, reached from one base.
 pub(super) struct Remote {
+    pub(super) base: Base,
     pub(super) candidate: Candidate,
     pub(super) series: Option<Series>,
     /// When it last answered a check of ours, which makes it valid; `None` before that, and after it was lost.
@@ -39,8 +41,12 @@ pub(super) struct Remote {
 }
 
 impl Remote {
-    pub(super) fn new(candidate: Candidate) -> Self {
-        Self { candidate, series: None, answered: None, heard: None, proven: None, rtt: None, admitted: false }
+    pub(super) fn new(base: Base, candidate: Candidate) -> Self {
+        Self { base, candidate, series: None, answered: None, heard: None, proven: None, rtt: None, admitted: false }
+    }
+
+    pub(super) const fn pair(&self) -> Pair {
+        Pair::new(self.base, self.candidate.address)
     }
 
     /// Begins a series of checks, or gives the running one a new start without crowding its last check.

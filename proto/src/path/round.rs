@@ -1,7 +1,6 @@
 //! Sending: which check is due, what was asked and not yet answered, and when a round is over.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use rand_chacha::rand_core::Rng;
@@ -9,7 +8,7 @@ use rand_chacha::rand_core::Rng;
 use super::agent::Agent;
 use super::remote::{Remote, Series};
 use super::watch::Duty;
-use super::{Event, Transmit};
+use super::{Event, Pair, Transmit};
 use crate::candidate::IntroductionId;
 use crate::stun::TransactionId;
 use crate::stun::check;
@@ -31,14 +30,13 @@ impl Agent {
     /// When to call [`handle_timeout`](Agent::handle_timeout); `None` if nothing is to be done until something comes in.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let due = |address, series: &Series| {
-            let due = series.due(self.opens(address));
+        let due = |pair, series: &Series| {
+            let due = series.due(self.opens(pair));
             self.pace.map_or(due, |pace| due.max(pace)).min(series.until)
         };
-        let series =
-            self.remotes.iter().filter_map(|r| r.series.as_ref().map(|series| due(r.candidate.address, series)));
+        let series = self.remotes.iter().filter_map(|r| r.series.as_ref().map(|series| due(r.pair(), series)));
         let selected = self.selected.as_ref();
-        let watch = selected.and_then(|selected| Some(selected.watch.poll_timeout(self.heard(selected.remote)?)));
+        let watch = selected.and_then(|selected| Some(selected.watch.poll_timeout(self.heard(selected.pair)?)));
         let series = series.min();
         let verdict = self.verdict.filter(|_| series.is_none());
         let heir = self.heir().map(|(at, _)| at);
@@ -78,50 +76,50 @@ impl Agent {
         let due = self.remotes.iter().enumerate().filter_map(|(index, remote)| {
             let series = remote.series.as_ref()?;
             let rank = (!series.is_new(), u8::MAX - remote.candidate.priority());
-            (series.due(self.opens(remote.candidate.address)) <= now).then_some((rank, index))
+            (series.due(self.opens(remote.pair())) <= now).then_some((rank, index))
         });
         let Some((_, index)) = due.min() else { return };
-        let address = self.remotes[index].candidate.address;
-        let opener = self.opens(address).is_some_and(|opens| now < opens);
+        let pair = self.remotes[index].pair();
+        let opener = self.opens(pair).is_some_and(|opens| now < opens);
         let mut repeated = false;
         if let Some(series) = &mut self.remotes[index].series {
             repeated = series.is_odd();
             series.sent(opener, now);
         }
         self.pace = Some(now + PACE);
-        self.send_check(address, repeated, opener.then_some(self.config.opener_ttl), now);
+        self.send_check(pair, repeated, opener.then_some(self.config.opener_ttl), now);
     }
 
     /// Until when only openers may go to an address.
-    fn opens(&self, address: SocketAddr) -> Option<Instant> {
-        let needed = self.remote(address).is_some_and(Remote::needs_opener);
-        if needed { self.introductions.opens(address) } else { None }
+    fn opens(&self, pair: Pair) -> Option<Instant> {
+        let needed = self.remote(pair).is_some_and(Remote::needs_opener);
+        if needed { self.introductions.opens(pair.remote) } else { None }
     }
 
     /// Does what the selected path needs. Its checks are not paced: they go to an address in use.
     fn watch_over(&mut self, now: Instant) {
-        while let Some(address) = self.selected.as_ref().map(|selected| selected.remote) {
+        while let Some(pair) = self.selected.as_ref().map(|selected| selected.pair) {
             let interval = self.consent_interval();
-            let Some(heard) = self.heard(address) else { return };
+            let Some(heard) = self.heard(pair) else { return };
             let Some(selected) = &mut self.selected else { return };
             match selected.watch.handle_timeout(heard, interval, now) {
                 Duty::Nothing => return,
                 Duty::GiveUp => return self.lose(now),
-                Duty::Check => self.send_check(address, true, None, now),
+                Duty::Check => self.send_check(pair, true, None, now),
             }
         }
     }
 
     /// When the selected path was last known to work.
-    fn heard(&self, address: SocketAddr) -> Option<Instant> {
+    fn heard(&self, pair: Pair) -> Option<Instant> {
         let since = self.selected.as_ref()?.since;
-        Some(self.remote(address)?.heard.map_or(since, |heard| heard.max(since)))
+        Some(self.remote(pair)?.heard.map_or(since, |heard| heard.max(since)))
     }
 
     /// Sends a check. Its key is that under which the remote was last heard, if that was since the newest introduction, for
     /// the other side may not have learnt of a newer one; else the newest, or, when `repeated`, the former if there
     /// is one: then the other side may have restarted and know only the newest.
-    pub(super) fn send_check(&mut self, to: SocketAddr, repeated: bool, ttl: Option<u8>, now: Instant) {
+    pub(super) fn send_check(&mut self, to: Pair, repeated: bool, ttl: Option<u8>, now: Instant) {
         let Some(newest) = self.introductions.newest() else { return };
         let proven = self.remote(to).and_then(|remote| {
             let sure = repeated || remote.heard.is_some_and(|heard| heard >= newest.began);
@@ -130,8 +128,9 @@ impl Agent {
         let (introduction, key) = proven.map_or((newest.id, newest.key), |proven| (proven.id, proven.key));
         let mut id = TransactionId([0; 12]);
         self.rng.fill_bytes(&mut id.0);
-        self.transactions.remember(Transaction { id, remote: to, introduction, sent: now });
-        self.transmits.push_back(Transmit { to, ttl, payload: check::request(id, &introduction, &key) });
+        self.transactions.remember(Transaction { id, pair: to, introduction, sent: now });
+        let payload = check::request(id, &introduction, &key);
+        self.transmits.push_back(Transmit { base: to.base, to: to.remote, ttl, payload });
     }
 }
 
@@ -139,7 +138,7 @@ impl Agent {
 /// without doubt which sending it belongs to.
 pub(super) struct Transaction {
     id: TransactionId,
-    pub(super) remote: SocketAddr,
+    pub(super) pair: Pair,
     pub(super) introduction: IntroductionId,
     pub(super) sent: Instant,
 }

@@ -1,14 +1,13 @@
 //! The path in use: how a remote that answered gets to be it, and how it ceases to be.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use rand_chacha::rand_core::Rng;
 
-use super::Event;
 use super::agent::Agent;
 use super::remote::{Remote, SENDS, TRIGGERED_SENDS};
-use super::watch::{CONSENT_INTERVAL, Watch};
+use super::watch::Watch;
+use super::{Event, Pair};
 use crate::candidate::is_private;
 
 /// A gain below this is noise: queues and schedulers move a round trip by some milliseconds.
@@ -26,7 +25,7 @@ const SPARE_AGE: Duration = Duration::from_secs(60);
 
 /// The path in use.
 pub(super) struct Selected {
-    pub(super) remote: SocketAddr,
+    pub(super) pair: Pair,
     pub(super) since: Instant,
     /// Since when there is an unanswered hint that the other side is elsewhere.
     pub(super) contested: Option<Instant>,
@@ -38,46 +37,47 @@ impl Agent {
     pub(super) fn contest(&mut self, now: Instant) {
         let Some(selected) = &mut self.selected else { return };
         selected.contested = Some(now);
-        let address = selected.remote;
-        let Some(remote) = self.remotes.iter_mut().find(|remote| remote.candidate.address == address) else { return };
+        let pair = selected.pair;
+        let Some(remote) = self.remotes.iter_mut().find(|remote| remote.pair() == pair) else { return };
         remote.begin(TRIGGERED_SENDS, now);
         if let Some(series) = &mut remote.series {
             series.sent(false, now);
         }
-        self.send_check(address, false, None, now);
+        self.send_check(pair, false, None, now);
     }
 
     /// The newcomer that takes the place of a contested path, and when, unless the path answers before.
-    pub(super) fn heir(&self) -> Option<(Instant, SocketAddr)> {
+    pub(super) fn heir(&self) -> Option<(Instant, Pair)> {
         let selected = self.selected.as_ref()?;
         let since = selected.contested?;
-        let rtt = self.remote(selected.remote)?.rtt.unwrap_or_default();
+        let rtt = self.remote(selected.pair)?.rtt.unwrap_or_default();
         let newcomers = self.remotes.iter().filter(|remote| remote.answered.is_some_and(|answered| answered >= since));
         let heir = newcomers.min_by_key(|remote| (!is_private(remote.candidate.address.ip()), remote.rtt))?;
-        Some((since + rtt + LEAST_PATIENCE.max(rtt / 4), heir.candidate.address))
+        Some((since + rtt + LEAST_PATIENCE.max(rtt / 4), heir.pair()))
     }
 
     /// A remote has answered: is it the one to send to?
-    pub(super) fn consider(&mut self, address: SocketAddr, now: Instant) {
+    pub(super) fn consider(&mut self, pair: Pair, now: Instant) {
         match &mut self.selected {
-            Some(selected) if selected.remote == address => {
+            Some(selected) if selected.pair == pair => {
                 selected.contested = None;
                 selected.watch.answered();
             }
             Some(selected) => {
-                let current = selected.remote;
-                let (Some(contender), Some(current)) = (self.remote(address), self.remote(current)) else { return };
+                let current = selected.pair;
+                let (Some(contender), Some(current)) = (self.remote(pair), self.remote(current)) else { return };
                 if replaces(Standing::new(contender), Standing::new(current)) {
-                    self.select(address, now);
+                    self.select(pair, now);
                 }
             }
-            None => self.select(address, now),
+            None => self.select(pair, now),
         }
     }
 
-    pub(super) fn select(&mut self, address: SocketAddr, now: Instant) {
-        let watch = Watch::new(self.consent_interval(), now);
-        self.selected = Some(Selected { remote: address, since: now, contested: None, watch });
+    pub(super) fn select(&mut self, pair: Pair, now: Instant) {
+        let expiry = self.config.profile.consent_expiry();
+        let watch = Watch::new(self.consent_interval(), expiry, now);
+        self.selected = Some(Selected { pair, since: now, contested: None, watch });
         self.verdict = None;
         self.events.extend(self.path().map(Event::Selected));
     }
@@ -86,9 +86,9 @@ impl Agent {
     /// a link was down.
     pub(super) fn lose(&mut self, now: Instant) {
         let Some(selected) = self.selected.take() else { return };
-        self.events.push_back(Event::Lost { remote: selected.remote });
+        self.events.push_back(Event::Lost { base: selected.pair.base, remote: selected.pair.remote });
         for remote in &mut self.remotes {
-            let lost = remote.candidate.address == selected.remote;
+            let lost = remote.pair() == selected.pair;
             if lost || remote.answered.is_some_and(|answered| now < answered + SPARE_AGE) {
                 remote.begin(SENDS, now);
             }
@@ -99,10 +99,10 @@ impl Agent {
         self.await_verdict(now);
     }
 
-    /// [`CONSENT_INTERVAL`] ± 20 % (RFC 7675 section 5.1).
+    /// The profile's interval ± 20 % (RFC 7675 section 5.1), so that many contacts do not fall into step.
     pub(super) fn consent_interval(&mut self) -> Duration {
-        let interval = CONSENT_INTERVAL * 4 / 5;
-        interval + CONSENT_INTERVAL * (self.rng.next_u32() % 401) / 1000
+        let interval = self.config.profile.consent_interval();
+        interval * 4 / 5 + interval * (self.rng.next_u32() % 401) / 1000
     }
 }
 

@@ -2,11 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-/// How long a path may be silent before it is checked. NAT mappings of home gateways live from 30 s, and RFC 7675's 5 s
-/// would be three times the traffic; jittered by a fifth so that many contacts do not fall into step.
-pub(super) const CONSENT_INTERVAL: Duration = Duration::from_secs(15);
-/// After this much silence consent has expired (RFC 7675 section 5.1).
-const CONSENT_EXPIRY: Duration = Duration::from_secs(30);
 /// Before the first repetition of an unanswered consent check; it doubles: 15, 16, 18 and 22 s, so that three may be lost.
 const CONSENT_REPETITION: Duration = Duration::from_secs(1);
 /// Quick checks in distress: with 10 % loss each way a living path fails them all once in 770 times.
@@ -26,6 +21,8 @@ pub(super) enum Duty {
 
 /// The timers of the selected path.
 pub(super) struct Watch {
+    /// After this much silence consent has expired (RFC 7675 section 5.1).
+    expiry: Duration,
     consent: Instant,
     /// When the first check went out that nothing was heard after.
     asked: Option<Instant>,
@@ -41,8 +38,8 @@ struct Distress {
 }
 
 impl Watch {
-    pub(super) fn new(interval: Duration, now: Instant) -> Self {
-        Self { consent: now + interval, asked: None, repetitions: 0, distress: None }
+    pub(super) fn new(interval: Duration, expiry: Duration, now: Instant) -> Self {
+        Self { expiry, consent: now + interval, asked: None, repetitions: 0, distress: None }
     }
 
     /// The owner is in doubt. Doubting again changes nothing.
@@ -53,15 +50,20 @@ impl Watch {
         self.distress.get_or_insert(Distress { next: now, gap, left: QUICK_CHECKS, deadline: now + patience });
     }
 
+    /// Whether quick checks are under way.
+    pub(super) const fn is_in_doubt(&self) -> bool {
+        self.distress.is_some()
+    }
+
     /// A check was answered.
     pub(super) fn answered(&mut self) {
         self.distress = None;
     }
 
     /// What is due, one thing at a time: call again until there is nothing. `heard` is when anything was last heard on the
-    /// path, `interval` the next jittered [`CONSENT_INTERVAL`].
+    /// path, `interval` the next jittered interval of consent checks.
     pub(super) fn handle_timeout(&mut self, heard: Instant, interval: Duration, now: Instant) -> Duty {
-        if now >= heard + CONSENT_EXPIRY || self.distress.as_ref().is_some_and(|distress| now >= distress.deadline) {
+        if now >= heard + self.expiry || self.distress.as_ref().is_some_and(|distress| now >= distress.deadline) {
             return Duty::GiveUp;
         }
         if let Some(distress) = &mut self.distress
@@ -91,6 +93,6 @@ impl Watch {
 
     pub(super) fn poll_timeout(&self, heard: Instant) -> Instant {
         let quick = self.distress.iter().map(|d| if d.left > 0 { d.next.min(d.deadline) } else { d.deadline });
-        quick.fold(self.consent.min(heard + CONSENT_EXPIRY), Instant::min)
+        quick.fold(self.consent.min(heard + self.expiry), Instant::min)
     }
 }

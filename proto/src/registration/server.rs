@@ -1,11 +1,12 @@
 //! The rendezvous' side of one registration.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::datagram::Header;
 use crate::identity::PeerId;
-use crate::keepalive::{self, FromPeer};
+use crate::keepalive::{self, FromPeer, octets};
+use crate::registration::{lifetime, ticket};
 use crate::seal::{RegistrationSecret, TagKey};
 use crate::tunnel::told;
 
@@ -29,14 +30,36 @@ impl Challenger {
     fn token(&self, slot: u32, counter_key: &TagKey, address: SocketAddr, epoch: u64) -> u64 {
         let mut bytes = Vec::with_capacity(46);
         bytes.extend_from_slice(&slot.to_be_bytes());
-        bytes.extend_from_slice(&match address.ip() {
-            IpAddr::V4(ip) => ip.to_ipv6_mapped().octets(),
-            IpAddr::V6(ip) => ip.octets(),
-        });
+        bytes.extend_from_slice(&octets(address));
         bytes.extend_from_slice(&address.port().to_be_bytes());
         bytes.extend_from_slice(&epoch.to_be_bytes());
         // The registration's own key makes the token worthless to whoever has the slot next.
         bytes.extend_from_slice(&counter_key.tag(&bytes));
+        let tag = self.key.tag(&bytes);
+        u64::from_be_bytes(std::array::from_fn(|i| tag[i]))
+    }
+
+    /// The token with which whoever gets datagrams at this address may show a ticket from there.
+    #[must_use]
+    pub fn invite(&self, address: SocketAddr, now: Instant) -> u64 {
+        self.invitation(address, self.epoch(now))
+    }
+
+    /// Whether this is the token for this address, 10 to 20 s old at most.
+    #[must_use]
+    pub fn invited(&self, address: SocketAddr, token: u64, now: Instant) -> bool {
+        let epoch = self.epoch(now);
+        [epoch, epoch.saturating_sub(1)].iter().any(|epoch| self.invitation(address, *epoch) == token)
+    }
+
+    fn invitation(&self, address: SocketAddr, epoch: u64) -> u64 {
+        // Its length tells it from a challenge's.
+        let mut bytes = [0; 26];
+        let (ip, rest) = bytes.split_at_mut(16);
+        ip.copy_from_slice(&octets(address));
+        let (port, when) = rest.split_at_mut(2);
+        port.copy_from_slice(&address.port().to_be_bytes());
+        when.copy_from_slice(&epoch.to_be_bytes());
         let tag = self.key.tag(&bytes);
         u64::from_be_bytes(std::array::from_fn(|i| tag[i]))
     }
@@ -52,7 +75,8 @@ pub struct Registration {
     peer: PeerId,
     key: TagKey,
     address: SocketAddr,
-    lifetime: Duration,
+    /// A rendezvous has a million of these: two bytes instead of a `Duration`'s sixteen.
+    lifetime_s: u16,
     last_counter: u64,
     last_seen: Instant,
 }
@@ -68,6 +92,8 @@ pub enum Outcome {
     Alive,
     /// The peer is alive; this goes to its proven address.
     Answer(Vec<u8>),
+    /// The peer is alive and wants a ticket: answer this counter with [`Registration::renewed`].
+    Renew(u64),
     /// The peer seems to have moved; this goes to where the datagram came from.
     Challenge(Vec<u8>),
     /// The peer has moved; this goes to its new address.
@@ -75,7 +101,7 @@ pub enum Outcome {
 }
 
 impl Registration {
-    /// A registration as the sign-in made it; the QUIC handshake has proved the address.
+    /// A registration at an address that is proved, by the sign-in's handshake or by a token. It lives whole seconds.
     #[must_use]
     pub fn new(
         peer: PeerId,
@@ -84,7 +110,8 @@ impl Registration {
         lifetime: Duration,
         now: Instant,
     ) -> Self {
-        Self { peer, key: TagKey::new(secret), address, lifetime, last_counter: 0, last_seen: now }
+        let lifetime_s = u16::try_from(lifetime.as_secs()).unwrap_or(u16::MAX);
+        Self { peer, key: TagKey::new(secret), address, lifetime_s, last_counter: 0, last_seen: now }
     }
 
     /// Who is registered.
@@ -102,7 +129,39 @@ impl Registration {
     /// When the registration ends unless a keepalive comes.
     #[must_use]
     pub fn expires(&self) -> Instant {
-        self.last_seen + self.lifetime
+        self.last_seen + Duration::from_secs(self.lifetime_s.into())
+    }
+
+    /// Whether no keepalive has shown yet that the peer knows of this registration.
+    #[must_use]
+    pub const fn is_unused(&self) -> bool {
+        self.last_counter == 0
+    }
+
+    /// The peer has proved to be at this address by other means than a move.
+    pub fn handle_proven(&mut self, address: SocketAddr, now: Instant) {
+        self.address = address;
+        self.last_seen = now;
+    }
+
+    /// What proves the peer's address if it returns it from there: for any authentic datagram of this registration's that
+    /// came from another than the proven one. As long as a keepalive.
+    #[must_use]
+    pub fn challenge(&self, slot: u32, from: SocketAddr, now: Instant, challenger: &Challenger) -> Vec<u8> {
+        let token = challenger.token(slot, &self.key, from, challenger.epoch(now));
+        keepalive::challenge(&self.key, slot, token)
+    }
+
+    /// The answer to a ticket that brought this registration about.
+    #[must_use]
+    pub fn returned(&self, slot: u32, chance: u64) -> Vec<u8> {
+        ticket::returned(&self.key, slot, chance, told(self.address))
+    }
+
+    /// The answer to a keepalive that wants a ticket.
+    #[must_use]
+    pub fn renewed(&self, slot: u32, counter: u64, ticket: &[u8]) -> Vec<u8> {
+        ticket::renewed(&self.key, slot, counter, ticket)
     }
 
     /// Takes a keepalive or a move for this slot.
@@ -128,19 +187,31 @@ impl Registration {
         self.last_seen = now;
         let epoch = challenger.epoch(now);
         match parsed {
-            FromPeer::Keepalive { .. } if from != self.address => {
-                let token = challenger.token(header.slot, &self.key, from, epoch);
-                Outcome::Challenge(keepalive::challenge(&self.key, header.slot, token))
+            FromPeer::Keepalive { wishes, .. } => {
+                if wishes.interval_s != 0 {
+                    self.lifetime_s = u16::try_from(lifetime(wishes.interval_s).as_secs()).unwrap_or(u16::MAX);
+                }
+                if from != self.address {
+                    Outcome::Challenge(self.challenge(header.slot, from, now, challenger))
+                } else if wishes.renews {
+                    Outcome::Renew(counter)
+                } else if wishes.asks {
+                    Outcome::Answer(self.observed(header.slot, counter))
+                } else {
+                    Outcome::Alive
+                }
             }
-            FromPeer::Keepalive { asks: true, .. } => Outcome::Answer(self.observed(header.slot, counter)),
-            FromPeer::Keepalive { asks: false, .. } => Outcome::Alive,
             FromPeer::Move { token, .. } => {
                 let expected = [epoch, epoch.saturating_sub(1)];
                 if expected.iter().any(|epoch| challenger.token(header.slot, &self.key, from, *epoch) == token) {
                     self.address = from;
                     Outcome::Moved(self.observed(header.slot, counter))
+                } else if from == self.address {
+                    // It has moved and come back, or the answer to its move was lost.
+                    Outcome::Answer(self.observed(header.slot, counter))
                 } else {
-                    Outcome::Ignored
+                    // It moved again while the challenge was on its way, or took too long.
+                    Outcome::Challenge(self.challenge(header.slot, from, now, challenger))
                 }
             }
         }
@@ -229,12 +300,52 @@ mod tests {
             panic!("it is a challenge")
         };
         let elsewhere = keepalive::moved(&key, SLOT, 2, token);
-        assert_eq!(handle(&mut registration, &elsewhere, address(3), now, &challenger), Outcome::Ignored);
+        let outcome = handle(&mut registration, &elsewhere, address(3), now, &challenger);
+        assert!(matches!(outcome, Outcome::Challenge(_)), "it moved on: the next address is challenged, {outcome:?}");
         let late = keepalive::moved(&key, SLOT, 3, token);
         let too_late = now + CHALLENGE_EPOCH * 2;
-        assert_eq!(handle(&mut registration, &late, address(2), too_late, &challenger), Outcome::Ignored);
+        let outcome = handle(&mut registration, &late, address(2), too_late, &challenger);
+        assert!(matches!(outcome, Outcome::Challenge(_)), "{outcome:?}");
+        assert_eq!(registration.address(), address(1));
         let answer = keepalive::moved(&key, SLOT, 4, token);
         assert!(matches!(handle(&mut registration, &answer, address(2), now, &challenger), Outcome::Moved(_)));
         assert_eq!(registration.address(), address(2));
+    }
+
+    #[test]
+    fn a_peer_that_comes_back_while_it_is_challenged_is_told_that_nothing_changed() {
+        let (mut registration, challenger, key, now) = world();
+        let away = keepalive::keepalive(&key, SLOT, 1, false);
+        let Outcome::Challenge(challenge) = handle(&mut registration, &away, address(2), now, &challenger) else {
+            panic!("a new address is challenged")
+        };
+        let token = Header::parse(&challenge).unwrap().number;
+        let back = keepalive::moved(&key, SLOT, 2, token);
+        assert!(matches!(handle(&mut registration, &back, address(1), now, &challenger), Outcome::Answer(_)));
+        assert_eq!(registration.address(), address(1));
+    }
+
+    #[test]
+    fn a_keepalive_may_change_how_long_the_registration_lives() {
+        let (mut registration, challenger, key, now) = world();
+        for (counter, interval_s, lifetime_s) in [(1, 0, 40), (2, 3, 9), (3, 0, 9), (4, 300, 600), (5, u16::MAX, 1200)]
+        {
+            let wishes = keepalive::Wishes { interval_s, ..keepalive::Wishes::default() };
+            let datagram = keepalive::wishing(&key, SLOT, counter, wishes);
+            assert_eq!(handle(&mut registration, &datagram, address(1), now, &challenger), Outcome::Alive);
+            assert_eq!(registration.expires(), now + Duration::from_secs(lifetime_s), "{interval_s}");
+        }
+    }
+
+    #[test]
+    fn an_invitation_to_show_a_ticket_is_for_one_address_and_some_seconds() {
+        let now = now();
+        let challenger = Challenger::new([3; 16], now);
+        let token = challenger.invite(address(1), now);
+        assert!(challenger.invited(address(1), token, now));
+        assert!(challenger.invited(address(1), token, now + CHALLENGE_EPOCH));
+        assert!(!challenger.invited(address(1), token, now + CHALLENGE_EPOCH * 2));
+        assert!(!challenger.invited(address(2), token, now));
+        assert!(!Challenger::new([4; 16], now).invited(address(1), token, now), "nor after another restart");
     }
 }

@@ -3,12 +3,14 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use super::own::Told;
+use super::tactics::Tactics;
 use super::without_udp::Remotes;
 use super::{RendezvousId, Unreachable};
 use crate::candidate::{Candidate, CandidateKind, CheckKey, IntroductionId, is_private};
 use crate::identity::PeerId;
 use crate::invitation::{self, Invitation};
-use crate::path::{self, Agent, Config, Path, Role};
+use crate::path::{self, Agent, Base, Config, Path, Role};
 
 /// Both sides' invitations within this are one meeting, in which the ids decide who dials.
 const GLARE: Duration = Duration::from_secs(10);
@@ -20,12 +22,41 @@ pub(super) struct Relay {
     pub(super) channel: u32,
 }
 
+/// Whether the owner was told that its first datagrams may follow an invitation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Flight {
+    /// No, or what they led to stands by itself.
+    None,
+    /// Yes, and the invitation is not accepted yet.
+    Underway,
+    /// The invitation came to nothing, and the owner is to be told.
+    Over,
+}
+
 /// What a contact wants done.
 pub(super) enum Step {
-    Invite(IntroductionId),
-    Admit { remote: SocketAddr, vouched: bool },
-    Revoke(SocketAddr),
-    Path { remote: SocketAddr, rtt: Duration },
+    Invite {
+        introduction: IntroductionId,
+        eager: bool,
+    },
+    Grounded,
+    /// Our addresses are to be told under this introduction.
+    Tell(IntroductionId),
+    Admit {
+        base: Base,
+        remote: SocketAddr,
+        vouched: bool,
+    },
+    Revoke {
+        base: Base,
+        remote: SocketAddr,
+    },
+    Path {
+        base: Base,
+        remote: SocketAddr,
+        rtt: Duration,
+    },
+    Observed(SocketAddr),
     Dial,
     Lost,
     Failed,
@@ -50,10 +81,19 @@ pub(super) struct Contact {
     /// Whether the owner is to be told so, once there is a path or a relay.
     dial_due: bool,
     relay: Option<Relay>,
+    /// The relay that came with our own invitation, until that is accepted.
+    offered: Option<Relay>,
+    flight: Flight,
     /// Why its last introduction gave only addresses of our own network to check, or none.
     pub(super) without_udp: Option<Unreachable>,
     /// Whether its connection is up, so that notes reach it.
     pub(super) linked: bool,
+    /// What it was told of our addresses over that connection, and whether it is to be told more.
+    pub(super) told: Told,
+    pub(super) tells: bool,
+    /// Whether the network has changed, and nothing has shown since that the contact is reached all the same.
+    unsettled: bool,
+    pub(super) tactics: Tactics,
 }
 
 impl Contact {
@@ -78,13 +118,24 @@ impl Contact {
             dials: false,
             dial_due: false,
             relay: None,
+            offered: None,
+            flight: Flight::None,
             without_udp: None,
             linked: false,
+            told: Told::default(),
+            tells: false,
+            unsettled: false,
+            tactics: Tactics::new(),
         }
     }
 
     pub(super) const fn peer(&self) -> PeerId {
         self.peer
+    }
+
+    /// Where the rendezvous saw it last.
+    pub(super) const fn observed(&self) -> Option<SocketAddr> {
+        self.observed
     }
 
     pub(super) fn via(&self) -> &[RendezvousId] {
@@ -105,12 +156,51 @@ impl Contact {
         self.invitation.cancel();
         self.agent.reset();
         self.relay = None;
+        self.offered = None;
+        self.flight = Flight::None;
         self.dial_due = false;
+        self.unsettled = false;
     }
 
-    /// Something better than what there is may be had now.
+    /// Another introduction is wanted, whatever there is already.
     pub(super) fn invite(&mut self, now: Instant) {
         self.invitation.invite(now);
+    }
+
+    /// Our network has changed. The path is used on while quick checks find out whether it still leads there.
+    pub(super) fn handle_network_change(&mut self, now: Instant) {
+        self.agent.handle_silence(now);
+        self.unsettled = self.linked || self.relay.is_some() || self.invitation.is_waiting();
+    }
+
+    /// After a change the rendezvous knows where we are now, or has had the time to say so. A contact whose path has not
+    /// answered is invited; one that is reached through a relay too, for the new network may have a path.
+    pub(super) fn settle(&mut self, now: Instant) {
+        if std::mem::take(&mut self.unsettled) && !self.agent.is_settled() {
+            self.invitation.invite(now);
+        }
+    }
+
+    /// A contact announced itself on our own network: an introduction without a rendezvous.
+    pub(super) fn handle_neighbour(
+        &mut self,
+        introduction: IntroductionId,
+        key: CheckKey,
+        remotes: &[Candidate],
+        now: Instant,
+    ) {
+        let known = self.agent.knows(&introduction);
+        let reached = self.agent.path().is_some_and(|path| is_private(path.remote.ip()));
+        // Under a salt that is new the contact may have restarted, and what is known of it be over.
+        if known && reached || !self.invitation.handle_invited(now) {
+            return;
+        }
+        // Neither has invited the other, so the ids decide.
+        self.dials = self.me < self.peer;
+        if known {
+            self.agent.check_again(introduction, now);
+        }
+        self.agent.introduce(introduction, key, Role::Inviter, remotes, now);
     }
 
     /// A rendezvous of this contact knows us now: what waited for that need not wait longer.
@@ -123,6 +213,20 @@ impl Contact {
     /// The latest invitation went this way.
     pub(super) fn handle_sent(&mut self, via: RendezvousId) {
         self.invited_via = Some(via);
+        self.offered = None;
+    }
+
+    /// The owner's first datagrams follow the latest invitation.
+    pub(super) fn handle_flight(&mut self) {
+        self.flight = Flight::Underway;
+    }
+
+    /// The latest invitation came to nothing.
+    fn ground(&mut self) {
+        self.offered = None;
+        if self.flight == Flight::Underway {
+            self.flight = Flight::Over;
+        }
     }
 
     /// None of its rendezvous knows us.
@@ -130,10 +234,25 @@ impl Contact {
         self.invitation.handle_unsent();
     }
 
+    pub(super) const fn relay(&self) -> Option<Relay> {
+        self.relay
+    }
+
+    /// This rendezvous does not answer. If an invitation is on its way there, and another of the contact's will do
+    /// (`usable`), the contact is invited through that one now.
+    pub(super) fn invite_otherwise(&mut self, id: RendezvousId, usable: impl Fn(&RendezvousId) -> bool, now: Instant) {
+        let affected = self.invitation.is_inviting() && self.invited_via == Some(id);
+        if affected && self.via.iter().any(|via| *via != id && usable(via)) {
+            self.invitation.handle_unsent();
+            self.invitation.invite(now);
+        }
+    }
+
     /// A rendezvous knows us no more, and what it was told is lost with that.
     pub(super) fn handle_unregistered(&mut self, id: RendezvousId) {
         if self.invitation.is_inviting() && self.invited_via == Some(id) {
             self.invitation.handle_unsent();
+            self.ground();
         }
     }
 
@@ -162,6 +281,7 @@ impl Contact {
         let accepted = self.accepted_ours.is_some_and(|at| now.saturating_duration_since(at) < GLARE);
         self.dials = accepted && self.me < self.peer;
         self.observed = observed(&remotes.candidates);
+        self.tactics.seek(now);
         self.introduce(introduction, key, Role::Invitee, remotes, now);
         true
     }
@@ -176,12 +296,14 @@ impl Contact {
         if !self.invitation.handle_accepted(introduction, now) {
             return false;
         }
+        self.flight = Flight::None;
         self.accepted_ours = Some(now);
         let invited = self.invited_us.is_some_and(|at| now.saturating_duration_since(at) < GLARE);
         self.dials = !invited || self.me < self.peer;
         // There may be a path already, by the contact's own invitation.
         self.dial_due = self.dials;
         self.observed = observed(&remotes.candidates);
+        self.tactics.seek(now);
         self.introduce(introduction, key, Role::Inviter, remotes, now);
         true
     }
@@ -194,8 +316,23 @@ impl Contact {
         }
     }
 
+    /// A relay came with our own invitation of this name. Whether it is only offered yet; else it is the contact's.
+    pub(super) fn handle_offered(&mut self, introduction: IntroductionId, relay: Relay) -> bool {
+        let offered = self.invitation.is_inviting_by(introduction) && self.relay != Some(relay);
+        if offered {
+            self.offered = Some(relay);
+        }
+        offered
+    }
+
+    /// The relay that came with our invitation, when that is accepted.
+    pub(super) fn take_offered(&mut self) -> Option<Relay> {
+        self.offered.take()
+    }
+
     /// Whether this was the contact's relay, which is no more.
     pub(super) fn handle_relay_closed(&mut self, closed: impl Fn(&Relay) -> bool) -> bool {
+        self.offered.take_if(|relay| closed(relay));
         self.relay.take_if(|relay| closed(relay)).is_some()
     }
 
@@ -203,31 +340,43 @@ impl Contact {
         let declined = self.invitation.handle_declined(introduction, now);
         if declined {
             self.tried += 1;
+            let eager = self.flight == Flight::Underway;
+            self.ground();
             // The next rendezvous is asked without a pause, once round.
             if self.via.len() > 1 && !self.tried.is_multiple_of(self.via.len()) {
-                self.invitation.invite(now);
+                match eager {
+                    true => self.invitation.invite(now),
+                    false => self.invitation.invite_soon(now),
+                }
             }
         }
         declined
     }
 
     pub(super) fn poll_step(&mut self, now: Instant) -> Option<Step> {
+        if self.flight == Flight::Over {
+            self.flight = Flight::None;
+            return Some(Step::Grounded);
+        }
         while let Some(event) = self.agent.poll_event() {
             return Some(match event {
+                path::Event::Observed { base: Base::MAIN, address } => Step::Observed(address),
                 path::Event::Observed { .. } => continue,
-                path::Event::Heard { remote } => {
+                path::Event::Heard { base, remote } => {
                     let vouched = self.observed == Some(remote) || is_private(remote.ip());
-                    Step::Admit { remote, vouched }
+                    Step::Admit { base, remote, vouched }
                 }
-                path::Event::Forgotten { remote } => Step::Revoke(remote),
-                path::Event::Selected(Path { remote, rtt, .. }) => {
+                path::Event::Forgotten { base, remote } => Step::Revoke { base, remote },
+                path::Event::Selected(Path { base, remote, rtt, .. }) => {
                     self.tried = 0;
                     self.invitation.handle_reached();
+                    self.flight = Flight::None;
                     self.dial_due = self.dials;
-                    Step::Path { remote, rtt }
+                    Step::Path { base, remote, rtt }
                 }
                 path::Event::Lost { .. } => {
                     self.invitation.invite(now);
+                    self.tactics.seek(now);
                     Step::Lost
                 }
                 path::Event::Failed => {
@@ -238,6 +387,11 @@ impl Contact {
                 }
             });
         }
+        if let Some(introduction) = self.agent.introduction().filter(|_| self.linked)
+            && (std::mem::take(&mut self.tells) || !self.told.under(introduction))
+        {
+            return Some(Step::Tell(introduction));
+        }
         if self.dial_due && (self.relay.is_some() || self.agent.path().is_some()) {
             self.dial_due = false;
             return Some(Step::Dial);
@@ -245,7 +399,13 @@ impl Contact {
         if self.invitation.poll_timeout().is_some_and(|due| due <= now) {
             self.invitation.handle_timeout(now);
         }
-        self.invitation.poll_event().map(|invitation::Event::Invite(introduction)| Step::Invite(introduction))
+        match self.invitation.poll_event()? {
+            invitation::Event::Invite { introduction, eager } => Some(Step::Invite { introduction, eager }),
+            invitation::Event::Unanswered => {
+                self.ground();
+                self.poll_step(now)
+            }
+        }
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
@@ -258,6 +418,7 @@ impl Contact {
     }
 }
 
+/// What the rendezvous saw stands last, behind whatever the contact says of itself.
 fn observed(remotes: &[Candidate]) -> Option<SocketAddr> {
-    remotes.iter().find(|remote| remote.kind == CandidateKind::ServerReflexive).map(|remote| remote.address)
+    remotes.iter().rev().find(|remote| remote.kind == CandidateKind::ServerReflexive).map(|remote| remote.address)
 }

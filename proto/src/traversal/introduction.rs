@@ -1,12 +1,11 @@
 //! What a rendezvous says of introductions and relays, and what is said to it.
 
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::contact::Relay;
 use super::{ContactId, Event, RendezvousId, Traversal, Unreachable};
-use crate::candidate::{Candidate, CandidateKind, IntroductionId};
-use crate::control::{MAX_CANDIDATES, ToPeer, ToRendezvous};
+use crate::candidate::IntroductionId;
+use crate::control::{ToPeer, ToRendezvous};
 use crate::hops::DEFAULT_OPENER_TTL;
 use crate::identity::PeerId;
 use crate::registration::client;
@@ -14,7 +13,7 @@ use crate::registration::client;
 impl Traversal {
     pub(super) fn handle_control(&mut self, id: RendezvousId, message: ToPeer, now: Instant) {
         match message {
-            ToPeer::Invited { introduction, from, observed, key, candidates } => {
+            ToPeer::Invited { introduction, from, observed, key, candidates, channel } => {
                 let remotes = self.remotes(id, observed, &candidates);
                 let Some(contact) = self.ids.get(&from).and_then(|id| self.contacts.get_mut(id)) else {
                     self.events.push_back(Event::Request { peer: from, via: id });
@@ -26,7 +25,12 @@ impl Traversal {
                 let ttl = self.config.opener_ttl;
                 contact.agent.set_opener_ttl(if shared { (ttl - 1).max(DEFAULT_OPENER_TTL) } else { ttl });
                 if contact.handle_invited(introduction, key, &remotes, now) {
-                    let candidates = self.candidates();
+                    // Its first flight is close behind.
+                    if let Some(channel) = channel {
+                        self.handle_relay(id, from, channel);
+                    }
+                    let candidates = self.own.public();
+                    self.refresh_other_family(id, now);
                     self.say(id, ToRendezvous::Accept { introduction, to: from, candidates }, now);
                 }
             }
@@ -36,6 +40,9 @@ impl Traversal {
                     return;
                 };
                 if contact.handle_accepted(introduction, key, &remotes, now) {
+                    if let Some(relay) = contact.take_offered() {
+                        self.handle_relay(relay.rendezvous, from, relay.channel);
+                    }
                     self.say(id, ToRendezvous::Opened { introduction, to: from }, now);
                 }
             }
@@ -46,7 +53,16 @@ impl Traversal {
             }
             ToPeer::Absent { introduction } => self.handle_declined(introduction, Unreachable::Absent, now),
             ToPeer::Refused { introduction } => self.handle_declined(introduction, Unreachable::Refused, now),
-            ToPeer::Relay { with, channel, .. } => self.handle_relay(id, with, channel),
+            ToPeer::Relay { introduction, with, channel } => {
+                let Some(rendezvous) = self.rendezvous.get(&id).and_then(client::Client::remote) else { return };
+                let Some(&contact) = self.ids.get(&with) else { return };
+                let known = self.contacts.get_mut(&contact);
+                if known.is_some_and(|known| known.handle_offered(introduction, Relay { rendezvous: id, channel })) {
+                    self.events.push_back(Event::Offered { contact, rendezvous, channel });
+                } else {
+                    self.handle_relay(id, with, channel);
+                }
+            }
             ToPeer::RelayClosed { channel } => {
                 self.handle_relay_closed(|relay| *relay == Relay { rendezvous: id, channel });
             }
@@ -79,30 +95,51 @@ impl Traversal {
         }
     }
 
-    pub(super) fn invite(&mut self, id: ContactId, introduction: IntroductionId, now: Instant) {
-        let candidates = self.candidates();
+    pub(super) fn invite(&mut self, id: ContactId, introduction: IntroductionId, eager: bool, now: Instant) {
+        let candidates = self.own.public();
         let Some(contact) = self.contacts.get_mut(&id) else {
             return;
         };
         let to = contact.peer();
         let registered = |via: &RendezvousId| self.rendezvous.get(via).is_some_and(|c| c.observed().is_some());
-        match contact.next_via(registered) {
+        let heard = |via: &RendezvousId| self.rendezvous.get(via).is_some_and(|client| !client.is_doubtful());
+        match contact.next_via(heard).or_else(|| contact.next_via(registered)) {
             None => contact.handle_unsent(),
             Some(via) => {
                 contact.handle_sent(via);
+                self.refresh_other_family(via, now);
                 if !self.say(via, ToRendezvous::Invite { introduction, to, candidates }, now) {
                     self.handle_declined(introduction, Unreachable::Refused, now);
+                } else if eager {
+                    self.fly(id, via, introduction);
                 }
             }
         }
     }
 
-    fn say(&mut self, id: RendezvousId, message: ToRendezvous, now: Instant) -> bool {
-        self.rendezvous.get_mut(&id).is_some_and(|client| client.send(message, now).is_ok())
+    /// Lets the first datagrams to a contact follow the invitation that goes this way.
+    fn fly(&mut self, id: ContactId, via: RendezvousId, introduction: IntroductionId) {
+        let client = self.rendezvous.get(&via);
+        let (Some(rendezvous), Some(slot)) =
+            (client.and_then(client::Client::remote), client.and_then(client::Client::slot))
+        else {
+            return;
+        };
+        if let Some(contact) = self.contacts.get_mut(&id) {
+            contact.handle_flight();
+            self.events.push_back(Event::Flight { contact: id, rendezvous, slot, introduction });
+        }
     }
 
-    fn candidates(&self) -> Vec<Candidate> {
-        let host = |address: &SocketAddr| Candidate { address: *address, kind: CandidateKind::Host };
-        self.hosts.iter().map(host).take(MAX_CANDIDATES).collect()
+    /// A rendezvous does not answer: whoever is being invited through it is invited through another, if there is one.
+    pub(super) fn invite_otherwise(&mut self, id: RendezvousId, now: Instant) {
+        let usable = |via: &RendezvousId| self.rendezvous.get(via).is_some_and(|client| !client.is_doubtful());
+        for contact in self.contacts.values_mut() {
+            contact.invite_otherwise(id, usable, now);
+        }
+    }
+
+    fn say(&mut self, id: RendezvousId, message: ToRendezvous, now: Instant) -> bool {
+        self.rendezvous.get_mut(&id).is_some_and(|client| client.send(message, now).is_ok())
     }
 }

@@ -6,8 +6,14 @@
 //! sockets, the QUIC sign-in and the QUIC connections, whose datagrams the owner sends to the paths found here.
 
 mod contact;
+#[cfg(test)]
+mod flight_tests;
 mod introduction;
+mod lan;
 mod note;
+mod other_family;
+mod own;
+mod tactics;
 mod without_udp;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -17,16 +23,20 @@ use std::time::{Duration, Instant};
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
+use crate::candidate::IntroductionId;
 use crate::control::ToRendezvous;
-use crate::datagram::{Header, Kind, Transmit, classify};
+use crate::datagram::{Header, Kind, classify};
 use crate::identity::PeerId;
-use crate::path::{self, Config};
-use crate::registration::{self, SignInAnswer, client};
+use crate::path::{Base, Config, Transmit};
+use crate::registration::{self, Profile, SignInAnswer, client};
 use crate::seal::RegistrationSecret;
 use crate::stun::check::{Peek, peek};
 use crate::tunnel::is_without_udp;
 use contact::{Contact, Step};
 pub use note::{MAX_NOTE, Note};
+use other_family::OtherFamily;
+use own::Own;
+use tactics::Workshop;
 
 /// The owner's name for a rendezvous.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -51,6 +61,10 @@ pub enum Unreachable {
     NoUdp,
     /// Only a relay can be: the contact's network lets no UDP through.
     NoUdpThere,
+    /// Both networks give every connection a port that cannot be foreseen: no direct path can be found.
+    BothHard,
+    /// The network of one side gives every connection a port of its own, and it was not hit upon. It is tried again, rarely.
+    TacticFailed,
 }
 
 /// What the owner must do or know.
@@ -78,6 +92,8 @@ pub enum Event {
     Admit {
         /// Whose.
         contact: ContactId,
+        /// The socket that it reaches.
+        base: Base,
         /// Its address.
         remote: SocketAddr,
         /// Whether more than the check speaks for it: the rendezvous saw the contact there, or it is on a network of our own.
@@ -88,6 +104,8 @@ pub enum Event {
     Revoke {
         /// Whose it was.
         contact: ContactId,
+        /// The socket that it reached.
+        base: Base,
         /// The address.
         remote: SocketAddr,
     },
@@ -95,6 +113,8 @@ pub enum Event {
     Path {
         /// Whose.
         contact: ContactId,
+        /// The socket to send from.
+        base: Base,
         /// Its address.
         remote: SocketAddr,
         /// The round-trip time of the check.
@@ -102,6 +122,30 @@ pub enum Event {
     },
     /// There is a path or a relay, and it is ours to open the connection if there is none: the inviter's, or in glare the smaller id's.
     Dial(ContactId),
+    /// Open the connection, if there is none, behind the invitation that `poll_transmit` gives next: send that first. Where
+    /// there is no other way, QUIC's datagrams to the contact may go in flight datagrams, a few at most, until
+    /// [`Event::Offered`] or [`Event::Relay`] names another.
+    Flight {
+        /// To whom.
+        contact: ContactId,
+        /// The rendezvous that passes them on.
+        rendezvous: SocketAddr,
+        /// Our slot there, and …
+        slot: u32,
+        /// … the invitation, for [`flight_header`](crate::datagram::flight_header).
+        introduction: IntroductionId,
+    },
+    /// The contact may answer by this relay channel, which it has not accepted yet; a few of QUIC's datagrams may go by it.
+    Offered {
+        /// Whose.
+        contact: ContactId,
+        /// The rendezvous that relays.
+        rendezvous: SocketAddr,
+        /// Names the channel in the frames.
+        channel: u32,
+    },
+    /// The invitation behind which the connection was opened came to nothing: without another way the connection does too.
+    Grounded(ContactId),
     /// Until there is a direct path, QUIC to the contact may go through this relay channel, and come from it.
     Relay {
         /// Whose.
@@ -120,6 +164,15 @@ pub enum Event {
         /// The note.
         note: Vec<u8>,
     },
+    /// Open up to so many more IPv4 sockets, for a hard NAT, and call `handle_bases` with what there is, perhaps nothing.
+    OpenBases {
+        /// For whom.
+        contact: ContactId,
+        /// How many, at most 256.
+        count: u16,
+    },
+    /// Close this socket: no path goes from it.
+    CloseBase(Base),
     /// The path carries nothing any more. An invitation is on its way already.
     PathLost(ContactId),
     /// It was not reached this time.
@@ -136,10 +189,14 @@ pub struct Traversal {
     me: PeerId,
     config: Config,
     random: ChaCha12Rng,
-    hosts: Vec<SocketAddr>,
+    /// How registrations are kept alive.
+    keepalive: (Profile, Duration),
+    own: Own,
+    other_families: BTreeMap<RendezvousId, OtherFamily>,
     rendezvous: BTreeMap<RendezvousId, client::Client>,
     contacts: BTreeMap<ContactId, Contact>,
     ids: BTreeMap<PeerId, ContactId>,
+    workshop: Workshop,
     events: VecDeque<Event>,
 }
 
@@ -147,11 +204,17 @@ impl Traversal {
     /// A peer that knows nobody yet.
     #[must_use]
     pub fn new(me: PeerId, config: Config, seed: [u8; 32]) -> Self {
+        let mut random = ChaCha12Rng::from_seed(seed);
+        let mut survey = [0; 32];
+        random.fill_bytes(&mut survey);
         Self {
             me,
             config,
-            random: ChaCha12Rng::from_seed(seed),
-            hosts: Vec::new(),
+            workshop: Workshop::new(survey, config.allow_loopback),
+            random,
+            keepalive: (config.profile, config.profile.interval()),
+            own: Own::default(),
+            other_families: BTreeMap::new(),
             rendezvous: BTreeMap::new(),
             contacts: BTreeMap::new(),
             ids: BTreeMap::new(),
@@ -167,13 +230,22 @@ impl Traversal {
 
     /// Registers at a rendezvous, and stays registered.
     pub fn add_rendezvous(&mut self, id: RendezvousId, now: Instant) {
-        let seed = self.seed();
-        self.rendezvous.entry(id).or_insert_with(|| client::Client::new(seed, now));
+        let (seed, (profile, interval)) = (self.seed(), self.keepalive);
+        let client = self.rendezvous.entry(id).or_insert_with(|| client::Client::new(seed, now));
+        client.set_keepalive(profile, interval, now);
+    }
+
+    /// Keeps all registrations alive as this profile says, every `interval` (whole seconds).
+    pub fn set_keepalive(&mut self, profile: Profile, interval: Duration, now: Instant) {
+        self.keepalive = (profile, interval);
+        self.rendezvous.values_mut().for_each(|client| client.set_keepalive(profile, interval, now));
     }
 
     /// Lets a registration end: nobody is to be met there any more.
     pub fn remove_rendezvous(&mut self, id: RendezvousId) {
         self.rendezvous.remove(&id);
+        self.other_families.remove(&id);
+        self.forget_reflexive(id);
     }
 
     /// Makes a contact known, so that its invitations are taken up. `via`: where it can be invited, the preferred first.
@@ -185,14 +257,10 @@ impl Traversal {
 
     /// Forgets a contact: its invitations are a stranger's again.
     pub fn remove_contact(&mut self, id: ContactId) {
+        self.end_tactics(id);
         if let Some(contact) = self.contacts.remove(&id) {
             self.ids.remove(&contact.peer());
         }
-    }
-
-    /// Our addresses on our own networks, told to contacts in invitations.
-    pub fn set_hosts(&mut self, hosts: Vec<SocketAddr>) {
-        self.hosts = hosts;
     }
 
     /// How far openers must go, found out by [`hops`](crate::hops).
@@ -205,10 +273,12 @@ impl Traversal {
         if let Some(contact) = self.contacts.get_mut(&id) {
             contact.connect(now);
         }
+        self.drain(now);
     }
 
     /// The contact is wanted no more: forgets its path and ends its invitations. Its own invitations are still taken up.
     pub fn release(&mut self, id: ContactId) {
+        self.end_tactics(id);
         if let Some(contact) = self.contacts.get_mut(&id) {
             contact.release();
         }
@@ -257,11 +327,11 @@ impl Traversal {
         self.events.extend(waiting.map(|(contact, _)| Event::Unreachable { contact: *contact, why }));
     }
 
-    /// A STUN or Knothole datagram came.
-    pub fn handle_datagram(&mut self, from: SocketAddr, datagram: &[u8], now: Instant) {
+    /// A STUN or Knothole datagram came to one of our sockets.
+    pub fn handle_datagram(&mut self, base: Base, from: SocketAddr, datagram: &[u8], now: Instant) {
         match datagram.first().map(|first| classify(*first)) {
-            Some(Kind::Stun) => self.handle_stun(from, datagram, now),
-            Some(Kind::Knothole) => {
+            Some(Kind::Stun) => self.handle_stun(base, from, datagram, now),
+            Some(Kind::Knothole) if base == Base::MAIN => {
                 let Some(header) = Header::parse(datagram) else { return };
                 for client in self.rendezvous.values_mut().filter(|client| client.remote() == Some(from)) {
                     client.handle_datagram(from, header, datagram, now);
@@ -272,42 +342,50 @@ impl Traversal {
         self.drain(now);
     }
 
-    fn handle_stun(&mut self, from: SocketAddr, datagram: &[u8], now: Instant) {
+    fn handle_stun(&mut self, base: Base, from: SocketAddr, datagram: &[u8], now: Instant) {
         match peek(datagram) {
             Peek::Request(introduction) => {
                 if let Some(contact) = self.contacts.values_mut().find(|contact| contact.agent.knows(&introduction)) {
-                    contact.agent.handle_request(from, datagram, now);
+                    contact.agent.handle_request(base, from, datagram, now);
                 }
             }
             Peek::Response(transaction) => {
                 if let Some(contact) = self.contacts.values_mut().find(|contact| contact.agent.expects(&transaction)) {
-                    contact.agent.handle_response(from, datagram, now);
+                    contact.agent.handle_response(base, from, datagram, now);
+                } else {
+                    self.workshop.handle_response(base, from, datagram, now);
+                    self.handle_other_family(from, datagram, now);
                 }
             }
             Peek::Other => {}
         }
     }
 
-    /// QUIC came from the contact at this address: it consents to hear from us there.
-    pub fn handle_received(&mut self, id: ContactId, remote: SocketAddr, now: Instant) {
+    /// QUIC came from the contact at this address, to this socket: it consents to hear from us there.
+    pub fn handle_received(&mut self, id: ContactId, base: Base, remote: SocketAddr, now: Instant) {
         if let Some(contact) = self.contacts.get_mut(&id) {
-            contact.agent.handle_received(remote, now);
+            contact.agent.handle_received(base, remote, now);
         }
     }
 
-    /// Something was sent to the contact a while ago, and nothing has come since.
+    /// Something was sent to the contact a while ago, directly or through a relay, and nothing has come since. Perhaps it is
+    /// we who moved: the rendezvous are asked in the same moment, for until they know, no relay reaches us.
     pub fn handle_silence(&mut self, id: ContactId, now: Instant) {
         if let Some(contact) = self.contacts.get_mut(&id) {
             contact.agent.handle_silence(now);
         }
+        self.ask_rendezvous(now);
         self.drain(now);
     }
 
-    /// The network may have changed.
-    pub fn handle_network_change(&mut self, now: Instant) {
-        for client in self.rendezvous.values_mut() {
+    /// Something was sent to the contact through its relay a while ago, and nothing has come since: either the relay's
+    /// rendezvous has forgotten us, or it sees us somewhere else. It is asked.
+    pub fn handle_relay_silence(&mut self, id: ContactId, now: Instant) {
+        let relay = self.contacts.get(&id).and_then(Contact::relay);
+        if let Some(client) = relay.and_then(|relay| self.rendezvous.get_mut(&relay.rendezvous)) {
             client.handle_network_change(now);
         }
+        self.drain(now);
     }
 
     /// Tells every rendezvous that we leave.
@@ -329,8 +407,13 @@ impl Traversal {
         self.contacts
             .values_mut()
             .find_map(|contact| contact.agent.poll_transmit())
-            .map(|path::Transmit { to, ttl, payload }| Transmit { to, ttl, payload })
-            .or_else(|| self.rendezvous.values_mut().find_map(|client| client.poll_transmit(now)))
+            .or_else(|| self.workshop.poll_transmit())
+            .or_else(|| {
+                let rendezvous = self.rendezvous.values_mut().find_map(|client| client.poll_transmit(now));
+                let transmit =
+                    rendezvous.or_else(|| self.other_families.values_mut().find_map(OtherFamily::poll_transmit))?;
+                Some(Transmit { base: Base::MAIN, to: transmit.to, ttl: transmit.ttl, payload: transmit.payload })
+            })
     }
 
     /// What the owner must do or know next.
@@ -342,7 +425,10 @@ impl Traversal {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let contacts = self.contacts.values().filter_map(Contact::poll_timeout);
-        contacts.chain(self.rendezvous.values().filter_map(client::Client::poll_timeout)).min()
+        let rendezvous = self.rendezvous.values().filter_map(client::Client::poll_timeout);
+        let families = self.other_families.values().filter_map(OtherFamily::poll_timeout);
+        let ours = self.own.poll_timeout().into_iter().chain(self.poll_tactics());
+        contacts.chain(rendezvous).chain(families).chain(ours).min()
     }
 
     /// Does what is due.
@@ -353,6 +439,11 @@ impl Traversal {
         for contact in self.contacts.values_mut() {
             contact.handle_timeout(now);
         }
+        for family in self.other_families.values_mut() {
+            family.handle_timeout(now);
+        }
+        self.settle(now);
+        self.handle_tactics_timeout(now);
         self.drain(now);
     }
 
@@ -370,6 +461,7 @@ impl Traversal {
                 self.handle_step(id, step, now);
             }
         }
+        self.advance_tactics(now);
     }
 
     fn handle_registration_event(&mut self, id: RendezvousId, event: client::Event, now: Instant) {
@@ -377,38 +469,52 @@ impl Traversal {
             client::Event::SignIn => self.events.push_back(Event::SignIn(id)),
             client::Event::Unregistered => {
                 self.events.push_back(Event::Unregistered(id));
+                self.invite_otherwise(id, now);
                 self.contacts.values_mut().for_each(|contact| contact.handle_unregistered(id));
                 // Channels end with the registration.
                 self.handle_relay_closed(|relay| relay.rendezvous == id);
             }
             client::Event::Registered { observed } => {
                 self.events.push_back(Event::Registered { rendezvous: id, observed });
+                if let Some(remote) = self.rendezvous.get(&id).and_then(client::Client::remote) {
+                    self.workshop.survey.handle_registered(remote, observed, now);
+                }
                 for contact in self.contacts.values_mut().filter(|contact| contact.via().contains(&id)) {
                     contact.handle_registered(now);
+                    contact.settle(now);
                 }
                 if !is_without_udp(observed) {
                     self.contacts.values_mut().for_each(|contact| contact.handle_udp(now));
                 }
             }
+            client::Event::Doubtful => self.invite_otherwise(id, now),
             client::Event::Control(message) => self.handle_control(id, message, now),
         }
     }
 
     fn handle_step(&mut self, id: ContactId, step: Step, now: Instant) {
         match step {
-            Step::Invite(introduction) => self.invite(id, introduction, now),
-            Step::Admit { remote, vouched } => self.events.push_back(Event::Admit { contact: id, remote, vouched }),
-            Step::Revoke(remote) => self.events.push_back(Event::Revoke { contact: id, remote }),
-            Step::Path { remote, rtt } => self.events.push_back(Event::Path { contact: id, remote, rtt }),
+            Step::Invite { introduction, eager } => self.invite(id, introduction, eager, now),
+            Step::Grounded => self.events.push_back(Event::Grounded(id)),
+            Step::Tell(introduction) => self.tell_own(id, introduction, now),
+            Step::Admit { base, remote, vouched } => {
+                self.events.push_back(Event::Admit { contact: id, base, remote, vouched });
+            }
+            Step::Revoke { base, remote } => self.events.push_back(Event::Revoke { contact: id, base, remote }),
+            Step::Observed(address) => self.workshop.survey.handle_observed(address),
+            Step::Path { base, remote, rtt } => {
+                self.events.push_back(Event::Path { contact: id, base, remote, rtt });
+                self.handle_reached(id, base, now);
+            }
             Step::Dial => self.events.push_back(Event::Dial(id)),
             Step::Lost => {
                 self.events.push_back(Event::PathLost(id));
                 // Perhaps it was our own mapping that moved: then the rendezvous must learn it before anything goes through it.
-                self.handle_network_change(now);
+                self.ask_rendezvous(now);
             }
             Step::Failed => {
-                let why = self.without_udp(id).unwrap_or(Unreachable::NoPath);
-                self.events.push_back(Event::Unreachable { contact: id, why });
+                let why = self.without_udp(id).or_else(|| self.why_no_path(id));
+                self.events.extend(why.map(|why| Event::Unreachable { contact: id, why }));
             }
         }
     }

@@ -5,8 +5,10 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
+use super::own::Told;
 use super::{ContactId, Event, Traversal};
 use crate::candidate::{Candidate, IntroductionId};
+use crate::hard_nat::Word;
 
 /// The longest note, in bytes.
 pub const MAX_NOTE: usize = 1024;
@@ -22,9 +24,18 @@ pub enum Note {
         /// The addresses.
         candidates: Vec<Candidate>,
     },
+    /// About an attempt to cross a hard NAT.
+    Tactic(Word),
 }
 
 impl Note {
+    /// The note as it travels.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        // Serialising into memory cannot fail.
+        postcard::to_allocvec(self).unwrap_or_default()
+    }
+
     fn parse(bytes: &[u8]) -> Option<Self> {
         match postcard::take_from_bytes::<Self>(bytes) {
             Ok((note, [])) if bytes.len() <= MAX_NOTE => Some(note),
@@ -39,6 +50,7 @@ impl Traversal {
         if let Some(contact) = self.contacts.get_mut(&id) {
             contact.linked = true;
         }
+        self.tell(id, &Note::Tactic(Word::Nat(self.nat())));
         self.drain(now);
     }
 
@@ -46,6 +58,7 @@ impl Traversal {
     pub fn handle_link_down(&mut self, id: ContactId) {
         if let Some(contact) = self.contacts.get_mut(&id) {
             contact.linked = false;
+            contact.told = Told::default();
         }
     }
 
@@ -56,17 +69,16 @@ impl Traversal {
             Note::Candidates { introduction, candidates } => {
                 contact.agent.add_candidates(introduction, &candidates, now);
             }
+            Note::Tactic(word) => self.handle_word(id, word, now),
         }
         self.drain(now);
     }
 
     /// Tells the contact something, if its connection is up; whether it was.
-    #[expect(dead_code, reason = "what is told comes with the candidates and tactics that need it")]
     pub(super) fn tell(&mut self, id: ContactId, note: &Note) -> bool {
         let linked = self.contacts.get(&id).is_some_and(|contact| contact.linked);
         if linked {
-            // Serialising into memory cannot fail.
-            self.events.push_back(Event::Note { contact: id, note: postcard::to_allocvec(note).unwrap_or_default() });
+            self.events.push_back(Event::Note { contact: id, note: note.to_bytes() });
         }
         linked
     }

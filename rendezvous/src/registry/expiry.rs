@@ -6,13 +6,13 @@
 
 use std::time::{Duration, Instant};
 
-use knothole_proto::registration::{INTERVAL_RANGE_S, LIFETIME_INTERVALS};
+use knothole_proto::registration::LONGEST_LIFETIME_S;
 
 /// How late a slot may come free. A tick of a full rendezvous looks at some 30,000 slots, a few milliseconds.
 const TICK: Duration = Duration::from_secs(1);
 /// Ticks in a turn: above the longest lifetime, so that every slot is armed within one turn.
 const TURN: usize = 2048;
-const _: () = assert!(TURN as u32 > *INTERVAL_RANGE_S.end() as u32 * LIFETIME_INTERVALS + 2);
+const _: () = assert!(TURN > LONGEST_LIFETIME_S as usize + 2);
 
 /// The end of a list.
 const NONE: u32 = u32::MAX;

@@ -104,14 +104,14 @@ impl World {
         answers
     }
 
-    /// The inviter invites, the invitee accepts, and all that is said is acknowledged; returns what either heard last.
+    /// The inviter invites, the invitee accepts, and all that is said is acknowledged; returns what either heard.
     pub fn introduce(&mut self, inviter: &mut Peer, invitee: &mut Peer, n: u8) -> [Vec<ToPeer>; 2] {
         let out = self.say(inviter, invitee.invite(n));
-        inviter.hear(&out);
-        invitee.hear(&out);
+        let mut heard = [inviter.hear(&out), invitee.hear(&out)];
         let accept = ToRendezvous::Accept { introduction: introduction(n), to: inviter.id, candidates: Vec::new() };
         let out = self.say(invitee, accept);
-        let heard = [inviter.hear(&out), invitee.hear(&out)];
+        heard[0].extend(inviter.hear(&out));
+        heard[1].extend(invitee.hear(&out));
         self.acknowledge(&mut [inviter, invitee]);
         heard
     }
@@ -119,8 +119,11 @@ impl World {
     /// The relay channel that an introduction opens.
     pub fn relay_channel(&mut self, inviter: &mut Peer, invitee: &mut Peer, n: u8) -> u32 {
         let [heard, _] = self.introduce(inviter, invitee, n);
-        let Some(ToPeer::Relay { channel, .. }) = heard.last() else { panic!("no channel: {heard:?}") };
-        *channel
+        let channel = heard.iter().find_map(|said| match said {
+            ToPeer::Relay { channel, .. } => Some(*channel),
+            _ => None,
+        });
+        channel.unwrap_or_else(|| panic!("no channel: {heard:?}"))
     }
 
     /// The peers send what they still have to say.

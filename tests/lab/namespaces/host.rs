@@ -2,6 +2,7 @@
 
 use std::{
     ffi::OsStr,
+    fs,
     net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
     process::Command,
     sync::Arc,
@@ -10,8 +11,12 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use super::{namespace::Namespace, process::Process, pump::Shared};
-use crate::world::HostId;
+use super::{
+    namespace::{Namespace, finish},
+    process::Process,
+    pump::Shared,
+};
+use crate::world::{HostId, World};
 
 /// A namespace in which programs run. Clones are the same host.
 #[derive(Clone, Debug)]
@@ -57,6 +62,43 @@ impl Host {
             let external = outermost.and_then(|router| world.nat(router)?.external().first().copied());
             external.unwrap_or_else(|| world.address(self.id))
         })
+    }
+
+    /// Takes the host out of the lab for good, so that its namespace may go while the lab goes on. End its programs before,
+    /// and drop its clones after.
+    pub fn unplug(&self) {
+        self.shared.leave(self.id);
+    }
+
+    /// The mappings made, up to now, by all the routers before it. Of the kernel's NAT: the entries in its table, where
+    /// a mapping that nobody answered stays for 30 s and any other for longer.
+    ///
+    /// # Errors
+    /// The kernel does not tell.
+    pub fn mappings_made(&self) -> Result<u64> {
+        if let Some(behind) = &self.behind {
+            let count = "/proc/sys/net/netfilter/nf_conntrack_count";
+            let text = behind.router.run(|| fs::read_to_string(count))?.context(count)?;
+            return text.trim().parse().context(count);
+        }
+        let of_router = |world: &World, router| world.nat(router).map_or(0, |nat| nat.counts().created);
+        Ok(self
+            .shared
+            .world(|world| world.routers_before(self.id).into_iter().map(|router| of_router(world, router)).sum()))
+    }
+
+    /// Drops silently whatever comes from these addresses, and no longer what came from those of an earlier call.
+    ///
+    /// # Errors
+    /// nftables refuses the rule.
+    pub fn set_deaf_to(&self, sources: &[IpAddr]) -> Result<()> {
+        let rules: String = sources.iter().map(|source| format!("ip saddr {source} drop\n")).collect();
+        // Declared, deleted and made anew: the table need not exist before.
+        let hook = "type filter hook input priority filter";
+        let table = format!("table ip deaf {{\n chain input {{\n {hook}\n {rules} }}\n }}");
+        let mut nft = self.command("nft");
+        nft.arg(format!("table ip deaf\n delete table ip deaf\n {table}"));
+        finish(nft).context("nftables refuses to drop")
     }
 
     /// A command that will run on this host; add arguments as usual.

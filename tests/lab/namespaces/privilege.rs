@@ -2,6 +2,7 @@
 
 use std::{
     env,
+    ffi::OsString,
     fs::{self, File, OpenOptions},
     io::{self, BufRead, BufReader, Write},
     path::Path,
@@ -26,12 +27,26 @@ const UNSHARE: [&str; 7] = ["--user", "--map-root-user", "--net", "--mount", "--
 /// # Errors
 /// The test's own; or that the lab, though required or possible, could not be set up.
 pub fn run(name: &str, test: impl FnOnce(&mut Lab) -> Result<()>) -> Result<()> {
+    let arguments = ["--exact", name, "--nocapture", "--test-threads=1"].map(OsString::from);
+    enter(name, &arguments, test)
+}
+
+/// As [`run`], for a program that is no test: it starts again with the arguments that it was given.
+///
+/// # Errors
+/// See [`run`].
+pub fn run_program(name: &str, body: impl FnOnce(&mut Lab) -> Result<()>) -> Result<()> {
+    let arguments: Vec<OsString> = env::args_os().skip(1).collect();
+    enter(name, &arguments, body)
+}
+
+fn enter(name: &str, arguments: &[OsString], body: impl FnOnce(&mut Lab) -> Result<()>) -> Result<()> {
     if let Some(found) = env::var_os(INSIDE) {
         fs::write(found, "found").context("cannot tell the outer process that the test was found")?;
         prepare()?;
         let seed = env::var("KNOTHOLE_SEED").ok().map_or(Ok(1), |seed| seed.parse()).context("KNOTHOLE_SEED")?;
         pass_on(&format!("{name}: KNOTHOLE_SEED={seed}"));
-        return test(&mut Lab::new(seed)?);
+        return body(&mut Lab::new(seed)?);
     }
     let _turn = take_turn()?;
     if let Err(obstacle) = probe() {
@@ -46,7 +61,7 @@ pub fn run(name: &str, test: impl FnOnce(&mut Lab) -> Result<()>) -> Result<()> 
     let mut child = Command::new("unshare")
         .args(UNSHARE)
         .arg(env::current_exe()?)
-        .args(["--exact", name, "--nocapture", "--test-threads=1"])
+        .args(arguments)
         .env(INSIDE, found.path())
         .stdout(theirs.try_clone()?)
         .stderr(theirs)

@@ -78,6 +78,11 @@ impl Shared {
         self.change(|state| state.devices.insert(host, Arc::new(device)));
     }
 
+    /// Takes a host's device out of the world. The world's host stays, and nobody answers there.
+    pub(super) fn leave(&self, host: HostId) {
+        self.change(|state| state.devices.remove(&host));
+    }
+
     fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let outcome = change(&mut self.lock());
         // A full pipe wakes the thread as well.

@@ -86,15 +86,35 @@ impl Scenario {
         self.links.iter().all(|link| link.loss == 0.0 && link.reordering == 0.0 && link.duplication == 0.0)
     }
 
-    /// Runs it: whether the oracle says that a direct path must be found, and whether one was within `limit`.
+    /// Runs it, where a direct path can be with the relayed connection by which peers hear of each other's LAN addresses: whether the oracle says that a direct path must be found, and whether one was within `limit`.
     pub fn run(&self, limit: Duration) -> (bool, Option<super::Reached>, Simulation) {
         let (world, hosts) = self.build();
         let possible = world.direct_path_possible(hosts[0], hosts[1]);
-        let mut simulation = Simulation::new(world, &hosts, self.seed);
+        let (reached, simulation) = self.simulate(world, &hosts, possible, limit);
+        (possible, reached, simulation)
+    }
+
+    /// Runs it with a relayed connection between the peers, so that tactics for hard NATs are tried: what happened.
+    pub fn run_linked(&self, limit: Duration) -> (Option<super::Reached>, Simulation) {
+        let (world, hosts) = self.build();
+        self.simulate(world, &hosts, true, limit)
+    }
+
+    fn simulate(
+        &self,
+        world: World,
+        hosts: &[HostId],
+        linked: bool,
+        limit: Duration,
+    ) -> (Option<super::Reached>, Simulation) {
+        let mut simulation = Simulation::new(world, hosts, self.seed);
+        if linked {
+            simulation.link_relayed();
+        }
         simulation.run_until_registered(Duration::from_secs(30));
         simulation.connect(self.glare);
         let reached = simulation.run_until_reached(limit);
-        (possible, reached, simulation)
+        (reached, simulation)
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use knothole_proto::datagram::{Kind, classify};
 use knothole_proto::hops::{PROBED_TTLS, opener_ttl};
 use knothole_proto::identity::PeerId;
-use knothole_proto::path::Config;
+use knothole_proto::path::{Base, Config};
 use knothole_proto::registration::{SignInAnswer, from_bytes};
 use knothole_proto::seal::RegistrationSecret;
 use knothole_proto::traversal::{ContactId, Event, RendezvousId, Traversal};
@@ -17,7 +17,10 @@ use crate::packet::{DEFAULT_TTL, Packet};
 use crate::world::HostId;
 
 const PORT: u16 = 40_000;
-const PROBE_PORT: u16 = 50_000;
+/// The sockets that find out how far openers must go; below those of [`BASE_PORT`].
+const PROBE_PORT: u16 = 41_000;
+/// The first of the sockets that are opened for hard NATs.
+const BASE_PORT: u16 = 42_000;
 const RENDEZVOUS: RendezvousId = RendezvousId(0);
 /// A sign-in, or a word to a peer, is repeated after this while it is unanswered, as QUIC would.
 const REPEAT: Duration = Duration::from_millis(300);
@@ -34,7 +37,14 @@ pub struct Node {
     sign_ins: u8,
     registered: bool,
     routes: BTreeMap<ContactId, Route>,
-    admitted: BTreeMap<SocketAddr, ContactId>,
+    admitted: BTreeMap<(Base, SocketAddr), ContactId>,
+    /// The further sockets that are open, and the most that ever were.
+    bases: BTreeSet<Base>,
+    most_bases: usize,
+    next_base: u16,
+    /// Contacts to whom there is a relay.
+    relays: BTreeSet<ContactId>,
+    notes: VecDeque<(ContactId, Vec<u8>)>,
     outgoing: VecDeque<Packet>,
     /// Whether it is ours to speak first.
     speaker: bool,
@@ -45,6 +55,7 @@ pub struct Node {
 }
 
 struct Route {
+    base: Base,
     remote: SocketAddr,
     speaks: Option<Instant>,
     echoed: bool,
@@ -62,7 +73,7 @@ impl Node {
     ) -> Self {
         let socket = SocketAddr::new(address, PORT);
         let mut traversal = Traversal::new(me, Config::default(), seed);
-        traversal.set_hosts(vec![socket]);
+        traversal.set_hosts(vec![socket], now);
         traversal.add_rendezvous(RENDEZVOUS, now);
         for (index, peer) in (0..).zip(others) {
             traversal.add_contact(ContactId(index), *peer, vec![RENDEZVOUS]);
@@ -79,6 +90,11 @@ impl Node {
             registered: false,
             routes: BTreeMap::new(),
             admitted: BTreeMap::new(),
+            bases: BTreeSet::new(),
+            most_bases: 0,
+            next_base: 1,
+            relays: BTreeSet::new(),
+            notes: VecDeque::new(),
             outgoing: VecDeque::new(),
             speaker: false,
             unreachable: Vec::new(),
@@ -107,6 +123,63 @@ impl Node {
         self.routes.get(&ContactId(0)).map(|route| route.remote)
     }
 
+    /// Further sockets that are open.
+    pub fn bases(&self) -> usize {
+        self.bases.len()
+    }
+
+    /// The most further sockets that were ever open at once.
+    pub const fn most_bases(&self) -> usize {
+        self.most_bases
+    }
+
+    /// The machine itself.
+    pub const fn traversal(&self) -> &Traversal {
+        &self.traversal
+    }
+
+    /// Lets openers go so far, whatever the routers said.
+    pub fn set_opener_ttl(&mut self, ttl: u8) {
+        self.traversal.set_opener_ttl(ttl);
+    }
+
+    /// The socket of its path to its first contact.
+    pub fn base(&self) -> Option<Base> {
+        self.routes.get(&ContactId(0)).map(|route| route.base)
+    }
+
+    pub(super) fn has_relay(&self, contact: ContactId) -> bool {
+        self.relays.contains(&contact)
+    }
+
+    pub(super) fn handle_link_up(&mut self, contact: ContactId, now: Instant) {
+        self.traversal.handle_link_up(contact, now);
+        self.drain(now);
+    }
+
+    /// The contact told us something.
+    pub fn handle_note(&mut self, contact: ContactId, note: &[u8], now: Instant) {
+        self.traversal.handle_note(contact, note, now);
+        self.drain(now);
+    }
+
+    pub(super) fn poll_note(&mut self) -> Option<(ContactId, Vec<u8>)> {
+        self.notes.pop_front()
+    }
+
+    fn source(&self, base: Base) -> SocketAddr {
+        let port = if base == Base::MAIN { PORT } else { BASE_PORT + base.0 };
+        SocketAddr::new(self.socket.ip(), port)
+    }
+
+    fn open_bases(&mut self, contact: ContactId, count: u16, now: Instant) {
+        let opened: Vec<_> = (self.next_base..).take(count.into()).map(Base).collect();
+        self.next_base += count;
+        self.bases.extend(&opened);
+        self.most_bases = self.most_bases.max(self.bases.len());
+        self.traversal.handle_bases(contact, &opened, now);
+    }
+
     /// Whether a word of its own was echoed by its first contact.
     pub fn has_echo(&self) -> bool {
         self.routes.get(&ContactId(0)).is_some_and(|route| route.echoed)
@@ -131,10 +204,14 @@ impl Node {
 
     pub(super) fn handle(&mut self, packet: &Packet, now: Instant) {
         let Some(&first) = packet.payload.first() else { return };
+        let base = Base(packet.dst.port().saturating_sub(BASE_PORT));
+        if base != Base::MAIN && !self.bases.contains(&base) {
+            return;
+        }
         match (classify(first), first) {
             (Kind::Quic, SIGNED_IN) => self.handle_signed_in(packet, now),
-            (Kind::Quic, WORD | ECHO) => self.handle_word(packet, first, now),
-            _ => self.traversal.handle_datagram(packet.src, &packet.payload, now),
+            (Kind::Quic, WORD | ECHO) => self.handle_word(base, packet, first, now),
+            _ => self.traversal.handle_datagram(base, packet.src, &packet.payload, now),
         }
         self.drain(now);
     }
@@ -166,8 +243,8 @@ impl Node {
         }
     }
 
-    fn handle_word(&mut self, packet: &Packet, first: u8, now: Instant) {
-        let Some(&contact) = self.admitted.get(&packet.src) else {
+    fn handle_word(&mut self, base: Base, packet: &Packet, first: u8, now: Instant) {
+        let Some(&contact) = self.admitted.get(&(base, packet.src)) else {
             self.strangers.insert(packet.src);
             return;
         };
@@ -177,10 +254,10 @@ impl Node {
                 route.speaks = None;
             }
         } else if let Some(route) = self.routes.get(&contact) {
-            let echo = Packet::udp(self.socket, route.remote, vec![ECHO]);
+            let echo = Packet::udp(self.source(route.base), route.remote, vec![ECHO]);
             self.outgoing.push_back(echo);
         }
-        self.traversal.handle_received(contact, packet.src, now);
+        self.traversal.handle_received(contact, base, packet.src, now);
     }
 
     fn drain(&mut self, now: Instant) {
@@ -197,11 +274,11 @@ impl Node {
                     self.probe();
                 }
                 Event::Unregistered(_) => self.registered = false,
-                Event::Admit { contact, remote, .. } => {
-                    self.admitted.insert(remote, contact);
+                Event::Admit { contact, base, remote, .. } => {
+                    self.admitted.insert((base, remote), contact);
                 }
-                Event::Revoke { remote, .. } => {
-                    self.admitted.remove(&remote);
+                Event::Revoke { base, remote, .. } => {
+                    self.admitted.remove(&(base, remote));
                 }
                 Event::Dial(contact) => {
                     self.speaker = true;
@@ -209,18 +286,28 @@ impl Node {
                         route.speaks = Some(now);
                     }
                 }
-                Event::Path { contact, remote, .. } => {
-                    self.admitted.insert(remote, contact);
+                Event::Path { contact, base, remote, .. } => {
+                    self.admitted.insert((base, remote), contact);
                     // What was being said is said on the new path.
                     let speaks = self.speaker.then_some(now);
-                    self.routes.insert(contact, Route { remote, speaks, echoed: false });
+                    self.routes.insert(contact, Route { base, remote, speaks, echoed: false });
                 }
                 Event::PathLost(contact) => {
                     self.routes.remove(&contact);
                 }
                 Event::Unreachable { why, .. } => self.unreachable.push((now, why)),
-                // The simulated peers talk directly or not at all.
-                Event::Request { .. } | Event::Relay { .. } | Event::RelayClosed(_) | Event::Note { .. } => {}
+                Event::OpenBases { contact, count } => self.open_bases(contact, count, now),
+                Event::CloseBase(base) => {
+                    self.bases.remove(&base);
+                }
+                Event::Relay { contact, .. } => {
+                    self.relays.insert(contact);
+                }
+                Event::RelayClosed(contact) => {
+                    self.relays.remove(&contact);
+                }
+                Event::Note { contact, note } => self.notes.push_back((contact, note)),
+                Event::Request { .. } | Event::Flight { .. } | Event::Offered { .. } | Event::Grounded(_) => {}
             }
         }
     }
@@ -248,10 +335,11 @@ impl Node {
         let due = |route: &&mut Route| route.speaks.is_some_and(|due| due <= now);
         if let Some(route) = self.routes.values_mut().find(due) {
             route.speaks = Some(now + REPEAT);
-            return Some(Packet::udp(self.socket, route.remote, vec![WORD]));
+            let (base, remote) = (route.base, route.remote);
+            return Some(Packet::udp(self.source(base), remote, vec![WORD]));
         }
         let transmit = self.traversal.poll_transmit(now)?;
         let ttl = transmit.ttl.unwrap_or(DEFAULT_TTL);
-        Some(Packet::udp(self.socket, transmit.to, transmit.payload).with_ttl(ttl))
+        Some(Packet::udp(self.source(transmit.base), transmit.to, transmit.payload).with_ttl(ttl))
     }
 }

@@ -14,12 +14,40 @@ impl World {
     ///   until both have begun, since a neighbour behind the same carrier is no further, then one higher for each
     ///   further router of its own.
     ///
-    /// Ports are not predicted and no more sockets are opened: a pair for which this is `false` may still be joined so.
+    /// Ports are not predicted and no more sockets are opened: [`Self::tactic_possible`] says where that helps.
     pub fn direct_path_possible(&self, a: HostId, b: HostId) -> bool {
         if [a, b].iter().any(|host| self.hosts[host.0].access.cut) {
             return false;
         }
         self.reaches_host_address(a, b) || self.reaches_host_address(b, a) || self.meet_at_core(a, b)
+    }
+
+    /// Whether tactics for hard NATs find a direct path where [`Self::direct_path_possible`] says that checks alone do not:
+    /// one side keeps its endpoint, or the ports of both sides' new mappings follow each other. Some of them leave it
+    /// to chance, and fail once in fifty times or less. Behind one router nothing is tried.
+    pub fn tactic_possible(&self, a: HostId, b: HostId) -> bool {
+        let (way_a, way_b) = (self.routers_before(a), self.routers_before(b));
+        let shared = way_a.last().is_some_and(|last| way_b.last() == Some(last));
+        if shared || self.is_blocked(a, &way_a) || self.is_blocked(b, &way_b) {
+            return false;
+        }
+        let easy = self.side(&way_a).keeps_endpoint || self.side(&way_b).keeps_endpoint;
+        easy || self.is_sequential(&way_a) && self.is_sequential(&way_b)
+    }
+
+    fn is_blocked(&self, host: HostId, way: &[RouterId]) -> bool {
+        let access = &self.hosts[host.0].access;
+        access.cut || access.udp_blocked || way.iter().any(|router| self.routers[router.0].access.udp_blocked)
+    }
+
+    /// Whether a new mapping's port outside follows from the last one's: the outermost router that chooses ports decides.
+    fn is_sequential(&self, way: &[RouterId]) -> bool {
+        let chosen = way.iter().rev().map(|router| self.routers[router.0].udp.behaviour());
+        let mut chosen = chosen.filter(|nat| nat.ports != PortAssignment::Preserving);
+        chosen.next().is_some_and(|nat| {
+            // One mapping for each address shows but two ports to a rendezvous with two, too few to see an order in.
+            matches!(nat.ports, PortAssignment::Sequential { .. }) && nat.mapping == Mapping::AddressAndPortDependent
+        })
     }
 
     /// Whether packets from `from` find `to` under its own address. Answers always come back: nothing filters

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use knothole_lab::link::Link;
 use knothole_lab::namespaces::{Host, Lab};
 use knothole_lab::person::{Person, Rendezvous, binaries};
 use serde_json::json;
@@ -20,14 +21,27 @@ pub(crate) struct Town {
 }
 
 impl Town {
+    #[allow(dead_code, reason = "each test file uses another part of this module")]
     pub(crate) fn new(lab: &mut Lab) -> Result<Self> {
+        let host = lab.public_host("rendezvous")?;
+        Self::around(&host)
+    }
+
+    fn around(host: &Host) -> Result<Self> {
         let programs = binaries()?;
         let directory = tempfile::tempdir()?;
-        let host = lab.public_host("rendezvous")?;
         let command = host.command(programs.join("knothole-rendezvous"));
         let listen = format!("{}:3478", host.address());
         let rendezvous = Rendezvous::start(command, &listen, &directory.path().join("state"))?;
         Ok(Self { directory, programs, rendezvous, homes: 0 })
+    }
+
+    /// A rendezvous in the middle: through it, two sites are no further from each other than straight.
+    #[allow(dead_code, reason = "each test file uses another part of this module")]
+    pub(crate) fn with_rendezvous_between(lab: &mut Lab) -> Result<Self> {
+        let host = lab.public_host("rendezvous")?;
+        lab.set_link(&host, Link::WIRE);
+        Self::around(&host)
     }
 
     pub(crate) fn home(&mut self) -> PathBuf {

@@ -129,6 +129,21 @@ pub(crate) enum Verb {
         knothole history bob --json | jq -r '.[].text'")]
     History(Page),
 
+    /// Find out what your network lets through, and what that means for reaching others
+    #[command(after_help = "Example:\n  knothole netcheck\n  knothole netcheck --json | jq -r .summary\n\n\
+        What the words mean (RFC 4787):\n  \
+        mapping    what others see of you: endpoint-independent is the same for all, which is what direct paths need;\n             \
+        (address-and-port-)dependent differs with the destination, and the others must find out how\n  \
+        filtering  who gets in: anyone, known addresses, or known addresses and ports\n  \
+        ports      how the ports outside are chosen: preserved, sequential, within a block, or random\n  \
+        hairpin    whether machines behind your router meet by their outside addresses\n\n\
+        Mapping and filtering are told by a rendezvous that has a second address (knothole-rendezvous --alternate).")]
+    Netcheck {
+        /// Find out, too, how long the NAT remembers an idle mapping; takes minutes
+        #[arg(long)]
+        lifetime: bool,
+    },
+
     /// Speak JSON-RPC 2.0 on standard input and output, one object a line
     #[command(
         after_help = "Example:\n  echo '{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"status\"}' | knothole rpc\n\n\

@@ -76,11 +76,15 @@ fn table(contacts: &[Value], new: bool) -> String {
     contacts.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
-/// `online, direct 203.0.113.5:4711, 23 ms`, as far as it is known.
+/// `online, direct 203.0.113.5:4711, 23 ms`, as far as it is known; for a relay with the reason.
 fn presence(contact: &Value) -> String {
     let path = &contact["path"];
     let state = word(contact, "presence");
-    if state == "online" && path.is_object() { format!("{state}, {}", way(path)) } else { state.to_owned() }
+    if state != "online" || !path.is_object() {
+        return state.to_owned();
+    }
+    let why = path["why"].as_str().map(|why| format!(" ({})", harmless(why))).unwrap_or_default();
+    format!("{state}, {}{why}", way(path))
 }
 
 /// `direct 203.0.113.5:4711, 23 ms`.
@@ -108,6 +112,8 @@ mod tests {
         let contacts = [
             json!({"name": "bob", "state": "contact", "presence": "online", "unread": 2,
                    "path": {"kind": "direct", "remote": "203.0.113.5:4711", "rtt_ms": 23.4}}),
+            json!({"name": "bobby", "state": "contact", "presence": "online", "unread": 0,
+                   "path": {"kind": "relay", "remote": "203.0.113.9:3478", "rtt_ms": null, "why": "no direct path"}}),
             json!({"name": "carol", "state": "request", "presence": "offline", "unread": 0, "path": null}),
             json!({"name": "d\u{1b}e", "state": "contact", "presence": "offline", "unread": 0, "path": null}),
             json!({"name": "eve", "state": "blocked", "presence": "offline", "unread": 0, "path": null}),
@@ -115,6 +121,7 @@ mod tests {
         assert_eq!(
             table(&contacts, false),
             "bob    online, direct 203.0.113.5:4711, 23 ms, 2 unread\n\
+             bobby  online, relay 203.0.113.9:3478 (no direct path)\n\
              carol  asks to be a contact; accept, block or remove\n\
              d\u{FFFD}e    offline\n\
              eve    blocked"

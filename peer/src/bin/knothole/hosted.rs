@@ -28,7 +28,8 @@ impl Hosted {
         allow_loopback: bool,
         lock: EngineLock,
     ) -> anyhow::Result<Self> {
-        let options = Options { home: home.path().to_owned(), rendezvous, allow_loopback };
+        let keepalive = home.keepalive()?;
+        let options = Options { home: home.path().to_owned(), rendezvous, allow_loopback, keepalive };
         let peer = engine::start(options).await?;
         match Listener::open(home, &lock, peer.clone()) {
             Ok(listener) => Ok(Self { peer, listener, _lock: lock }),

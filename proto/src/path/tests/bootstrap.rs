@@ -51,16 +51,16 @@ fn an_address_is_announced_once_and_before_it_is_selected() {
         let names: Vec<_> = events.iter().map(|(_, event)| event).collect();
         assert!(matches!(names[..], [Event::Heard { .. }, Event::Selected(_)]), "{names:?}");
     }
-    assert!(world.agents[A].admits(address("203.0.113.2:2000")));
-    assert!(world.agents[A].admits(address("[::ffff:203.0.113.2]:2000")));
-    assert!(!world.agents[A].admits(address("203.0.113.2:2001")));
+    assert!(world.agents[A].admits(Base::MAIN, address("203.0.113.2:2000")));
+    assert!(world.agents[A].admits(Base::MAIN, address("[::ffff:203.0.113.2]:2000")));
+    assert!(!world.agents[A].admits(Base::MAIN, address("203.0.113.2:2001")));
 }
 
 #[test]
 fn each_side_learns_where_the_other_sees_it() {
     let world = World::connected(ms(20));
     let observed = world.told(A, |event| matches!(event, Event::Observed { .. }));
-    assert_eq!(observed[0].1, Event::Observed { address: address("203.0.113.1:1000") });
+    assert_eq!(observed[0].1, Event::Observed { base: Base::MAIN, address: address("203.0.113.1:1000") });
     assert_eq!(observed.len(), 1);
 }
 

@@ -28,8 +28,8 @@ fn traffic_counts_as_consent_and_saves_the_checks() {
     let before = world.sent.len();
     for second in 11..300 {
         let now = world.now;
-        world.agents[A].handle_received(address("203.0.113.2:2000"), now);
-        world.agents[B].handle_received(address("203.0.113.1:1000"), now);
+        world.agents[A].handle_received(Base::MAIN, address("203.0.113.2:2000"), now);
+        world.agents[B].handle_received(Base::MAIN, address("203.0.113.1:1000"), now);
         world.run_until(ms(second * 1000));
     }
     assert_eq!(world.sent.len(), before);
@@ -106,7 +106,7 @@ fn traffic_from_the_other_side_does_not_prove_that_ours_arrives() {
     for step in 1..10 {
         world.run_until(ms(1000 + 50 * step));
         let now = world.now;
-        world.agents[A].handle_received(address("203.0.113.2:2000"), now);
+        world.agents[A].handle_received(Base::MAIN, address("203.0.113.2:2000"), now);
     }
     assert_eq!(lost(&world, A), [ms(1400)]);
 }
@@ -162,6 +162,6 @@ fn reset_forgets_everything() {
     assert_eq!(world.agents[A].path(), None);
     assert_eq!(world.agents[A].poll_timeout(), None);
     assert!(!world.agents[A].knows(&FIRST.0));
-    assert!(!world.agents[A].admits(address("203.0.113.2:2000")));
+    assert!(!world.agents[A].admits(Base::MAIN, address("203.0.113.2:2000")));
     assert!(!world.deliver(A, address("203.0.113.2:2000"), &check));
 }

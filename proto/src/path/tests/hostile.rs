@@ -24,10 +24,10 @@ fn a_check_with_another_key_or_introduction_gets_silence() {
         check::request(id, &SECOND.0, &FIRST.1),
         check::request(id, &FIRST.0, &FIRST.1)[..75].to_vec(),
     ] {
-        assert!(!agent.handle_request(address(SOURCE), &wrong, now));
+        assert!(!agent.handle_request(Base::MAIN, address(SOURCE), &wrong, now));
         assert_eq!((agent.poll_transmit(), agent.poll_event()), (None, None));
     }
-    assert!(agent.handle_request(address(SOURCE), &check::request(id, &FIRST.0, &FIRST.1), now));
+    assert!(agent.handle_request(Base::MAIN, address(SOURCE), &check::request(id, &FIRST.0, &FIRST.1), now));
     let answer = agent.poll_transmit().unwrap();
     assert_eq!(check::verify_response(&answer.payload, &FIRST.1), Some((id, address(SOURCE))));
 }
@@ -39,12 +39,12 @@ fn a_response_from_another_address_is_ignored_and_the_right_one_still_counts() {
     let id = check::verify_request(&request.payload, &FIRST.0, &FIRST.1).unwrap();
     let response = check::response(id, address("203.0.113.1:1"), &FIRST.1);
     assert!(agent.expects(&id));
-    assert!(!agent.handle_response(address("203.0.113.66:2000"), &response, now + ms(5)));
+    assert!(!agent.handle_response(Base::MAIN, address("203.0.113.66:2000"), &response, now + ms(5)));
     assert_eq!(agent.path(), None);
-    assert!(agent.handle_response(address(SOURCE), &response, now + ms(10)));
+    assert!(agent.handle_response(Base::MAIN, address(SOURCE), &response, now + ms(10)));
     assert_eq!(agent.path().unwrap().rtt, ms(10));
     assert!(!agent.expects(&id));
-    assert!(!agent.handle_response(address(SOURCE), &response, now + ms(11)), "twice");
+    assert!(!agent.handle_response(Base::MAIN, address(SOURCE), &response, now + ms(11)), "twice");
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn a_response_under_another_key_is_ignored() {
     let (mut agent, now) = introduced();
     let request = agent.poll_transmit().unwrap();
     let id = check::verify_request(&request.payload, &FIRST.0, &FIRST.1).unwrap();
-    assert!(!agent.handle_response(address(SOURCE), &check::response(id, address(SOURCE), &SECOND.1), now));
+    assert!(!agent.handle_response(Base::MAIN, address(SOURCE), &check::response(id, address(SOURCE), &SECOND.1), now));
     assert_eq!(agent.path(), None);
 }
 
@@ -230,19 +230,19 @@ proptest! {
                 Deed::Opened(n) => agent.handle_opened(introduction(n).0, now),
                 Deed::Check(n, from) => {
                     let (id, key) = introduction(n);
-                    agent.handle_request(place(from).address, &check::request(TransactionId([turn as u8; 12]), &id, &key), now);
+                    agent.handle_request(Base::MAIN, place(from).address, &check::request(TransactionId([turn as u8; 12]), &id, &key), now);
                 }
                 Deed::Answer(n) => if let Some(transmit) = asked.pop() {
                     let (introduction, key) = introduction(n);
                     if let Some(id) = check::verify_request(&transmit.payload, &introduction, &key) {
-                        agent.handle_response(transmit.to, &check::response(id, transmit.to, &key), now);
+                        agent.handle_response(Base::MAIN, transmit.to, &check::response(id, transmit.to, &key), now);
                     }
                 },
                 Deed::Noise(bytes) => {
-                    agent.handle_request(place(0).address, &bytes, now);
-                    agent.handle_response(place(0).address, &bytes, now);
+                    agent.handle_request(Base::MAIN, place(0).address, &bytes, now);
+                    agent.handle_response(Base::MAIN, place(0).address, &bytes, now);
                 }
-                Deed::Received(from) => agent.handle_received(place(from).address, now),
+                Deed::Received(from) => agent.handle_received(Base::MAIN, place(from).address, now),
                 Deed::Silence => agent.handle_silence(now),
                 Deed::Pass(time) => {
                     let end = now + ms(time);
@@ -260,7 +260,7 @@ proptest! {
             }
             while agent.poll_event().is_some() {}
             prop_assert!(agent.remotes.len() <= MAX_REMOTES && agent.transactions.len() <= 200);
-            prop_assert!(agent.path().is_none_or(|path| agent.admits(path.remote)));
+            prop_assert!(agent.path().is_none_or(|path| agent.admits(path.base, path.remote)));
         }
         // Left alone, it comes to rest: nothing but, at the end, nothing.
         for _ in 0..5_000 {

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::{Agent, Config, Event, Path, Role, Transmit};
+use super::{Agent, Base, Config, Event, Pair, Path, Role, Transmit};
 use crate::candidate::{Candidate, CandidateKind, CheckKey, IntroductionId};
 use crate::stun::check::{self, Peek};
 
@@ -130,8 +130,8 @@ impl World {
 
     fn deliver(&mut self, to: usize, from: SocketAddr, payload: &[u8]) -> bool {
         let accepted = match check::peek(payload) {
-            Peek::Request(_) => self.agents[to].handle_request(from, payload, self.now),
-            Peek::Response(_) => self.agents[to].handle_response(from, payload, self.now),
+            Peek::Request(_) => self.agents[to].handle_request(Base::MAIN, from, payload, self.now),
+            Peek::Response(_) => self.agents[to].handle_response(Base::MAIN, from, payload, self.now),
             Peek::Other => panic!("an agent sent something else"),
         };
         self.drain();

@@ -199,7 +199,7 @@ fn a_check_from_another_address_of_a_living_contact_does_not_move_the_path() {
     });
     world.deliver(A, address("203.0.113.3:2001"), &check::request(id, &FIRST.0, &FIRST.1));
     world.run_until(ms(5000));
-    let answered = world.agents[A].remote(address("203.0.113.3:2001")).unwrap().answered;
+    let answered = world.agents[A].remote(Pair::new(Base::MAIN, address("203.0.113.3:2001"))).unwrap().answered;
     assert!(answered.is_some());
     assert_eq!(world.selections(A).len(), 1);
 }

@@ -1,0 +1,369 @@
+//! The table of relay channels: which there are, whose, and which of them are only offered.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use hashbrown::HashTable;
+use knothole_proto::seal::TagKey;
+
+/// A channel that carried nothing for so long ends. A direct path that is younger than this may still fail and fall back
+/// on the channel without a new introduction; an older one is proven, and its failure brings an introduction anyway.
+const IDLE_S: u32 = 120;
+
+/// A channel that was offered with an invitation and not accepted ends after this: before the inviter gives the
+/// invitation up (11 s), so that its next invitation finds the first flight of a new offer.
+const OFFER_S: u32 = 10;
+
+/// What may ride behind an invitation, before it is accepted: the two datagrams of a hybrid ClientHello with a few of
+/// early data, or with one repetition. Of a stranger's, so much comes through the invitee's NAT in ten seconds …
+const FLIGHT: Left = Left { datagrams: 6, bytes: 7_500 };
+
+/// … and of all strangers' together so many times as much: 12 KB a second. Invitations beyond that come without a
+/// channel, which is opened when they are accepted.
+const OFFERS_TO_ONE: usize = 16;
+
+/// Two registrations whose frames are passed on to each other.
+#[derive(Debug)]
+pub(super) struct RelayChannel {
+    number: u32,
+    /// The slots of the two. Who leaves a slot closes its channels: the next owner has none of them.
+    pub(super) ends: [u32; 2],
+    /// When a frame was passed on last, or the channel offered, in whole seconds since the start.
+    heard_s: u32,
+    /// When to look whether it is idle: where it stands in `due`.
+    due_s: u32,
+    /// By what the flight datagrams of each end's latest invitation name it, beside the slot.
+    names: [Option<u64>; 2],
+    /// Until the invitee accepts.
+    offer: Option<Offer>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Offer {
+    inviter: u32,
+    left: Left,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Left {
+    datagrams: u8,
+    bytes: u16,
+}
+
+/// What is to happen with a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Passage {
+    /// It is passed on.
+    Free,
+    /// It is passed on, and shows that the invitee has accepted.
+    Accepting,
+    /// The channel is only offered, and its first flight has left.
+    Barred,
+}
+
+impl RelayChannel {
+    /// Whether this is an invitation that the peer in this slot has not accepted: then it is not its own channel.
+    fn is_offered_to(&self, slot: u32) -> bool {
+        self.offer.is_some_and(|offer| offer.inviter != slot)
+    }
+
+    /// What is to happen with a frame of this length from this end.
+    pub(super) fn pass(&mut self, sender: u32, length: usize, now_s: u32) -> Passage {
+        let Some(Offer { inviter, left }) = &mut self.offer else {
+            self.heard_s = now_s;
+            return Passage::Free;
+        };
+        if *inviter != sender {
+            return Passage::Accepting;
+        }
+        let bytes = u16::try_from(length).ok().and_then(|length| left.bytes.checked_sub(length));
+        let (Some(bytes), Some(datagrams)) = (bytes, left.datagrams.checked_sub(1)) else {
+            return Passage::Barred;
+        };
+        *left = Left { datagrams, bytes };
+        Passage::Free
+    }
+}
+
+/// The table of relay channels.
+pub(crate) struct Relay {
+    limit: usize,
+    /// Draws the numbers of channels.
+    chance: TagKey,
+    drawn: u64,
+    channels: HashTable<RelayChannel>,
+    /// The channel of each pair of slots, under either order: the channels of a slot stand next to each other.
+    pairs: BTreeMap<(u32, u32), u32>,
+    /// The channels by their flights: the inviter's slot, and the name.
+    flights: BTreeMap<(u32, u64), u32>,
+    /// When to look at each channel, in seconds since the start. Frames do not touch it: a channel in use is looked at
+    /// once in [`IDLE_S`].
+    due: BTreeSet<(u32, u32)>,
+}
+
+impl Relay {
+    pub(crate) fn new(limit: u32, seed: [u8; 16]) -> Self {
+        let limit = limit as usize;
+        Self {
+            limit,
+            chance: TagKey::from_bytes(seed),
+            drawn: 0,
+            // All at once: a table that grows moves every channel at once. Untouched memory costs nothing.
+            channels: HashTable::with_capacity(limit),
+            pairs: BTreeMap::new(),
+            flights: BTreeMap::new(),
+            due: BTreeSet::new(),
+        }
+    }
+
+    fn find(&self, number: u32) -> Option<&RelayChannel> {
+        self.channels.find(hashed(number), |channel| channel.number == number)
+    }
+
+    pub(super) fn find_mut(&mut self, number: u32) -> Option<&mut RelayChannel> {
+        self.channels.find_mut(hashed(number), |channel| channel.number == number)
+    }
+
+    /// The ends of a channel. Read ahead of handling a frame, it brings the channel nearer to the processor too.
+    pub(crate) fn ends(&self, number: u32) -> Option<[u32; 2]> {
+        self.find(number).map(|channel| channel.ends)
+    }
+
+    /// Whether a channel waits for an acceptance.
+    pub(super) fn is_offered(&self, number: u32) -> bool {
+        self.find(number).is_some_and(|channel| channel.offer.is_some())
+    }
+
+    /// The channel of a pair.
+    pub(super) fn between(&self, [one, other]: [u32; 2]) -> Option<u32> {
+        self.pairs.get(&(one, other)).copied()
+    }
+
+    /// The channel that a flight datagram from this slot goes by.
+    pub(super) fn of_flight(&self, slot: u32, name: u64) -> Option<u32> {
+        self.flights.get(&(slot, name)).copied()
+    }
+
+    /// The channels of a slot, each with the slot at its other end.
+    pub(super) fn of(&self, slot: u32) -> impl Iterator<Item = (u32, u32)> {
+        self.pairs.range((slot, 0)..=(slot, u32::MAX)).map(|((_, other), number)| (*other, *number))
+    }
+
+    /// The channels of a slot but for those that are only offered to it, which are not of its making.
+    fn own(&self, slot: u32) -> impl Iterator<Item = &RelayChannel> {
+        self.of(slot).filter_map(|(_, number)| self.find(number)).filter(move |channel| !channel.is_offered_to(slot))
+    }
+
+    /// Whether one more may be offered to the peer in this slot. The last quarter of the table is kept for those that are
+    /// accepted.
+    pub(super) fn may_offer(&self, invitee: u32) -> bool {
+        let offered = self.of(invitee).filter_map(|(_, number)| self.find(number));
+        self.channels.len() < self.limit - self.limit / 4
+            && offered.filter(|channel| channel.is_offered_to(invitee)).count() < OFFERS_TO_ONE
+    }
+
+    /// The channel that makes way if a slot has more than so many of its own: the one that was idle longest, but for
+    /// the one named.
+    pub(super) fn superfluous(&self, slot: u32, each: usize, but: Option<u32>) -> Option<u32> {
+        let many = self.own(slot).count() > each;
+        let others = self.own(slot).filter(|channel| many && Some(channel.number) != but);
+        others.min_by_key(|channel| channel.heard_s).map(|channel| channel.number)
+    }
+
+    /// Opens a channel, unless there are as many as there may be in all.
+    pub(super) fn open(&mut self, ends: [u32; 2], now_s: u32) -> Option<u32> {
+        self.insert(ends, now_s, now_s + IDLE_S + 1)
+    }
+
+    /// Opens a channel that carries no more than a first flight until it is accepted.
+    pub(super) fn offer(&mut self, [inviter, invitee]: [u32; 2], name: u64, now_s: u32) -> Option<u32> {
+        let number = self.insert([inviter, invitee], now_s, now_s + OFFER_S + 1)?;
+        if let Some(channel) = self.find_mut(number) {
+            channel.offer = Some(Offer { inviter, left: FLIGHT });
+        }
+        self.set_name(number, inviter, Some(name));
+        Some(number)
+    }
+
+    /// One of a channel's two invites the other again: its flight comes by this channel. True if the other has invited
+    /// before and waits for an acceptance, which this is.
+    pub(super) fn invite_again(&mut self, number: u32, inviter: u32, name: u64, now_s: u32) -> bool {
+        let Some(channel) = self.find_mut(number) else { return false };
+        let answered = channel.is_offered_to(inviter);
+        // Inviting again brings an offer no second flight, nor more time.
+        if channel.offer.is_none() {
+            channel.heard_s = now_s;
+        }
+        self.set_name(number, inviter, Some(name));
+        answered
+    }
+
+    /// The channel is both sides' from now on, with all its time before it.
+    pub(super) fn accept(&mut self, number: u32, now_s: u32) {
+        if let Some(channel) = self.find_mut(number) {
+            channel.heard_s = now_s;
+            channel.offer = None;
+        }
+    }
+
+    fn insert(&mut self, ends: [u32; 2], now_s: u32, due_s: u32) -> Option<u32> {
+        if self.channels.len() >= self.limit {
+            return None;
+        }
+        let number = self.unused();
+        let channel = RelayChannel { number, ends, heard_s: now_s, due_s, names: [None; 2], offer: None };
+        self.channels.insert_unique(hashed(number), channel, |channel| hashed(channel.number));
+        let [one, other] = ends;
+        self.pairs.extend([((one, other), number), ((other, one), number)]);
+        self.due.insert((due_s, number));
+        Some(number)
+    }
+
+    /// Lets the flight datagrams of one end's latest invitation go by this channel, or those of none.
+    fn set_name(&mut self, number: u32, inviter: u32, name: Option<u64>) {
+        let Some(channel) = self.find_mut(number) else { return };
+        let at_end = channel.ends.into_iter().zip(&mut channel.names).find(|(slot, _)| *slot == inviter);
+        let old = at_end.and_then(|(_, at)| std::mem::replace(at, name));
+        self.forget_name(number, inviter, old);
+        self.flights.extend(name.map(|name| ((inviter, name), number)));
+    }
+
+    fn forget_name(&mut self, number: u32, inviter: u32, name: Option<u64>) {
+        // Whoever gives two invitations the same name loses the first.
+        if let Some(name) = name
+            && self.flights.get(&(inviter, name)) == Some(&number)
+        {
+            self.flights.remove(&(inviter, name));
+        }
+    }
+
+    /// A number that names no channel. A quarter of a million channels leave 16,000 numbers for each, so that the first
+    /// one drawn is nearly always free, and a stranger who guesses nearly never finds one.
+    fn unused(&mut self) -> u32 {
+        loop {
+            self.drawn += 1;
+            let [a, b, c, d, ..] = self.chance.tag(&self.drawn.to_be_bytes());
+            let number = u32::from_be_bytes([a, b, c, d]);
+            if self.ends(number).is_none() {
+                return number;
+            }
+        }
+    }
+
+    /// Closes a channel; returns who is to know: both, or of one that was only offered, the inviter.
+    pub(super) fn close(&mut self, number: u32) -> Option<Vec<u32>> {
+        let found = self.channels.find_entry(hashed(number), |channel| channel.number == number).ok()?;
+        let (channel, _) = found.remove();
+        let RelayChannel { ends, due_s, names, .. } = channel;
+        let [one, other] = ends;
+        self.pairs.remove(&(one, other));
+        self.pairs.remove(&(other, one));
+        self.due.remove(&(due_s, number));
+        ends.into_iter().zip(names).for_each(|(slot, name)| self.forget_name(number, slot, name));
+        Some(ends.into_iter().filter(|slot| !channel.is_offered_to(*slot)).collect())
+    }
+
+    /// The next channel that has been idle for long, or offered in vain; and whether it was that.
+    pub(super) fn idle(&mut self, now_s: u32) -> Option<(u32, bool)> {
+        while let Some((_, number)) = self.due.first().copied().filter(|(due_s, _)| *due_s <= now_s) {
+            self.due.pop_first();
+            let Some(channel) = self.find_mut(number) else { continue };
+            let offered = channel.offer.is_some();
+            // What is heard late in a second counts from its beginning: one second more, and none ends too early.
+            channel.due_s = channel.heard_s + if offered { OFFER_S } else { IDLE_S } + 1;
+            let (due_s, ends) = (channel.due_s, channel.ends);
+            if due_s <= now_s {
+                return Some((number, offered));
+            }
+            // Its flights have long landed.
+            ends.into_iter().for_each(|slot| self.set_name(number, slot, None));
+            self.due.insert((due_s, number));
+        }
+        None
+    }
+
+    /// When to look for idle channels, in seconds since the start.
+    pub(crate) fn poll_timeout_s(&self) -> Option<u32> {
+        self.due.first().map(|(due_s, _)| *due_s)
+    }
+}
+
+/// Numbers are drawn at random, so each is its own hash; the table uses the bits at both ends.
+fn hashed(number: u32) -> u64 {
+    u64::from(number) << 32 | u64::from(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn relay(limit: u32) -> Relay {
+        Relay::new(limit, [1; 16])
+    }
+
+    fn is_empty(relay: &Relay) -> bool {
+        relay.channels.is_empty() && relay.pairs.is_empty() && relay.due.is_empty() && relay.flights.is_empty()
+    }
+
+    #[test]
+    fn numbers_are_never_given_twice_at_a_time_and_look_random() {
+        let mut relay = relay(10_000);
+        let numbers: BTreeSet<_> = (0..10_000).filter_map(|n| relay.open([n, n + 20_000], 0)).collect();
+        assert_eq!(numbers.len(), 10_000);
+        let high = numbers.iter().filter(|number| **number > u32::MAX / 2).count();
+        assert!((4_500..5_500).contains(&high), "{high}");
+        assert_eq!(relay.open([1, 2], 0), None, "full");
+    }
+
+    #[test]
+    fn what_is_closed_leaves_nothing_behind() {
+        let mut relay = relay(10);
+        for _ in 0..100 {
+            let channels = [relay.open([1, 2], 7), relay.offer([1, 3], 5, 7), relay.offer([2, 3], 5, 7)];
+            let channels = channels.map(Option::unwrap);
+            relay.invite_again(channels[0], 2, 6, 7);
+            relay.invite_again(channels[1], 1, 8, 7);
+            assert_eq!(relay.of(1).collect::<Vec<_>>(), [(2, channels[0]), (3, channels[1])]);
+            assert_eq!(relay.between([3, 2]), Some(channels[2]));
+            for (channel, told) in channels.into_iter().zip([vec![1, 2], vec![1], vec![2]]) {
+                assert_eq!(relay.close(channel), Some(told));
+                assert_eq!(relay.close(channel), None);
+            }
+            assert!(is_empty(&relay));
+        }
+    }
+
+    #[test]
+    fn a_channel_is_idle_after_its_time_and_never_before() {
+        let mut relay = relay(10);
+        let channel = relay.open([1, 2], 10).unwrap();
+        assert_eq!((relay.poll_timeout_s(), relay.idle(130)), (Some(131), None));
+        relay.channels.iter_mut().for_each(|channel| channel.heard_s = 100);
+        assert_eq!((relay.idle(131), relay.poll_timeout_s()), (None, Some(221)));
+        assert_eq!((relay.idle(220), relay.idle(221)), (None, Some((channel, false))));
+    }
+
+    #[test]
+    fn an_offer_lasts_ten_seconds_and_once_accepted_as_long_as_any() {
+        let mut relay = relay(10);
+        let [refused, accepted] = [[1, 2], [1, 3]].map(|ends| relay.offer(ends, ends[1].into(), 10).unwrap());
+        relay.accept(accepted, 12);
+        assert_eq!(relay.idle(20), None);
+        assert_eq!(relay.idle(21), Some((refused, true)));
+        relay.close(refused);
+        assert_eq!((relay.idle(21), relay.poll_timeout_s()), (None, Some(133)));
+        assert_eq!(relay.of_flight(1, 3), None, "its flight has landed");
+        assert_eq!(relay.idle(133), Some((accepted, false)));
+    }
+
+    #[test]
+    fn the_idlest_of_a_slot_s_own_makes_way_and_no_stranger_s_offer_counts() {
+        let mut relay = relay(100);
+        let own: Vec<_> = (2..6).map(|other| relay.open([1, other], other).unwrap()).collect();
+        (10..14).for_each(|other| assert!(relay.offer([other, 1], 0, 0).is_some()));
+        assert_eq!(relay.superfluous(1, 4, None), None);
+        assert_eq!(relay.superfluous(1, 3, None), Some(own[0]));
+        assert_eq!(relay.superfluous(1, 3, Some(own[0])), Some(own[1]));
+        relay.find_mut(own[0]).unwrap().pass(1, 100, 50);
+        assert_eq!(relay.superfluous(1, 3, None), Some(own[1]));
+    }
+}

@@ -1,0 +1,100 @@
+//! How soon the first message between two contacts without a connection is there, whatever the NATs (docs/protocol.md,
+//! "Introduction"): prints it in round trips between the sites.
+#![cfg(target_os = "linux")]
+
+mod town;
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use knothole_lab::namespaces::{Host, Input, Lab, run};
+use knothole_lab::nat::NatKind;
+use knothole_lab::person::Person;
+use serde_json::json;
+use town::{PATIENCE, Town};
+
+/// Between two sites of 20 ms each way, straight or through the rendezvous between them.
+const ROUND_TRIP: Duration = Duration::from_millis(80);
+
+/// More than this is no first word at once, however busy the machine that runs the lab.
+const SANE: f64 = 3.0;
+
+/// After this an invitation of the other side's that went unanswered is nothing that the two could be confused by.
+const STALE: Duration = Duration::from_millis(1500);
+
+/// Bob takes Alice in, who waits for that, and writes to her in the same moment; returns when she has it, in round trips.
+fn first_word(alice: &mut Person, bob: &mut Person, text: &str) -> Result<f64> {
+    let link_of_alice = alice.link()?;
+    let begin = Instant::now();
+    bob.call("contact.add", json!({"link": link_of_alice, "name": "alice"}))?;
+    bob.call("message.send", json!({"to": "alice", "text": text}))?;
+    let (arrived, _) = alice.event("message", &json!({"name": "bob", "text": text}), PATIENCE)?;
+    Ok((arrived - begin).as_secs_f64() / ROUND_TRIP.as_secs_f64())
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Model(NatKind),
+    Nft(Input),
+    Double,
+}
+
+impl Kind {
+    fn host(self, lab: &mut Lab, name: &str) -> Result<Host> {
+        match self {
+            Self::Model(nat) => lab.host_behind(name, nat),
+            Self::Nft(input) => lab.nft_host(name, input, false),
+            Self::Double => lab.double_nat(name, NatKind::EimApdf, NatKind::EimApdf),
+        }
+    }
+}
+
+#[test]
+fn the_first_word_is_there_within_three_round_trips_whatever_the_nats() -> Result<()> {
+    run("the_first_word_is_there_within_three_round_trips_whatever_the_nats", |lab| {
+        let kinds = [
+            Kind::Model(NatKind::EimApdf),
+            Kind::Model(NatKind::RandomSymmetric),
+            Kind::Nft(Input::Accept),
+            Kind::Double,
+        ];
+        let mut hosts = Vec::new();
+        for (index, kind) in kinds.into_iter().enumerate() {
+            hosts.push([kind.host(lab, &format!("left{index}"))?, kind.host(lab, &format!("right{index}"))?]);
+        }
+        let mut town = Town::with_rendezvous_between(lab)?;
+        let mut all = [Vec::new(), Vec::new()];
+        for (a, [left, _]) in hosts.iter().enumerate() {
+            for (b, [_, right]) in hosts.iter().enumerate() {
+                let pair = format!("{:?} – {:?}", kinds[a], kinds[b]);
+                let (mut alice, mut bob) = (town.newcomer(left)?, town.newcomer(right)?);
+                let link_of_bob = bob.link()?;
+                alice.call("contact.add", json!({"link": link_of_bob, "name": "bob"}))?;
+                bob.event("contact.request", &json!({}), PATIENCE)?;
+                std::thread::sleep(STALE);
+                let strange = first_word(&mut alice, &mut bob, "hello").with_context(|| pair.clone())?;
+
+                // The connection ends, and Alice, who is told nothing, asks for another in vain.
+                bob.event("state", &json!({"state": "delivered"}), PATIENCE)?;
+                alice.event("presence", &json!({"state": "online"}), PATIENCE)?;
+                bob.call("contact.block", json!({"peer": "alice"}))?;
+                alice.event("presence", &json!({"state": "offline"}), PATIENCE)?;
+                std::thread::sleep(Duration::from_secs(1) + STALE);
+                let again = first_word(&mut alice, &mut bob, "and again").with_context(|| pair.clone())?;
+                println!(
+                    "{pair:>50}: first word after {strange:.2} round trips, after {again:.2} in a resumed session"
+                );
+                ensure!(strange < SANE && again < SANE, "{pair}");
+                for (times, time) in all.iter_mut().zip([strange, again]) {
+                    times.push(time);
+                }
+            }
+        }
+        for (times, what) in all.iter_mut().zip(["without a session", "with one"]) {
+            times.sort_by(f64::total_cmp);
+            let (median, worst) = (times[times.len() / 2], times[times.len() - 1]);
+            println!("{} pairs {what}: {median:.2} round trips (median), {worst:.2} (worst)", times.len());
+        }
+        Ok(())
+    })
+}
