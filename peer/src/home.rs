@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! identity       the secret key, 32 bytes, mode 0600: whoever has it is this peer
-//! config.toml    where to register
+//! config.toml    where to register, and whether to use the LAN and the router
 //! engine.lock    locked by the one process that runs the engine
 //! knothole.sock  where that process serves the others
 //! knothole.db    see `store`

@@ -46,6 +46,8 @@ pub struct Server {
     pub(crate) outbox: Outbox,
     pub(crate) counters: Counters,
     pub(crate) closing: Option<Closing>,
+    /// Where the peer is that came back with its ticket just now.
+    pub(crate) returned_at: Option<SocketAddr>,
     pub(crate) challenger: Challenger,
     pub(crate) tickets: Tickets,
     pub(crate) echoes: Echoes,
@@ -66,6 +68,7 @@ impl Server {
             outbox: Outbox::default(),
             counters: Counters::default(),
             closing: None,
+            returned_at: None,
             challenger: Challenger::new(derived(&seed, b"challenges"), now),
             // Nobody knows this key after the process has ended, see `with_tickets`.
             tickets: Tickets::new(&derived(&seed, b"ticket key"), derived(&seed, b"ticket numbers"), 0, now),

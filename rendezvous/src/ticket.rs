@@ -190,6 +190,7 @@ impl Server {
     }
 
     fn answer_returned(&mut self, now: Instant, from: SocketAddr, local: LocalSocket, slot: u32) {
+        self.returned_at = Some(from);
         if let Some(entry) = self.registry.at(slot, now) {
             let answer = entry.registration.returned(slot, entry.chance);
             self.outbox.push(local, from, answer);

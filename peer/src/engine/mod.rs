@@ -109,8 +109,8 @@ struct Inputs {
     arrivals: mpsc::Receiver<Arrival>,
     link_events: mpsc::Receiver<LinkEvent>,
     sign_in_steps: mpsc::Receiver<SignInStep>,
-    trials: mpsc::Receiver<TrialResult>,
     news: mpsc::Receiver<News>,
+    trials: mpsc::Receiver<TrialResult>,
 }
 
 /// Starts a peer in its home. The caller holds the home's engine lock.
@@ -181,8 +181,8 @@ pub async fn start(options: Options) -> Result<Peer, StartError> {
         arrivals,
         link_events,
         sign_in_steps: sign_in_inputs,
-        trials: trial_inputs,
         news,
+        trials: trial_inputs,
     };
     tokio::spawn(engine.run(inputs));
     Ok(Peer::new(commands, events))
@@ -214,9 +214,13 @@ impl Engine {
             if self.stopping.is_some() {
                 break;
             }
-            let machines = [self.traversal.poll_timeout(), self.mappings.poll_timeout()];
-            let own = [self.timers.poll_timeout(), self.streams_due()];
-            let deadline = machines.into_iter().chain(own).flatten().min();
+            let deadlines = [
+                self.traversal.poll_timeout(),
+                self.timers.poll_timeout(),
+                self.streams_due(),
+                self.mappings.poll_timeout(),
+            ];
+            let deadline = deadlines.into_iter().flatten().min();
             let sleep = async {
                 match deadline {
                     Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
@@ -250,8 +254,8 @@ impl Engine {
                     self.notice_sleep(deadline, now);
                     self.report_traffic(now);
                     self.traversal.handle_timeout(now);
-                    self.handle_mapping_timeout(now);
                     self.look_for_streams(now);
+                    self.handle_mapping_timeout(now);
                     self.handle_timers(now);
                 }
             }

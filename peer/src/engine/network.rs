@@ -155,6 +155,7 @@ impl Engine {
                 if !empty {
                     tracing::info!("the network has changed");
                     self.traversal.handle_network_change(now);
+                    self.try_udp_again();
                 }
             }
             News::Lan(Heard::Began(salt)) => {
@@ -206,6 +207,7 @@ impl Engine {
             self.surroundings.pictures.send_modify(|_| {});
             self.refresh_hosts(now);
             self.traversal.handle_network_change(now);
+            self.try_udp_again();
         }
     }
 

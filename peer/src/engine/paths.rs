@@ -28,8 +28,8 @@ impl Engine {
         match event {
             Event::SignIn(id) => self.sign_in(id),
             Event::Registered { rendezvous, observed } => {
-                self.note_mapping(rendezvous, observed, now);
                 self.handle_observed(rendezvous, observed);
+                self.note_mapping(rendezvous, observed, now);
                 if let Some(rendezvous) = self.rendezvous.get(rendezvous.0 as usize) {
                     tracing::info!(rendezvous = %rendezvous.address, "registered");
                     self.emit(EventKind::Registered { rendezvous: rendezvous.address.clone(), observed });

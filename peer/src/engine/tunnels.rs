@@ -140,8 +140,8 @@ impl Engine {
                 // Not registered: a sign-in finds its own way. Answered by UDP meanwhile: no stream is wanted.
                 let observed = self.traversal.observed(id);
                 let silent = self.traversal.unanswered_since(id).is_some();
-                let wanted = observed.is_some_and(|at| is_without_udp(at) || silent);
-                if let Some(stream) = stream.filter(|_| wanted && self.tunnel(id).is_none()) {
+                let wanted = observed.is_some_and(|at| silent || self.tunnel(id).is_none() && is_without_udp(at));
+                if let Some(stream) = stream.filter(|_| wanted) {
                     self.use_tunnel(id, remote, *stream);
                     self.traversal.handle_way_changed(id, now);
                     // What broke the one before may have been a change of network.
@@ -212,7 +212,7 @@ impl Engine {
         }
     }
 
-    /// When to look whether a rendezvous that does not answer by UDP any more answers by TCP.
+    /// When to look whether a rendezvous that does not answer any more answers by TCP, or by a new stream.
     pub(super) fn streams_due(&self) -> Option<Instant> {
         self.silent().map(|(_, _, due)| due).min()
     }
@@ -223,17 +223,14 @@ impl Engine {
         due.into_iter().for_each(|(id, remote, _)| self.reopen(id, remote));
     }
 
-    /// The rendezvous that have not answered by UDP, and when that is long enough.
+    /// The rendezvous that have not answered, and when that is long enough. One that was reached by a stream is given more time:
+    /// TCP repeats by itself, but of a network that is left it says nothing for 20 s.
     fn silent(&self) -> impl Iterator<Item = (RendezvousId, SocketAddr, Instant)> {
-        let all = self
-            .rendezvous
-            .iter()
-            .zip(0..)
-            .filter(|(rendezvous, _)| rendezvous.tunnel.is_none() && !rendezvous.reopening);
+        let all = self.rendezvous.iter().zip(0..).filter(|(rendezvous, _)| !rendezvous.reopening);
         all.filter_map(|(rendezvous, index)| {
             let since = self.traversal.unanswered_since(RendezvousId(index))?;
             let waiting = self.contacts.values().any(|contact| contact.is_online() && contact.path.is_none());
-            let patience = if waiting { HEAD_START } else { SILENCE };
+            let patience = if waiting && rendezvous.tunnel.is_none() { HEAD_START } else { SILENCE };
             Some((RendezvousId(index), rendezvous.remote?, since + patience))
         })
     }

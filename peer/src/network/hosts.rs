@@ -126,7 +126,9 @@ fn is_unicast(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => !(v4.is_unspecified() || v4.is_loopback() || v4.is_multicast() || v4.is_broadcast()),
         IpAddr::V6(v6) => {
-            !(v6.is_unspecified() || v6.is_loopback() || v6.is_multicast()) && v6.to_ipv4_mapped().is_none()
+            // A link-local one means nothing without its interface, and comes a second after all others.
+            !(v6.is_unspecified() || v6.is_loopback() || v6.is_multicast() || v6.is_unicast_link_local())
+                && v6.to_ipv4_mapped().is_none()
         }
     }
 }

@@ -235,29 +235,34 @@ impl PortMapping {
         }
     }
 
-    /// Asks by every protocol at once and takes the best answer.
+    /// Asks by every protocol at once. A port that is granted is had at once, whatever else the router may speak: asking on
+    /// could be cut short, and the port be forgotten.
     async fn ask(&self, place: Option<Place>) -> (Option<Lease>, Vec<Protocol>) {
         let Some(place) = place else { return (None, Vec::new()) };
         let gateway = async {
             if place.gateway.is_unspecified() {
-                Vec::new()
-            } else {
-                gateway::ask(place.gateway, place.local, self.port).await
+                return Vec::new();
             }
+            gateway::ask(place.gateway, place.local, self.port).await
         };
-        let (answers, device) =
-            tokio::join!(gateway, upnp::search(self.search.ssdp, self.search.patience, place.gateway));
+        let mut device = std::pin::pin!(upnp::search(self.search.ssdp, self.search.patience, place.gateway));
+        let mut gateway = std::pin::pin!(gateway);
+        let (answers, early) = tokio::select! {
+            answers = &mut gateway => (answers, None),
+            device = &mut device => (gateway.await, Some(device)),
+        };
         let mut protocols: Vec<_> = answers.iter().map(gateway::Answer::protocol).collect();
-        protocols.extend(device.as_ref().map(|_| Protocol::Upnp));
-        let lease = answers.into_iter().find_map(gateway::Answer::lease).map(Lease::Gateway);
-        let lease = match (lease, device) {
-            (Some(lease), _) => Some(lease),
-            (None, Some(device)) => {
-                upnp::map(device, SocketAddr::from((place.local, self.port))).await.map(Lease::Upnp)
-            }
-            (None, None) => None,
+        if let Some(lease) = answers.into_iter().find_map(gateway::Answer::lease) {
+            return (Some(Lease::Gateway(lease)), protocols);
+        }
+        let found = match early {
+            Some(found) => found,
+            None => device.await,
         };
-        (lease, protocols)
+        let Some(device) = found else { return (None, protocols) };
+        protocols.push(Protocol::Upnp);
+        let lease = upnp::map(device, SocketAddr::from((place.local, self.port))).await;
+        (lease.map(Lease::Upnp), protocols)
     }
 }
 

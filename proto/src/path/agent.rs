@@ -106,6 +106,14 @@ impl Agent {
         self.advance(now);
     }
 
+    /// Whether an address that this introduction named is being checked.
+    #[must_use]
+    pub fn is_checking(&self, introduction: &IntroductionId) -> bool {
+        let named = self.introductions.find(introduction).map(|known| known.named()).unwrap_or_default();
+        let checked = |remote: &Remote| remote.series.is_some() && named.contains(&remote.candidate.address);
+        self.remotes.iter().any(checked)
+    }
+
     /// Checks again what an introduction named, if it is known and no check of it runs. The owner limits how often.
     pub fn check_again(&mut self, introduction: IntroductionId, now: Instant) {
         let named = self.introductions.find(&introduction).map(|known| known.named().to_vec()).unwrap_or_default();

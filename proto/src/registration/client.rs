@@ -312,7 +312,7 @@ impl Client {
     /// Since when we have been asking where we are, if no answer has come yet.
     #[must_use]
     pub fn unanswered_since(&self) -> Option<Instant> {
-        let (times, again) = self.active.as_ref()?.asked?;
+        let (times, again) = self.registered()?.asked?;
         again.checked_sub(self.profile.ask_again().iter().take(times).sum())
     }
 

@@ -192,7 +192,8 @@ impl Contact {
         let known = self.agent.knows(&introduction);
         let reached = self.agent.path().is_some_and(|path| is_private(path.remote.ip()));
         // Under a salt that is new the contact may have restarted, and what is known of it be over.
-        if known && reached || !self.invitation.handle_invited(now) {
+        let under_way = known && (reached || self.agent.is_checking(&introduction));
+        if under_way || !self.invitation.handle_invited(now) {
             return;
         }
         // Neither has invited the other, so the ids decide.

@@ -194,9 +194,9 @@ impl Driver {
         while let Some(Streamed { from, port, datagram, registered }) = next {
             let local = self.ways.number(port, false, None);
             self.server.handle_datagram(now, from, local, &datagram);
-            if !registered.load(Relaxed)
-                && Header::parse(&datagram).is_some_and(|header| self.server.is_registered_at(now, header.slot, from))
-            {
+            let returned = self.server.returned_at.take() == Some(from);
+            let mut is_registered = |header: Header| self.server.is_registered_at(now, header.slot, from);
+            if !registered.load(Relaxed) && (returned || Header::parse(&datagram).is_some_and(&mut is_registered)) {
                 registered.store(true, Relaxed);
             }
             left -= 1;

@@ -3,6 +3,7 @@
 mod bootstrap;
 mod distress;
 mod hostile;
+mod moves;
 mod selection;
 
 use std::collections::BTreeMap;
