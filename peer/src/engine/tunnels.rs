@@ -230,7 +230,7 @@ impl Engine {
         let all = self.rendezvous.iter().zip(0..).filter(|(rendezvous, _)| !rendezvous.reopening);
         all.filter_map(|(rendezvous, index)| {
             let since = self.traversal.unanswered_since(RendezvousId(index))?;
-            let waiting = self.contacts.values().any(|contact| contact.is_online() && contact.path.is_none());
+            let waiting = self.contacts.values().any(|contact| contact.link.is_some() && contact.path.is_none());
             let patience = if waiting && rendezvous.tunnel.is_none() { HEAD_START } else { SILENCE };
             Some((RendezvousId(index), rendezvous.remote?, since + patience))
         })
