@@ -316,7 +316,7 @@ impl Client {
             Phase::Registered => {
                 self.active.as_ref()?.asked.map(|(times, at)| (times, at, self.profile.ask_again()))?
             }
-            Phase::Asking { tries, again } => (tries, again, &REPETITIONS[..]),
+            Phase::Asking { tries, again } => (tries, again, &comeback::REPETITIONS[..]),
             Phase::Pausing { .. } | Phase::SigningIn { .. } | Phase::Returning { .. } => return None,
         };
         again.checked_sub(repetitions.iter().take(times).sum())
