@@ -149,3 +149,23 @@ fn a_killed_peer_is_offline_within_the_heartbeat_and_back_without_loss() -> Resu
         Ok(())
     })
 }
+
+#[test]
+fn a_strict_profile_notices_a_killed_peer_within_nine_seconds() -> Result<()> {
+    run("a_strict_profile_notices_a_killed_peer_within_nine_seconds", |lab| {
+        let hosts = [lab.host_behind("alice", NatKind::EimApdf)?, lab.host_behind("bob", NatKind::EimApdf)?];
+        let mut town = Town::new(lab)?;
+        let home = town.home();
+        std::fs::create_dir_all(&home)?;
+        std::fs::write(home.join("config.toml"), "keepalive = \"strict\"\n")?;
+        let (mut alice, mut bob) = (town.person(&hosts[0], &home)?, town.newcomer(&hosts[1])?);
+        meet(&mut alice, &mut bob)?;
+        bob.process.signal(Signal::SIGKILL)?;
+        let killed = Instant::now();
+        // docs/protocol.md, "Keepalive": strict links end after 9 s without a datagram.
+        let (offline, _) =
+            alice.event("presence", &json!({"name": "bob", "state": "offline"}), Duration::from_secs(11))?;
+        println!("offline after {:.1?}", offline - killed);
+        Ok(())
+    })
+}
