@@ -29,6 +29,13 @@ pub(crate) struct Allowance {
     pub(crate) relay_bytes: Bucket,
 }
 
+impl Allowance {
+    /// Whether nothing of it is used up.
+    pub(crate) fn is_full(&self, now_us: u64) -> bool {
+        [&self.invitations, &self.relays, &self.relay_bytes].into_iter().all(|bucket| bucket.is_full(now_us))
+    }
+}
+
 /// Invitations that are remembered; 8 bytes each, 2 MiB, and only what is touched costs memory. They are accepted within a
 /// round trip: with a thousand invitations a second, one in 2,600 is lost to a newer one in its place within 0.1 s.
 const INVITATIONS: usize = 1 << 18;

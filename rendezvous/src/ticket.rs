@@ -36,7 +36,7 @@ use crate::server::Server;
 /// A ticket is good for seven days; peers renew theirs after one. Longer would be longer than anybody repairs a
 /// rendezvous, and a stolen ticket key opens no older ones' registrations.
 const LIFETIME_S: u64 = 7 * 24 * 60 * 60;
-/// Returns of one peer: whoever says goodbye and returns has its invitations anew, and a return is cheaper than a sign-in. Peers
+/// Returns of one peer: nobody needs more, and whoever says goodbye and returns has all its contacts' channels closed. Peers
 /// share 65,536 buckets; when a million return within 20 s, some 15 of them meet in one, almost never 64.
 const RETURNS: Rate = Rate { burst: 64, per_second: 4 };
 /// The version of the ticket's content. A rendezvous of another version does not open it, and its peers sign in.
@@ -157,7 +157,7 @@ impl Server {
         let registration = Registration::new(peer, &secret, from, lifetime(shown.interval_s), now);
         let allowance = Allowance::default();
         let entry = Entry { registration, secret, line: None, allowance, chance, local };
-        let Ok((slot, _)) = self.registry.insert(entry) else {
+        let Some(slot) = self.register(now, entry) else {
             self.counters.sign_in_refused += 1;
             return self.answer_no_ticket(now, from, local, header, datagram);
         };
