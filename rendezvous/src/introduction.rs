@@ -144,6 +144,7 @@ impl Server {
         } else if let Some(invitee) = self.registry.find(to, now).filter(|invitee| *invitee != slot) {
             let key = self.introductions.key(introduction, from, to);
             let candidates = passed_on(candidates, observed);
+            let had = self.relay.between([slot, invitee]);
             let channel = self.offer_relay(now, introduction, [slot, invitee]);
             let invited = ToPeer::Invited { introduction, from, observed, key, candidates, channel };
             if self.say(now, invitee, invited) {
@@ -152,6 +153,10 @@ impl Server {
                 self.flush(now, invitee);
                 channel.map(|channel| ToPeer::Relay { introduction, with: to, channel })
             } else {
+                // A channel that neither has been told of is no use to them.
+                if let (Some(channel), None) = (channel, had) {
+                    self.relay.close(channel);
+                }
                 refused
             }
         } else {

@@ -269,8 +269,11 @@ impl Server {
             Outcome::Alive => {}
             Outcome::Answer(payload) => self.outbox.push(local, from, payload),
             Outcome::Renew(counter) => {
-                let ticket = self.tickets.issue(entry.registration.peer(), &entry.secret, now);
-                self.outbox.push(local, from, entry.registration.renewed(header.slot, counter, &ticket));
+                let answer = match self.tickets.renew(entry.registration.peer(), &entry.secret, now) {
+                    Some(ticket) => entry.registration.renewed(header.slot, counter, &ticket),
+                    None => entry.registration.observed(header.slot, counter),
+                };
+                self.outbox.push(local, from, answer);
             }
             Outcome::Challenge(payload) => {
                 self.counters.challenged += 1;

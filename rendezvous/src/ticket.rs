@@ -39,6 +39,9 @@ const LIFETIME_S: u64 = 7 * 24 * 60 * 60;
 /// Returns of one peer: nobody needs more, and whoever says goodbye and returns has all its contacts' channels closed. Peers
 /// share 65,536 buckets; when a million return within 20 s, some 15 of them meet in one, almost never 64.
 const RETURNS: Rate = Rate { burst: 64, per_second: 4 };
+/// New tickets of one peer, in the same kind of buckets: it wants one a day. A ticket is the one answer that is far longer than
+/// its question, and costs a hundred times a keepalive.
+const RENEWALS: Rate = Rate { burst: 8, per_second: 1 };
 /// The version of the ticket's content. A rendezvous of another version does not open it, and its peers sign in.
 const VERSION: u8 = 1;
 const NONCE: usize = 12;
@@ -53,6 +56,8 @@ pub(crate) struct Tickets {
     start: Instant,
     /// How often each peer may come back.
     returns: Admission,
+    /// How often each peer may have a new one.
+    renewals: Admission,
 }
 
 /// What a ticket holds.
@@ -67,9 +72,13 @@ impl Tickets {
         #[expect(clippy::expect_used, reason = "a key of 32 bytes is what the algorithm takes")]
         let key = UnboundKey::new(&CHACHA20_POLY1305, key).expect("32 bytes");
         let mut random = ChaCha12Rng::from_seed(seed);
-        let mut shared = [0; 16];
-        random.fill_bytes(&mut shared);
-        Self { key: LessSafeKey::new(key), random, start_s, start, returns: Admission::new(RETURNS, shared, start) }
+        let mut admission = |rate| {
+            let mut shared = [0; 16];
+            random.fill_bytes(&mut shared);
+            Admission::new(rate, shared, start)
+        };
+        let (returns, renewals) = (admission(RETURNS), admission(RENEWALS));
+        Self { key: LessSafeKey::new(key), random, start_s, start, returns, renewals }
     }
 
     fn seconds(&self, now: Instant) -> u64 {
@@ -91,6 +100,11 @@ impl Tickets {
         #[expect(clippy::expect_used, reason = "fails only for texts of 256 GiB")]
         self.key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), aad, &mut sealed).expect("a short text");
         [&[VERSION], &nonce[..], &sealed].concat()
+    }
+
+    /// A ticket for a peer that wants a new one, unless it had its share.
+    pub(crate) fn renew(&mut self, peer: PeerId, secret: &RegistrationSecret, now: Instant) -> Option<Vec<u8>> {
+        self.renewals.admits_peer(peer, now).then(|| self.issue(peer, secret, now))
     }
 
     fn open(&self, ticket: &[u8], now: Instant) -> Option<Opened> {

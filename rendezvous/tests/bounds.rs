@@ -5,7 +5,7 @@ mod world;
 use std::time::Duration;
 
 use knothole_proto::control::{ToPeer, ToRendezvous};
-use knothole_proto::datagram::{ECHO, Header, RETURNED, UNKNOWN_SLOT, flight_header, relay_header};
+use knothole_proto::datagram::{ECHO, Header, RETURNED, TICKET, UNKNOWN_SLOT, flight_header, relay_header};
 use knothole_proto::keepalive::{self, FromRendezvous, Wishes};
 use knothole_proto::registration::echo;
 use knothole_proto::registration::ticket::{Resumption, Return};
@@ -122,6 +122,38 @@ fn a_lifetime_that_becomes_shorter_ends_the_registration_within_a_minute_more() 
     let out = world.drain();
     assert_eq!(bob.hear(&out), [ToPeer::RelayClosed { channel }]);
     assert_eq!(world.server.registrations(), 1);
+}
+
+#[test]
+fn a_peer_that_wants_ticket_after_ticket_gets_few() {
+    let mut world = World::new(Policy::default());
+    let alice = world.sign_in(1, 600);
+    let mut longer = 0;
+    for counter in 1..=1_000 {
+        let wishes = Wishes { asks: true, renews: true, interval_s: 0 };
+        let datagram = keepalive::wishing(&TagKey::new(&alice.secret), alice.slot, counter, wishes);
+        let out = world.hand(alice.address, &datagram);
+        assert_eq!(out.len(), 1, "its question is answered all the same");
+        longer += usize::from(out[0].1[0] == TICKET);
+    }
+    assert_eq!(longer, 8);
+}
+
+#[test]
+fn an_offer_that_the_invitee_could_not_be_told_of_is_none() {
+    let mut world = World::new(Policy::default());
+    let bob = world.sign_in(1, 600);
+    // Bob acknowledges nothing, until no more is held for him.
+    let mut talker = world.sign_in(3, 600);
+    for n in 2..=33 {
+        let accept = ToRendezvous::Accept { introduction: introduction(n), to: bob.id, candidates: Vec::new() };
+        let out = world.say(&mut talker, accept);
+        talker.hear(&out);
+    }
+    let mut mallory = world.sign_in(99, 600);
+    let out = world.say(&mut mallory, bob.invite(99));
+    assert_eq!(mallory.hear(&out), [ToPeer::Refused { introduction: introduction(99) }]);
+    assert_eq!(fly(&mut world, &mallory, 99), 0);
 }
 
 #[test]

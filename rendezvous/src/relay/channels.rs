@@ -146,7 +146,7 @@ impl Relay {
     }
 
     /// The channel of a pair.
-    pub(super) fn between(&self, [one, other]: [u32; 2]) -> Option<u32> {
+    pub(crate) fn between(&self, [one, other]: [u32; 2]) -> Option<u32> {
         self.pairs.get(&(one, other)).copied()
     }
 
@@ -266,7 +266,7 @@ impl Relay {
     }
 
     /// Closes a channel; returns who is to know: both, or of one that was only offered, the inviter.
-    pub(super) fn close(&mut self, number: u32) -> Option<Vec<u32>> {
+    pub(crate) fn close(&mut self, number: u32) -> Option<Vec<u32>> {
         let found = self.channels.find_entry(hashed(number), |channel| channel.number == number).ok()?;
         let (channel, _) = found.remove();
         let RelayChannel { ends, due_s, names, .. } = channel;
