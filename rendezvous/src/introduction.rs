@@ -188,8 +188,10 @@ impl Server {
         let (from, observed) = (sender.registration.peer(), told(sender.registration.address()));
         let admitted = sender.allowance.relays.take(self.policy.relays, now_us);
         let recipient = self.registry.find(to, now).filter(|recipient| admitted && *recipient != slot);
-        let message = message(from, observed, &self.introductions);
-        let said = recipient.filter(|recipient| self.say(now, *recipient, message));
+        let said = recipient.filter(|recipient| {
+            let message = message(from, observed, &self.introductions);
+            self.say(now, *recipient, message)
+        });
         let counter = if said.is_some() { &mut self.counters.relayed } else { &mut self.counters.dropped_relay };
         *counter += 1;
         said.map(|recipient| (recipient, from))

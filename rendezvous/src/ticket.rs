@@ -23,7 +23,7 @@ use knothole_proto::identity::PeerId;
 use knothole_proto::registration::lifetime;
 use knothole_proto::registration::server::Registration;
 use knothole_proto::registration::ticket::{RESUMPTION, Resumption, parse_return};
-use knothole_proto::seal::RegistrationSecret;
+use knothole_proto::seal::{RegistrationSecret, TagKey};
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
@@ -88,14 +88,17 @@ impl Tickets {
     /// A ticket for the registration of this secret.
     pub(crate) fn issue(&mut self, peer: PeerId, secret: &RegistrationSecret, now: Instant) -> Vec<u8> {
         let expires = self.seconds(now).saturating_add(LIFETIME_S);
-        // By chance: 96 bits repeat once in 10^13 tickets with a likelihood of one in a thousand, and a million peers
-        // take a million a day.
-        let mut nonce = [0; NONCE];
-        self.random.fill_bytes(&mut nonce);
         let mut sealed = Vec::with_capacity(TEXT + 16);
         sealed.extend_from_slice(peer.as_bytes());
         sealed.extend_from_slice(Resumption::of(secret).as_bytes());
         sealed.extend_from_slice(&expires.to_be_bytes());
+        // By chance: 96 bits repeat once in 10^13 tickets with a likelihood of one in a thousand, and a million peers
+        // take a million a day. The text has its part in it, for the key is for life: where chance repeats, in a machine
+        // that is set back to an earlier state, another text still has another nonce.
+        let mut chance = [0; 16];
+        self.random.fill_bytes(&mut chance);
+        let tag = TagKey::from_bytes(chance).tag(&sealed);
+        let nonce: [u8; NONCE] = std::array::from_fn(|i| tag[i]);
         let aad = Aad::from([VERSION]);
         #[expect(clippy::expect_used, reason = "fails only for texts of 256 GiB")]
         self.key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), aad, &mut sealed).expect("a short text");
@@ -243,5 +246,15 @@ mod tests {
         assert!(first.open(&[&ticket[..], &[0]].concat(), start).is_none());
         assert!(first.open(&ticket, start + Duration::from_secs(LIFETIME_S - 1)).is_some());
         assert!(first.open(&ticket, start + Duration::from_secs(LIFETIME_S)).is_none());
+    }
+
+    #[test]
+    fn chance_that_repeats_as_in_a_restored_machine_repeats_no_nonce() {
+        #[expect(clippy::disallowed_methods, reason = "a test needs some instant to begin with")]
+        let start = Instant::now();
+        let secret = RegistrationSecret([4; 32]);
+        let nonces =
+            [3, 5].map(|n| tickets(1, 1_000, start).issue(PeerId::new([n; 32]), &secret, start)[1..=NONCE].to_vec());
+        assert_ne!(nonces[0], nonces[1]);
     }
 }
