@@ -143,11 +143,17 @@ pub(crate) fn derive<const N: usize>(secret: &RegistrationSecret, info: &[&[u8]]
     out
 }
 
-/// Remembers which of the latest 64 sequence numbers have been seen (RFC 4303, section 3.4.3).
+/// The latest sequence numbers that a [`ReplayWindow`] tells apart. A message is repeated under its first number for 11 s,
+/// while acknowledgements of what others say take the next numbers: 32 of those in each round trip of a third of a second
+/// overtake it at most.
+const WINDOW: u64 = 1024;
+
+/// Remembers which of the latest 1,024 sequence numbers have been seen (RFC 4303, section 3.4.3).
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ReplayWindow {
     highest: u64,
-    seen: u64,
+    /// A bit for each number, at the number's remainder.
+    seen: [u64; WINDOW as usize / 64],
 }
 
 /// What a [`ReplayWindow`] says of a sequence number.
@@ -164,31 +170,41 @@ pub enum Freshness {
 impl ReplayWindow {
     /// What this number is, without marking it. Numbers begin at 1; zero is stale.
     #[must_use]
-    pub const fn check(&self, sequence: u64) -> Freshness {
+    pub fn check(&self, sequence: u64) -> Freshness {
         if sequence > self.highest {
-            return Freshness::Fresh;
-        }
-        let age = self.highest - sequence;
-        if sequence == 0 || age >= 64 {
-            Freshness::Stale
-        } else if self.seen >> age & 1 == 1 {
-            Freshness::Repeated
-        } else {
             Freshness::Fresh
+        } else if sequence == 0 || self.highest - sequence >= WINDOW {
+            Freshness::Stale
+        } else {
+            let (word, bit) = place(sequence);
+            let seen = self.seen.get(word).is_some_and(|word| word & bit != 0);
+            if seen { Freshness::Repeated } else { Freshness::Fresh }
         }
     }
 
     /// Marks a number whose datagram proved authentic.
-    pub const fn mark(&mut self, sequence: u64) {
-        if sequence > self.highest {
-            let advance = sequence - self.highest;
-            self.seen = if advance >= 64 { 0 } else { self.seen << advance };
-            self.seen |= 1;
-            self.highest = sequence;
-        } else if self.highest - sequence < 64 {
-            self.seen |= 1 << (self.highest - sequence);
+    pub fn mark(&mut self, sequence: u64) {
+        let overtaken = sequence.saturating_sub(self.highest).min(WINDOW);
+        for skipped in (0..overtaken).map(|n| place(sequence - n)) {
+            self.set(skipped, false);
+        }
+        self.highest = self.highest.max(sequence);
+        if self.highest - sequence < WINDOW {
+            self.set(place(sequence), true);
         }
     }
+
+    fn set(&mut self, (word, bit): (usize, u64), seen: bool) {
+        if let Some(word) = self.seen.get_mut(word) {
+            *word = if seen { *word | bit } else { *word & !bit };
+        }
+    }
+}
+
+/// Where a number's bit stands.
+const fn place(sequence: u64) -> (usize, u64) {
+    // The remainder is below WINDOW.
+    ((sequence % WINDOW) as usize / 64, 1 << (sequence % 64))
 }
 
 #[cfg(test)]
@@ -235,10 +251,10 @@ mod tests {
     }
 
     #[test]
-    fn the_window_lets_each_of_the_latest_64_numbers_through_once_in_any_order() {
+    fn the_window_lets_each_of_the_latest_numbers_through_once_in_any_order() {
         let mut window = ReplayWindow::default();
         assert_eq!(window.check(0), Freshness::Stale);
-        for sequence in [3, 1, 2, 66, 5] {
+        for sequence in [3, 1, 2, 1026, 5] {
             assert_eq!(window.check(sequence), Freshness::Fresh, "{sequence}");
             window.mark(sequence);
             assert_eq!(window.check(sequence), Freshness::Repeated, "{sequence}");
@@ -246,8 +262,12 @@ mod tests {
         assert_eq!(window.check(2), Freshness::Stale);
         assert_eq!(window.check(3), Freshness::Repeated);
         assert_eq!(window.check(4), Freshness::Fresh);
-        window.mark(1000);
-        assert_eq!(window.check(66), Freshness::Stale);
-        assert_eq!(window.check(999), Freshness::Fresh);
+        window.mark(3000);
+        assert_eq!(window.check(1976), Freshness::Stale);
+        for sequence in 1977..3000 {
+            assert_eq!(window.check(sequence), Freshness::Fresh, "{sequence}");
+        }
+        window.mark(u64::MAX);
+        assert_eq!(window.check(u64::MAX - 1), Freshness::Fresh);
     }
 }

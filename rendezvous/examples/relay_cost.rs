@@ -85,10 +85,10 @@ fn introduced(server: &mut Server, n: u32, now: Instant) -> Option<(SocketAddr, 
     let ids = peers.each_ref().map(|peer| peer.id);
     let invite = ToRendezvous::Invite { introduction, to: ids[1], candidates: Vec::new() };
     peers[0].channel.send(invite, now).ok()?;
-    talk(server, &mut peers, now);
+    let channel = talk(server, &mut peers, now)?;
     let accept = ToRendezvous::Accept { introduction, to: ids[0], candidates: Vec::new() };
     peers[1].channel.send(accept, now).ok()?;
-    let channel = talk(server, &mut peers, now)?;
+    talk(server, &mut peers, now);
     Some((peers[0].address, peers[1].address, channel))
 }
 

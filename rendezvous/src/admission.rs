@@ -49,6 +49,20 @@ impl Bucket {
         }
         admitted
     }
+
+    /// Puts one back that was taken.
+    pub(crate) fn put_back(&mut self, rate: Rate) {
+        let [a, b, c, d, e, f] = self.0;
+        let full = u64::from_be_bytes([0, 0, a, b, c, d, e, f]);
+        let [_, _, bytes @ ..] = full.saturating_sub(1_000_000 / u64::from(rate.per_second.max(1))).to_be_bytes();
+        self.0 = bytes;
+    }
+
+    /// Whether it holds all it can.
+    pub(crate) fn is_full(&self, now_us: u64) -> bool {
+        let [a, b, c, d, e, f] = self.0;
+        u64::from_be_bytes([0, 0, a, b, c, d, e, f]) <= now_us
+    }
 }
 
 /// One bucket a network: an IPv4 address or an IPv6 /64.

@@ -33,15 +33,20 @@ struct Waiting {
 impl Echoes {
     /// Lets an echo wait, in place of an earlier one of the slot. False: there are too many.
     fn insert(&mut self, slot: u32, when: Instant, waiting: Waiting) -> bool {
-        if let Some(earlier) = self.by_slot.remove(&slot) {
-            self.due.remove(&(earlier, slot));
-        }
+        self.forget(slot);
         let room = self.due.len() < MAX_ECHOES;
         if room {
             self.by_slot.insert(slot, when);
             self.due.insert((when, slot), waiting);
         }
         room
+    }
+
+    /// Whoever has the slot now did not ask for it.
+    pub(crate) fn forget(&mut self, slot: u32) {
+        if let Some(when) = self.by_slot.remove(&slot) {
+            self.due.remove(&(when, slot));
+        }
     }
 
     fn pop_due(&mut self, now: Instant) -> Option<(u32, Waiting)> {

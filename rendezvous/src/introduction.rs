@@ -29,6 +29,13 @@ pub(crate) struct Allowance {
     pub(crate) relay_bytes: Bucket,
 }
 
+impl Allowance {
+    /// Whether nothing of it is used up.
+    pub(crate) fn is_full(&self, now_us: u64) -> bool {
+        [&self.invitations, &self.relays, &self.relay_bytes].into_iter().all(|bucket| bucket.is_full(now_us))
+    }
+}
+
 /// Invitations that are remembered; 8 bytes each, 2 MiB, and only what is touched costs memory. They are accepted within a
 /// round trip: with a thousand invitations a second, one in 2,600 is lost to a newer one in its place within 0.1 s.
 const INVITATIONS: usize = 1 << 18;
@@ -137,6 +144,7 @@ impl Server {
         } else if let Some(invitee) = self.registry.find(to, now).filter(|invitee| *invitee != slot) {
             let key = self.introductions.key(introduction, from, to);
             let candidates = passed_on(candidates, observed);
+            let had = self.relay.between([slot, invitee]);
             let channel = self.offer_relay(now, introduction, [slot, invitee]);
             let invited = ToPeer::Invited { introduction, from, observed, key, candidates, channel };
             if self.say(now, invitee, invited) {
@@ -145,6 +153,10 @@ impl Server {
                 self.flush(now, invitee);
                 channel.map(|channel| ToPeer::Relay { introduction, with: to, channel })
             } else {
+                // A channel that neither has been told of is no use to them.
+                if let (Some(channel), None) = (channel, had) {
+                    self.relay.close(channel);
+                }
                 refused
             }
         } else {
@@ -176,8 +188,10 @@ impl Server {
         let (from, observed) = (sender.registration.peer(), told(sender.registration.address()));
         let admitted = sender.allowance.relays.take(self.policy.relays, now_us);
         let recipient = self.registry.find(to, now).filter(|recipient| admitted && *recipient != slot);
-        let message = message(from, observed, &self.introductions);
-        let said = recipient.filter(|recipient| self.say(now, *recipient, message));
+        let said = recipient.filter(|recipient| {
+            let message = message(from, observed, &self.introductions);
+            self.say(now, *recipient, message)
+        });
         let counter = if said.is_some() { &mut self.counters.relayed } else { &mut self.counters.dropped_relay };
         *counter += 1;
         said.map(|recipient| (recipient, from))

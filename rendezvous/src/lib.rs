@@ -23,6 +23,7 @@
 mod admission;
 mod closing;
 mod counters;
+mod departed;
 mod discovery;
 mod echo;
 mod introduction;

@@ -8,7 +8,7 @@
 
 mod expiry;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hashbrown::HashTable;
 use knothole_proto::identity::PeerId;
@@ -22,6 +22,10 @@ use crate::policy::LocalSocket;
 
 /// Slots in a page: some 700 KB, little for a full rendezvous and quickly there for a small one.
 const PAGE: usize = 4096;
+
+/// A slot is looked at as often as this at least: a keepalive may shorten its registration's life, and does not touch the
+/// wheel.
+const LONGEST_UNSEEN: Duration = Duration::from_secs(60);
 
 /// All that is kept of a registered peer.
 pub(crate) struct Entry {
@@ -70,9 +74,9 @@ impl Registry {
     }
 
     /// Registers a peer; a registration that it had is replaced and returned.
-    pub(crate) fn insert(&mut self, entry: Entry) -> Result<(u32, Option<Entry>), Full> {
+    pub(crate) fn insert(&mut self, entry: Entry, now: Instant) -> Result<(u32, Option<Entry>), Full> {
         let peer = entry.registration.peer();
-        let expires = entry.registration.expires();
+        let expires = entry.registration.expires().min(now + LONGEST_UNSEEN);
         // A slot that was left early stays in the wheel, and comes free with its turn there.
         if let Some(slot) = self.slot_of(peer) {
             let old = self.place(slot).and_then(|place| place.replace(entry));
@@ -162,7 +166,7 @@ impl Registry {
     pub(crate) fn poll_expired(&mut self, now: Instant) -> Option<(u32, Entry)> {
         while let Some(slot) = self.wheel.due(now) {
             match occupant(&self.pages, slot).map(|entry| entry.registration.expires()) {
-                Some(expires) if now < expires => self.wheel.arm(slot, expires),
+                Some(expires) if now < expires => self.wheel.arm(slot, expires.min(now + LONGEST_UNSEEN)),
                 Some(_) => {
                     self.free.push(slot);
                     return self.remove(slot).map(|entry| (slot, entry));
@@ -187,7 +191,6 @@ fn hashed(key: &TagKey, peer: PeerId) -> u64 {
 mod tests {
     use super::*;
     use std::net::SocketAddr;
-    use std::time::Duration;
 
     fn start() -> Instant {
         #[expect(clippy::disallowed_methods, reason = "a test needs some instant to begin with")]
@@ -221,9 +224,9 @@ mod tests {
         let now = start();
         let mut registry = Registry::new(5000, [1; 16], now);
         for n in 0..5000 {
-            assert_eq!(registry.insert(entry(n, 40, now)).map(|(slot, _)| slot), Ok(n));
+            assert_eq!(registry.insert(entry(n, 40, now), now).map(|(slot, _)| slot), Ok(n));
         }
-        assert_eq!(registry.insert(entry(5000, 40, now)).map(|(slot, _)| slot), Err(Full));
+        assert_eq!(registry.insert(entry(5000, 40, now), now).map(|(slot, _)| slot), Err(Full));
         for n in 0..5000 {
             assert_eq!(registry.find(peer(n), now), Some(n));
         }
@@ -237,9 +240,9 @@ mod tests {
     fn a_second_registration_of_a_peer_takes_the_first_one_s_slot() {
         let now = start();
         let mut registry = Registry::new(10, [1; 16], now);
-        let (slot, old) = registry.insert(entry(1, 40, now)).unwrap_or_else(|_| panic!("room"));
+        let (slot, old) = registry.insert(entry(1, 40, now), now).unwrap_or_else(|_| panic!("room"));
         assert!(old.is_none());
-        let (again, old) = registry.insert(entry(1, 60, now)).unwrap_or_else(|_| panic!("room"));
+        let (again, old) = registry.insert(entry(1, 60, now), now).unwrap_or_else(|_| panic!("room"));
         assert_eq!(slot, again);
         assert!(old.is_some());
         assert_eq!(registry.len(), 1);
@@ -250,7 +253,7 @@ mod tests {
         let now = start();
         let mut registry = Registry::new(2, [1; 16], now);
         for n in 0..2 {
-            assert!(registry.insert(entry(n, 40, now)).is_ok());
+            assert!(registry.insert(entry(n, 40, now), now).is_ok());
         }
         registry.remove(0);
         let late = now + Duration::from_secs(42);
@@ -258,8 +261,8 @@ mod tests {
         assert!(registry.poll_expired(late).is_none());
         assert_eq!(registry.len(), 0);
         for n in 2..4 {
-            assert!(registry.insert(entry(n, 40, late)).is_ok());
+            assert!(registry.insert(entry(n, 40, late), late).is_ok());
         }
-        assert_eq!(registry.insert(entry(4, 40, late)).map(|(slot, _)| slot), Err(Full));
+        assert_eq!(registry.insert(entry(4, 40, late), late).map(|(slot, _)| slot), Err(Full));
     }
 }

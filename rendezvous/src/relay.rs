@@ -103,7 +103,8 @@ impl Server {
             }
             return Some(channel);
         }
-        let offered = self.relay.may_offer(invitee).then(|| self.relay.offer(ends, name, now_s)).flatten();
+        let may = self.relay.may_offer(invitee, microseconds(self.start, now));
+        let offered = may.then(|| self.relay.offer(ends, name, now_s)).flatten();
         let Some(channel) = offered else {
             self.counters.channels_refused += 1;
             return None;

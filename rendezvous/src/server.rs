@@ -19,6 +19,7 @@ use knothole_proto::tunnel::told;
 use crate::admission::Admission;
 use crate::closing::Closing;
 use crate::counters::Counters;
+use crate::departed::Departed;
 use crate::echo::Echoes;
 use crate::introduction::{Allowance, Introductions};
 use crate::outbox::{Line, Outbox};
@@ -51,6 +52,7 @@ pub struct Server {
     pub(crate) challenger: Challenger,
     pub(crate) tickets: Tickets,
     pub(crate) echoes: Echoes,
+    departed: Departed,
     admission: Admission,
 }
 
@@ -73,6 +75,7 @@ impl Server {
             // Nobody knows this key after the process has ended, see `with_tickets`.
             tickets: Tickets::new(&derived(&seed, b"ticket key"), derived(&seed, b"ticket numbers"), 0, now),
             echoes: Echoes::default(),
+            departed: Departed::new(derived(&seed, b"departed peers"), now),
             admission: Admission::new(policy.unauthenticated, derived(&seed, b"admission"), now),
         }
     }
@@ -128,24 +131,35 @@ impl Server {
         let registration = Registration::new(peer, secret, observed, lifetime, now);
         let allowance = Allowance::default();
         let entry = Entry { registration, secret: secret.clone(), line: None, allowance, chance: 0, local };
-        let inserted = if self.closing.is_some() { None } else { self.registry.insert(entry).ok() };
-        let Some((slot, old)) = inserted else {
+        let registered = if self.closing.is_some() { None } else { self.register(now, entry) };
+        let Some(slot) = registered else {
             self.counters.sign_in_refused += 1;
             return SignInAnswer::Refused { retry_after_s: RETRY_AFTER_S };
         };
-        if let Some(old) = old {
-            // Signing in anew is no way to more invitations.
-            if let Some(entry) = self.registry.at(slot, now) {
-                entry.allowance = old.allowance.clone();
-            }
-            self.ended(now, slot, old);
-        }
         self.counters.signed_in += 1;
         tracing::debug!(?peer, slot, %observed, ?lifetime, "signed in");
         // The longest is 1,800 s.
         let lifetime_s = u16::try_from(lifetime.as_secs()).unwrap_or(u16::MAX);
         let ticket = self.tickets.issue(peer, secret, now);
         SignInAnswer::Registered { slot, lifetime_s, observed: told(observed), ticket }
+    }
+
+    /// Registers a peer, unless there is no room. A former registration of the same peer ends.
+    pub(crate) fn register(&mut self, now: Instant, entry: Entry) -> Option<u32> {
+        let peer = entry.registration.peer();
+        let (slot, old) = self.registry.insert(entry, now).ok()?;
+        // Neither signing in anew nor leaving and coming back is a way to more invitations.
+        let allowance = match &old {
+            Some(old) => old.allowance.clone(),
+            None => self.departed.recall(peer),
+        };
+        if let Some(entry) = self.registry.at(slot, now) {
+            entry.allowance = allowance;
+        }
+        if let Some(old) = old {
+            self.ended(now, slot, old);
+        }
+        Some(slot)
     }
 
     /// Does what is due: ends registrations whose keepalives stayed away and relay channels that carry nothing, repeats
@@ -255,8 +269,11 @@ impl Server {
             Outcome::Alive => {}
             Outcome::Answer(payload) => self.outbox.push(local, from, payload),
             Outcome::Renew(counter) => {
-                let ticket = self.tickets.issue(entry.registration.peer(), &entry.secret, now);
-                self.outbox.push(local, from, entry.registration.renewed(header.slot, counter, &ticket));
+                let answer = match self.tickets.renew(entry.registration.peer(), &entry.secret, now) {
+                    Some(ticket) => entry.registration.renewed(header.slot, counter, &ticket),
+                    None => entry.registration.observed(header.slot, counter),
+                };
+                self.outbox.push(local, from, answer);
             }
             Outcome::Challenge(payload) => {
                 self.counters.challenged += 1;
@@ -302,8 +319,9 @@ impl Server {
         }
         self.counters.control += 1;
         self.outbox.wake(slot, entry.line.insert(line));
-        if from != entry.registration.address() {
-            // The first that a peer says from a new address moves it, whatever it is.
+        // The first that a peer says from a new address moves it, whatever it is. Anybody can repeat it from anywhere.
+        let elsewhere = from != entry.registration.address();
+        if elsewhere && (opened != Opened::Repeated || self.admission.admits(from, now)) {
             self.counters.challenged += 1;
             let challenge = entry.registration.challenge(slot, from, now, &self.challenger);
             self.outbox.push(local, from, challenge);
@@ -355,7 +373,9 @@ impl Server {
 
     /// Lets go of what hung on a registration.
     pub(crate) fn ended(&mut self, now: Instant, slot: u32, mut entry: Entry) {
+        self.departed.remember(entry.registration.peer(), &entry.allowance, now);
         self.close_relays(now, slot);
+        self.echoes.forget(slot);
         let Some(line) = entry.line.as_mut() else { return };
         self.outbox.disarm(slot, line);
         if let Some(closing) = self.closing.as_mut().filter(|_| line.told) {

@@ -23,7 +23,7 @@ use knothole_proto::identity::PeerId;
 use knothole_proto::registration::lifetime;
 use knothole_proto::registration::server::Registration;
 use knothole_proto::registration::ticket::{RESUMPTION, Resumption, parse_return};
-use knothole_proto::seal::RegistrationSecret;
+use knothole_proto::seal::{RegistrationSecret, TagKey};
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
@@ -36,9 +36,12 @@ use crate::server::Server;
 /// A ticket is good for seven days; peers renew theirs after one. Longer would be longer than anybody repairs a
 /// rendezvous, and a stolen ticket key opens no older ones' registrations.
 const LIFETIME_S: u64 = 7 * 24 * 60 * 60;
-/// Returns of one peer: whoever says goodbye and returns has its invitations anew, and a return is cheaper than a sign-in. Peers
+/// Returns of one peer: nobody needs more, and whoever says goodbye and returns has all its contacts' channels closed. Peers
 /// share 65,536 buckets; when a million return within 20 s, some 15 of them meet in one, almost never 64.
 const RETURNS: Rate = Rate { burst: 64, per_second: 4 };
+/// New tickets of one peer, in the same kind of buckets: it wants one a day. A ticket is the one answer that is far longer than
+/// its question, and costs a hundred times a keepalive.
+const RENEWALS: Rate = Rate { burst: 8, per_second: 1 };
 /// The version of the ticket's content. A rendezvous of another version does not open it, and its peers sign in.
 const VERSION: u8 = 1;
 const NONCE: usize = 12;
@@ -53,6 +56,8 @@ pub(crate) struct Tickets {
     start: Instant,
     /// How often each peer may come back.
     returns: Admission,
+    /// How often each peer may have a new one.
+    renewals: Admission,
 }
 
 /// What a ticket holds.
@@ -67,9 +72,13 @@ impl Tickets {
         #[expect(clippy::expect_used, reason = "a key of 32 bytes is what the algorithm takes")]
         let key = UnboundKey::new(&CHACHA20_POLY1305, key).expect("32 bytes");
         let mut random = ChaCha12Rng::from_seed(seed);
-        let mut shared = [0; 16];
-        random.fill_bytes(&mut shared);
-        Self { key: LessSafeKey::new(key), random, start_s, start, returns: Admission::new(RETURNS, shared, start) }
+        let mut admission = |rate| {
+            let mut shared = [0; 16];
+            random.fill_bytes(&mut shared);
+            Admission::new(rate, shared, start)
+        };
+        let (returns, renewals) = (admission(RETURNS), admission(RENEWALS));
+        Self { key: LessSafeKey::new(key), random, start_s, start, returns, renewals }
     }
 
     fn seconds(&self, now: Instant) -> u64 {
@@ -79,18 +88,26 @@ impl Tickets {
     /// A ticket for the registration of this secret.
     pub(crate) fn issue(&mut self, peer: PeerId, secret: &RegistrationSecret, now: Instant) -> Vec<u8> {
         let expires = self.seconds(now).saturating_add(LIFETIME_S);
-        // By chance: 96 bits repeat once in 10^13 tickets with a likelihood of one in a thousand, and a million peers
-        // take a million a day.
-        let mut nonce = [0; NONCE];
-        self.random.fill_bytes(&mut nonce);
         let mut sealed = Vec::with_capacity(TEXT + 16);
         sealed.extend_from_slice(peer.as_bytes());
         sealed.extend_from_slice(Resumption::of(secret).as_bytes());
         sealed.extend_from_slice(&expires.to_be_bytes());
+        // By chance: 96 bits repeat once in 10^13 tickets with a likelihood of one in a thousand, and a million peers
+        // take a million a day. The text has its part in it, for the key is for life: where chance repeats, in a machine
+        // that is set back to an earlier state, another text still has another nonce.
+        let mut chance = [0; 16];
+        self.random.fill_bytes(&mut chance);
+        let tag = TagKey::from_bytes(chance).tag(&sealed);
+        let nonce: [u8; NONCE] = std::array::from_fn(|i| tag[i]);
         let aad = Aad::from([VERSION]);
         #[expect(clippy::expect_used, reason = "fails only for texts of 256 GiB")]
         self.key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), aad, &mut sealed).expect("a short text");
         [&[VERSION], &nonce[..], &sealed].concat()
+    }
+
+    /// A ticket for a peer that wants a new one, unless it had its share.
+    pub(crate) fn renew(&mut self, peer: PeerId, secret: &RegistrationSecret, now: Instant) -> Option<Vec<u8>> {
+        self.renewals.admits_peer(peer, now).then(|| self.issue(peer, secret, now))
     }
 
     fn open(&self, ticket: &[u8], now: Instant) -> Option<Opened> {
@@ -157,7 +174,7 @@ impl Server {
         let registration = Registration::new(peer, &secret, from, lifetime(shown.interval_s), now);
         let allowance = Allowance::default();
         let entry = Entry { registration, secret, line: None, allowance, chance, local };
-        let Ok((slot, _)) = self.registry.insert(entry) else {
+        let Some(slot) = self.register(now, entry) else {
             self.counters.sign_in_refused += 1;
             return self.answer_no_ticket(now, from, local, header, datagram);
         };
@@ -229,5 +246,15 @@ mod tests {
         assert!(first.open(&[&ticket[..], &[0]].concat(), start).is_none());
         assert!(first.open(&ticket, start + Duration::from_secs(LIFETIME_S - 1)).is_some());
         assert!(first.open(&ticket, start + Duration::from_secs(LIFETIME_S)).is_none());
+    }
+
+    #[test]
+    fn chance_that_repeats_as_in_a_restored_machine_repeats_no_nonce() {
+        #[expect(clippy::disallowed_methods, reason = "a test needs some instant to begin with")]
+        let start = Instant::now();
+        let secret = RegistrationSecret([4; 32]);
+        let nonces =
+            [3, 5].map(|n| tickets(1, 1_000, start).issue(PeerId::new([n; 32]), &secret, start)[1..=NONCE].to_vec());
+        assert_ne!(nonces[0], nonces[1]);
     }
 }

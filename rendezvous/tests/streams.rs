@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use knothole_proto::candidate::IntroductionId;
 use knothole_proto::certificate::{IdentitySecret, RENDEZVOUS_ALPN, client_config, tunnel_client_config};
 use knothole_proto::control::{Opened, PeerChannel, ToPeer, ToRendezvous};
-use knothole_proto::datagram::{Header, Kind, RELAY, classify, relay_header};
+use knothole_proto::datagram::{Header, Kind, RELAY, classify, flight_header, relay_header};
 use knothole_proto::identity::PeerId;
 use knothole_proto::keepalive::{self, FromRendezvous};
 use knothole_proto::registration::{SignInAnswer, SignInRequest, from_bytes, to_bytes};
@@ -218,10 +218,19 @@ async fn two_without_udp_are_introduced_without_addresses_and_talk_through_the_r
     let (mut alice, mut bob) = (Peer::new(&serving, 2).await, Peer::new(&serving, 3).await);
     let introduction = IntroductionId([7; 12]);
     alice.say(ToRendezvous::Invite { introduction, to: bob.id, candidates: Vec::new() }).await;
-    let ToPeer::Invited { from, observed, .. } = bob.hear().await else { panic!("no invitation") };
+    let ToPeer::Invited { from, observed, channel: Some(offered), .. } = bob.hear().await else {
+        panic!("no invitation")
+    };
     assert_eq!((from, observed), (alice.id, "127.0.0.1:0".parse().unwrap()));
+    let ToPeer::Relay { channel, .. } = alice.hear().await else { panic!("no relay") };
+    assert_eq!(channel, offered);
+    // The first flight, which goes by the invitation's name, arrives as a frame.
+    let flight = [&flight_header(alice.slot, introduction)[..], &[0x40; 600]].concat();
+    put(&mut alice.stream, &flight).await;
+    assert_eq!(bob.receive_frame().await, [&relay_header(channel)[..], &[0x40; 600]].concat());
     bob.say(ToRendezvous::Accept { introduction, to: alice.id, candidates: Vec::new() }).await;
-    let channel = alice.accepted().await;
+    let ToPeer::Accepted { observed, .. } = alice.hear().await else { panic!("not accepted") };
+    assert_eq!(observed, "127.0.0.1:0".parse().unwrap());
 
     let frame = |n: u8| [&relay_header(channel)[..], &[0x40 | n; 1400]].concat();
     put(&mut alice.stream, &frame(1)).await;

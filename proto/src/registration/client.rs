@@ -260,8 +260,8 @@ impl Client {
     fn handle_answer(&mut self, header: Header, datagram: &[u8], now: Instant) {
         let Some(active) = self.active.as_mut() else { return };
         match keepalive::parse_from_rendezvous(&active.key, header, datagram) {
-            Some(FromRendezvous::Observed { counter, address }) if counter <= active.counter => {
-                // An answer to nothing is a replay.
+            // One that is not later than the last is a replay, and so is an answer to nothing.
+            Some(FromRendezvous::Observed { counter, address }) if active.is_answer(counter) => {
                 let (asked, moved) = (active.asked.take().is_some(), std::mem::take(&mut active.moving));
                 if moved {
                     // What it was told from there is not acknowledged here.

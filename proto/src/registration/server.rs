@@ -92,7 +92,8 @@ pub enum Outcome {
     Alive,
     /// The peer is alive; this goes to its proven address.
     Answer(Vec<u8>),
-    /// The peer is alive and wants a ticket: answer this counter with [`Registration::renewed`].
+    /// The peer is alive and wants a ticket: answer this counter with [`Registration::renewed`], or as if it had asked with
+    /// [`Registration::observed`].
     Renew(u64),
     /// The peer seems to have moved; this goes to where the datagram came from.
     Challenge(Vec<u8>),
@@ -236,7 +237,9 @@ impl Registration {
         echo::answer(&self.key, slot, counter, true)
     }
 
-    fn observed(&self, slot: u32, counter: u64) -> Vec<u8> {
+    /// The answer to the keepalive with this counter from the proven address.
+    #[must_use]
+    pub fn observed(&self, slot: u32, counter: u64) -> Vec<u8> {
         keepalive::observed(&self.key, slot, counter, told(self.address))
     }
 }

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use hashbrown::HashTable;
 use knothole_proto::seal::TagKey;
 
+use crate::admission::{Bucket, Rate};
+
 /// A channel that carried nothing for so long ends. A direct path that is younger than this may still fail and fall back
 /// on the channel without a new introduction; an older one is proven, and its failure brings an introduction anyway.
 const IDLE_S: u32 = 120;
@@ -17,9 +19,16 @@ const OFFER_S: u32 = 10;
 /// early data, or with one repetition. Of a stranger's, so much comes through the invitee's NAT in ten seconds …
 const FLIGHT: Left = Left { datagrams: 6, bytes: 7_500 };
 
-/// … and of all strangers' together so many times as much: 12 KB a second. Invitations beyond that come without a
-/// channel, which is opened when they are accepted.
+/// … and of all strangers' together at a time so many times as much. Invitations beyond that come without a channel, which is
+/// opened when they are accepted.
 const OFFERS_TO_ONE: usize = 16;
+
+/// How fast one peer may be offered what it does not accept. An inviter may end an offer as soon as its flight has landed, so
+/// it is not enough to count how many there are.
+const OFFERS: Rate = Rate { burst: OFFERS_TO_ONE as u32, per_second: 1 };
+/// Buckets for that, 6 bytes each, 384 KiB: peers whose slots have the same remainder share one, and at most go without a channel
+/// until they accept.
+const OFFER_BUCKETS: usize = 1 << 16;
 
 /// Two registrations whose frames are passed on to each other.
 #[derive(Debug)]
@@ -98,6 +107,8 @@ pub(crate) struct Relay {
     /// When to look at each channel, in seconds since the start. Frames do not touch it: a channel in use is looked at
     /// once in [`IDLE_S`].
     due: BTreeSet<(u32, u32)>,
+    /// What each peer may be offered.
+    offers: Vec<Bucket>,
 }
 
 impl Relay {
@@ -112,6 +123,7 @@ impl Relay {
             pairs: BTreeMap::new(),
             flights: BTreeMap::new(),
             due: BTreeSet::new(),
+            offers: vec![Bucket::default(); OFFER_BUCKETS],
         }
     }
 
@@ -134,7 +146,7 @@ impl Relay {
     }
 
     /// The channel of a pair.
-    pub(super) fn between(&self, [one, other]: [u32; 2]) -> Option<u32> {
+    pub(crate) fn between(&self, [one, other]: [u32; 2]) -> Option<u32> {
         self.pairs.get(&(one, other)).copied()
     }
 
@@ -153,12 +165,13 @@ impl Relay {
         self.of(slot).filter_map(|(_, number)| self.find(number)).filter(move |channel| !channel.is_offered_to(slot))
     }
 
-    /// Whether one more may be offered to the peer in this slot. The last quarter of the table is kept for those that are
-    /// accepted.
-    pub(super) fn may_offer(&self, invitee: u32) -> bool {
+    /// Whether one more may be offered to the peer in this slot, which then counts. The last quarter of the table is kept for
+    /// those that are accepted.
+    pub(super) fn may_offer(&mut self, invitee: u32, now_us: u64) -> bool {
         let offered = self.of(invitee).filter_map(|(_, number)| self.find(number));
         self.channels.len() < self.limit - self.limit / 4
             && offered.filter(|channel| channel.is_offered_to(invitee)).count() < OFFERS_TO_ONE
+            && self.offers.get_mut(invitee as usize % OFFER_BUCKETS).is_some_and(|bucket| bucket.take(OFFERS, now_us))
     }
 
     /// The channel that makes way if a slot has more than so many of its own: the one that was idle longest, but for
@@ -199,9 +212,12 @@ impl Relay {
 
     /// The channel is both sides' from now on, with all its time before it.
     pub(super) fn accept(&mut self, number: u32, now_s: u32) {
-        if let Some(channel) = self.find_mut(number) {
-            channel.heard_s = now_s;
-            channel.offer = None;
+        let Some(channel) = self.find_mut(number) else { return };
+        channel.heard_s = now_s;
+        let accepted = channel.offer.take();
+        let invitee = accepted.and_then(|offer| channel.ends.into_iter().find(|slot| *slot != offer.inviter));
+        if let Some(bucket) = invitee.and_then(|invitee| self.offers.get_mut(invitee as usize % OFFER_BUCKETS)) {
+            bucket.put_back(OFFERS);
         }
     }
 
@@ -250,7 +266,7 @@ impl Relay {
     }
 
     /// Closes a channel; returns who is to know: both, or of one that was only offered, the inviter.
-    pub(super) fn close(&mut self, number: u32) -> Option<Vec<u32>> {
+    pub(crate) fn close(&mut self, number: u32) -> Option<Vec<u32>> {
         let found = self.channels.find_entry(hashed(number), |channel| channel.number == number).ok()?;
         let (channel, _) = found.remove();
         let RelayChannel { ends, due_s, names, .. } = channel;

@@ -38,6 +38,8 @@ pub(super) struct Active {
     pub(super) key: TagKey,
     pub(super) secret: RegistrationSecret,
     pub(super) counter: u64,
+    /// The latest that was answered by our address.
+    answered: u64,
     echoes: VecDeque<u64>,
     pub(super) next_keepalive: Instant,
     /// The unanswered question: how often it was asked, and when to ask again.
@@ -66,6 +68,7 @@ impl Active {
             key: TagKey::new(secret),
             secret: secret.clone(),
             counter: 0,
+            answered: 0,
             echoes: VecDeque::with_capacity(REMEMBERED_ECHOES),
             next_keepalive,
             asked: None,
@@ -134,6 +137,16 @@ impl Active {
             self.echoes.pop_front();
         }
         self.echoes.extend(keepalive::echo(datagram));
+    }
+
+    /// Whether this is the first answer to the datagram with this counter, and none to a later one has come. If so, it is
+    /// remembered.
+    pub(super) fn is_answer(&mut self, counter: u64) -> bool {
+        let fresh = self.answered < counter && counter <= self.counter;
+        if fresh {
+            self.answered = counter;
+        }
+        fresh
     }
 
     /// Whether that is about one of our latest datagrams.

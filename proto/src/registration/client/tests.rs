@@ -114,6 +114,28 @@ fn an_unknown_slot_is_believed_only_with_the_echo_of_what_was_sent() {
 }
 
 #[test]
+fn a_recorded_answer_neither_answers_a_later_question_nor_brings_a_lost_registration_back() {
+    let mut world = registered();
+    world.client.handle_network_change(world.now);
+    let question = world.client.poll_transmit(world.now).unwrap();
+    let recorded = keepalive::observed(&crate::seal::TagKey::new(&RegistrationSecret([2; 32])), SLOT, 1, observed(1));
+    world.exchange(&question, 1);
+    let replay = |world: &mut World| {
+        world.client.handle_datagram(RENDEZVOUS, Header::parse(&recorded).unwrap(), &recorded, world.now);
+    };
+    world.now += Duration::from_secs(1);
+    world.client.handle_network_change(world.now);
+    replay(&mut world);
+    assert!(world.client.unanswered_since().is_some());
+    while world.client.poll_event() != Some(Event::Unregistered) {
+        world.advance();
+        replay(&mut world);
+    }
+    replay(&mut world);
+    assert_eq!(world.client.observed(), None);
+}
+
+#[test]
 fn failed_sign_ins_pause_longer_and_longer_up_to_a_minute() {
     #[expect(clippy::disallowed_methods, reason = "a test needs some instant to begin with")]
     let mut now = Instant::now();
