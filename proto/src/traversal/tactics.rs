@@ -13,6 +13,7 @@ use crate::hard_nat::{
 };
 use crate::path::{Base, Transmit};
 use crate::registration::client;
+use crate::tunnel::is_without_udp;
 
 /// How long ordinary checks are let try: four round trips of 250 ms.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -183,7 +184,7 @@ impl Traversal {
         let contact = self.contacts.get(&id)?;
         let theirs = contact.observed().filter(SocketAddr::is_ipv4)?;
         let mut observed = self.rendezvous.values().filter_map(client::Client::observed);
-        let ours = observed.find(SocketAddr::is_ipv4)?;
+        let ours = observed.find(|observed| observed.is_ipv4() && !is_without_udp(*observed))?;
         let networks = Networks { ours: ours.ip(), peer: contact.peer(), theirs: theirs.ip() };
         (ours.ip() != theirs.ip()).then_some((networks, theirs))
     }
@@ -299,7 +300,11 @@ impl Traversal {
         let (tactic, ours) = (active.map(Attempt::tactic), active.is_some_and(Attempt::is_ours));
         self.stop_attempt(id, false, now);
         match outcome {
-            Outcome::Found => self.remember(id, tactic, true, now),
+            Outcome::Found => {
+                self.remember(id, tactic, true, now);
+                // Ours follows in a moment, and one who only says so has no new attempt at once.
+                self.put_off(id, now);
+            }
             // Who grants and then stops it has cost us as much as who does not.
             Outcome::InVain(_) | Outcome::Stopped => {
                 self.remember(id, tactic.filter(|_| ours), false, now);

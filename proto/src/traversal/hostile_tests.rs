@@ -1,0 +1,84 @@
+//! Contacts and rendezvous that mean harm.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::flight_tests::{Alice, BOB, bob, remote};
+use super::*;
+use crate::candidate::CheckKey;
+use crate::control::ToPeer;
+use crate::hard_nat::{Nat, Word};
+use crate::nat::{Mapping, Ports};
+use crate::stun::server::{Place, answer};
+
+#[test]
+fn a_contact_that_says_it_has_found_us_has_no_sockets_opened_again_and_again() {
+    let mut alice = Alice::new();
+    // One who was seen at two ports is behind a hard NAT.
+    let now = alice.now;
+    let seen = SocketAddr::from(([198, 51, 100, 1], 4000));
+    while let Some(asked) = alice.traversal.poll_transmit(now) {
+        if let Some(answer) = answer(&asked.payload, seen, &Place { local: remote(), other: None }) {
+            alice.traversal.handle_datagram(Base::MAIN, remote(), &answer.payload, now);
+        }
+    }
+    alice.traversal.workshop.survey.handle_observed(SocketAddr::from(([198, 51, 100, 1], 4001)));
+    assert!(alice.traversal.nat().is_hard());
+    let introduction = alice.invite();
+    let (observed, key) = (SocketAddr::from(([203, 0, 113, 1], 9)), CheckKey([4; 20]));
+    alice.hear(ToPeer::Accepted { introduction, from: bob(), observed, key, candidates: Vec::new() });
+    alice.traversal.handle_link_up(BOB, now);
+    let easy = Nat { mapping: Mapping::EndpointIndependent, ports: Ports::Preserved };
+    let say = |alice: &mut Alice, word| {
+        let (note, now) = (Note::Tactic(word).to_bytes(), alice.now);
+        alice.traversal.handle_note(BOB, &note, now);
+    };
+    say(&mut alice, Word::Nat(easy));
+    let (end, mut opened) = (now + Duration::from_secs(10), 0);
+    while alice.now < end && opened < 100 {
+        for event in alice.events() {
+            match event {
+                Event::OpenBases { contact, count } => {
+                    opened += 1;
+                    let bases: Vec<_> = (1..=count).map(Base).collect();
+                    let now = alice.now;
+                    alice.traversal.handle_bases(contact, &bases, now);
+                }
+                Event::Note { note, .. } => {
+                    if let Ok(Note::Tactic(Word::Ask { attempt, .. })) = postcard::from_bytes(&note) {
+                        say(&mut alice, Word::Stop { attempt, found: true });
+                    }
+                }
+                _ => {}
+            }
+        }
+        alice.said();
+        let now = alice.traversal.poll_timeout().unwrap().max(alice.now);
+        alice.now = now;
+        alice.traversal.handle_timeout(now);
+    }
+    assert!((1..=3).contains(&opened), "{opened} times in ten seconds");
+}
+
+#[test]
+fn a_rendezvous_of_one_contact_speaks_for_no_other() {
+    let mut alice = Alice::new();
+    alice.traversal.reserve_rendezvous(RendezvousId(0));
+    let invited = |from| ToPeer::Invited {
+        introduction: IntroductionId([1; 12]),
+        from,
+        observed: SocketAddr::from(([203, 0, 113, 1], 9)),
+        key: CheckKey([4; 20]),
+        candidates: Vec::new(),
+        channel: Some(6),
+    };
+    let (carol, mallory) = (PeerId::new([3; 32]), PeerId::new([6; 32]));
+    alice.traversal.add_contact(ContactId(8), carol, vec![RendezvousId(1)]);
+    for other in [carol, mallory] {
+        assert_eq!(alice.hear(invited(other)), []);
+        let introduction = IntroductionId([2; 12]);
+        assert_eq!(alice.hear(ToPeer::Relay { introduction, with: other, channel: 9 }), []);
+    }
+    assert_eq!(alice.said(), []);
+    assert!(!alice.hear(invited(bob())).is_empty());
+}
