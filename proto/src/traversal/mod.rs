@@ -404,7 +404,7 @@ impl Traversal {
         if let Some(contact) = self.contacts.get_mut(&id) {
             contact.agent.handle_silence(now);
         }
-        self.ask_rendezvous(now);
+        self.doubt_rendezvous(now);
         self.drain(now);
     }
 
@@ -413,7 +413,7 @@ impl Traversal {
     pub fn handle_relay_silence(&mut self, id: ContactId, now: Instant) {
         let relay = self.contacts.get(&id).and_then(Contact::relay);
         if let Some(client) = relay.and_then(|relay| self.rendezvous.get_mut(&relay.rendezvous)) {
-            client.handle_network_change(now);
+            client.handle_doubt(now);
         }
         self.drain(now);
     }
@@ -540,7 +540,7 @@ impl Traversal {
             Step::Lost => {
                 self.events.push_back(Event::PathLost(id));
                 // Perhaps it was our own mapping that moved: then the rendezvous must learn it before anything goes through it.
-                self.ask_rendezvous(now);
+                self.doubt_rendezvous(now);
             }
             Step::Failed => {
                 let why = self.without_udp(id).or_else(|| self.why_no_path(id));

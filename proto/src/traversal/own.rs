@@ -155,6 +155,12 @@ impl Traversal {
         self.drain(now);
     }
 
+    /// Asks every rendezvous where we are, but those that are being asked.
+    pub(super) fn doubt_rendezvous(&mut self, now: Instant) {
+        self.rendezvous.values_mut().for_each(|client| client.handle_doubt(now));
+        self.ask_other_families(now);
+    }
+
     /// Asks every rendezvous where we are.
     pub(super) fn ask_rendezvous(&mut self, now: Instant) {
         for client in self.rendezvous.values_mut() {
