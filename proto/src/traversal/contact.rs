@@ -169,6 +169,7 @@ impl Contact {
         self.flight = Flight::None;
         self.dial_due = false;
         self.unsettled = false;
+        self.tactics.rest();
     }
 
     /// Another introduction is wanted, whatever there is already.

@@ -92,7 +92,7 @@ impl Alice {
     }
 
     /// Lets time pass until there is something to know.
-    fn next(&mut self) -> Vec<Event> {
+    pub(super) fn next(&mut self) -> Vec<Event> {
         for _ in 0..1000 {
             self.now = self.traversal.poll_timeout().unwrap().max(self.now);
             self.traversal.handle_timeout(self.now);

@@ -1,4 +1,4 @@
-//! Contacts and rendezvous that mean harm.
+//! What contacts and rendezvous can make us do, whether they mean harm or not.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -11,8 +11,8 @@ use crate::hard_nat::{Nat, Word};
 use crate::nat::{Mapping, Ports};
 use crate::stun::server::{Place, answer};
 
-#[test]
-fn a_contact_that_says_it_has_found_us_has_no_sockets_opened_again_and_again() {
+/// Alice, whose NAT is hard.
+fn hard() -> Alice {
     let mut alice = Alice::new();
     // One who was seen at two ports is behind a hard NAT.
     let now = alice.now;
@@ -24,17 +24,50 @@ fn a_contact_that_says_it_has_found_us_has_no_sockets_opened_again_and_again() {
     }
     alice.traversal.workshop.survey.handle_observed(SocketAddr::from(([198, 51, 100, 1], 4001)));
     assert!(alice.traversal.nat().is_hard());
+    alice
+}
+
+/// Bob, who is behind an easy NAT, takes her invitation up, and their connection is up.
+fn meet(alice: &mut Alice) {
     let introduction = alice.invite();
     let (observed, key) = (SocketAddr::from(([203, 0, 113, 1], 9)), CheckKey([4; 20]));
     alice.hear(ToPeer::Accepted { introduction, from: bob(), observed, key, candidates: Vec::new() });
-    alice.traversal.handle_link_up(BOB, now);
-    let easy = Nat { mapping: Mapping::EndpointIndependent, ports: Ports::Preserved };
-    let say = |alice: &mut Alice, word| {
-        let (note, now) = (Note::Tactic(word).to_bytes(), alice.now);
-        alice.traversal.handle_note(BOB, &note, now);
-    };
-    say(&mut alice, Word::Nat(easy));
-    let (end, mut opened) = (now + Duration::from_secs(10), 0);
+    alice.traversal.handle_link_up(BOB, alice.now);
+    say(alice, Word::Nat(Nat { mapping: Mapping::EndpointIndependent, ports: Ports::Preserved }));
+}
+
+fn say(alice: &mut Alice, word: Word) {
+    alice.traversal.handle_note(BOB, &Note::Tactic(word).to_bytes(), alice.now);
+}
+
+#[test]
+fn checks_have_their_time_before_a_tactic_also_when_the_contact_was_away() {
+    let mut alice = hard();
+    for _ in 0..2 {
+        meet(&mut alice);
+        let begin = alice.now;
+        let opens = |events: &[Event]| events.iter().any(|event| matches!(event, Event::OpenBases { .. }));
+        assert!(!opens(&alice.events()), "at once");
+        while !opens(&alice.next()) {}
+        assert!(alice.now - begin >= Duration::from_millis(900), "after {:?}", alice.now - begin);
+        alice.traversal.handle_link_down(BOB);
+        alice.traversal.release(BOB);
+        // Who is busy is not asked for a while.
+        let wait = alice.now + Duration::from_secs(6);
+        while alice.now < wait {
+            alice.said();
+            alice.now = alice.traversal.poll_timeout().unwrap().max(alice.now).min(wait);
+            alice.traversal.handle_timeout(alice.now);
+        }
+        alice.events();
+    }
+}
+
+#[test]
+fn a_contact_that_says_it_has_found_us_has_no_sockets_opened_again_and_again() {
+    let mut alice = hard();
+    meet(&mut alice);
+    let (end, mut opened) = (alice.now + Duration::from_secs(10), 0);
     while alice.now < end && opened < 100 {
         for event in alice.events() {
             match event {

@@ -58,6 +58,11 @@ impl Tactics {
     pub(super) fn seek(&mut self, now: Instant) {
         self.since.get_or_insert(now);
     }
+
+    /// None is sought any more. When one is again, checks have their time first.
+    pub(super) fn rest(&mut self) {
+        self.since = None;
+    }
 }
 
 /// What all contacts' tactics share.
