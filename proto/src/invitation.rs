@@ -102,6 +102,12 @@ impl Invitation {
         matches!(self.phase, Phase::Waiting | Phase::Pausing { .. })
     }
 
+    /// Whether the contact was asked for in vain, and is to be asked again by and by: nobody has wanted it anew.
+    #[must_use]
+    pub const fn is_resting(&self) -> bool {
+        matches!(self.phase, Phase::Pausing { .. }) && !self.eager
+    }
+
     /// Whether an invitation is out and unanswered.
     #[must_use]
     pub const fn is_inviting(&self) -> bool {

@@ -129,7 +129,12 @@ impl Engine {
         let id = ContactId(self.next_contact);
         self.next_contact += 1;
         let talks = talks(known.state);
-        let via = known.via.iter().filter(|_| talks).map(|address| self.register(address.clone(), now)).collect();
+        let via: Vec<_> =
+            known.via.iter().filter(|_| talks).map(|address| self.register(address.clone(), now)).collect();
+        // The first are our own.
+        for foreign in via.iter().filter(|id| id.0 as usize >= self.own_rendezvous) {
+            self.traversal.reserve_rendezvous(*foreign);
+        }
         let contact = Contact {
             peer: known.peer,
             name: known.name,

@@ -10,6 +10,7 @@ use knothole_proto::traversal::RendezvousId;
 use knothole_proto::tunnel::is_without_udp;
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::Engine;
@@ -35,6 +36,8 @@ pub(super) struct Mappings {
     trials: mpsc::Sender<TrialResult>,
     /// Tells the present trial's result from that of one in another network.
     trial: u64,
+    /// Its task, which ends with the engine however long the delay is.
+    running: JoinSet<()>,
 }
 
 /// What came of a trial.
@@ -48,7 +51,15 @@ impl Mappings {
     pub(super) fn new(profile: Profile, stored: Option<Vec<u8>>, trials: mpsc::Sender<TrialResult>) -> Self {
         // What an earlier version wrote is found out anew.
         let known = stored.and_then(|bytes| lifetime::from_bytes(&bytes)).unwrap_or_default();
-        Self { profile, machine: Lifetime::new(profile, Known::default()), network: None, known, trials, trial: 0 }
+        Self {
+            profile,
+            machine: Lifetime::new(profile, Known::default()),
+            network: None,
+            known,
+            trials,
+            trial: 0,
+            running: JoinSet::new(),
+        }
     }
 
     /// The setting's name.
@@ -58,6 +69,20 @@ impl Mappings {
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         self.machine.poll_timeout()
+    }
+
+    fn begin(&mut self, requests: Option<Requests>, delay: Duration) {
+        let (trial, results) = (self.trial, self.trials.clone());
+        // The one before ends with this.
+        self.running = JoinSet::new();
+        self.running.spawn(async move {
+            let result = match requests {
+                Some(requests) => conduct(&requests, delay).await.unwrap_or(Trial::Void),
+                None => Trial::Void,
+            };
+            // An engine that is gone needs no result.
+            let _ = results.send(TrialResult { trial, result }).await;
+        });
     }
 
     fn remember(&mut self, known: Known) -> Vec<u8> {
@@ -82,6 +107,7 @@ impl Engine {
         if mappings.network.replace(observed.ip()) != Some(observed.ip()) {
             let remembered = mappings.known.iter().find(|(ip, _)| *ip == observed.ip()).map(|(_, known)| *known);
             mappings.trial += 1;
+            mappings.running.abort_all();
             mappings.machine = Lifetime::new(mappings.profile, remembered.unwrap_or_default());
             let interval = mappings.machine.interval();
             self.traversal.set_keepalive(mappings.profile, interval, now);
@@ -129,16 +155,8 @@ impl Engine {
 
     fn begin_trial(&mut self, delay_s: u16) {
         self.mappings.trial += 1;
-        let (trial, results) = (self.mappings.trial, self.mappings.trials.clone());
         let requests = self.traversal.echo_requests(PREFERRED, delay_s);
-        tokio::spawn(async move {
-            let result = match requests {
-                Some(requests) => conduct(&requests, Duration::from_secs(delay_s.into())).await.unwrap_or(Trial::Void),
-                None => Trial::Void,
-            };
-            // An engine that is gone needs no result.
-            let _ = results.send(TrialResult { trial, result }).await;
-        });
+        self.mappings.begin(requests, Duration::from_secs(delay_s.into()));
     }
 }
 
@@ -206,8 +224,25 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_trial_does_not_outlive_the_engine() {
+        let silent = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let (trials, mut results) = mpsc::channel(1);
+        let mut mappings = Mappings::new(Profile::Frugal, None, trials);
+        mappings.begin(Some(requests(&silent)), Duration::from_secs(1200));
+        silent.recv_from(&mut [0; 128]).await.unwrap();
+        drop(mappings);
+        let left = timeout(REPETITION, results.recv()).await;
+        assert!(matches!(left, Ok(None)), "it goes on");
+    }
+
+    #[tokio::test]
     async fn a_rendezvous_that_answers_nothing_makes_a_trial_void() {
         let silent = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        assert_eq!(conduct(&requests(&silent), Duration::from_secs(30)).await.unwrap(), Trial::Void);
+    }
+
+    /// What is asked of this rendezvous.
+    fn requests(silent: &UdpSocket) -> Requests {
         let now = Instant::now();
         let mut client = knothole_proto::registration::client::Client::new([1; 32], now);
         let secret = knothole_proto::seal::RegistrationSecret([2; 32]);
@@ -219,7 +254,6 @@ mod tests {
             ticket: Vec::new(),
         };
         client.handle_signed_in(silent.local_addr().unwrap(), &answer, &secret, now);
-        let requests = client.echo_requests(30).unwrap();
-        assert_eq!(conduct(&requests, Duration::from_secs(30)).await.unwrap(), Trial::Void);
+        client.echo_requests(30).unwrap()
     }
 }

@@ -64,6 +64,10 @@ impl Engine {
             return;
         };
         self.link_contacts.insert(link, id);
+        // One that we dialled was in use from then on. If it is no more, it was given up meanwhile, and its end follows.
+        if dialled && contact.link.as_ref().is_none_or(|used| used.id != link) {
+            return;
+        }
         // An acceptance of ours is here before a whole handshake of theirs is done: the two of them set out before either
         // heard of the other.
         let unaccepted = !early && self.traversal.is_outstanding(id);

@@ -279,13 +279,15 @@ impl Engine {
     }
 
     async fn stop(mut self, mut inputs: Inputs) {
-        let now = Instant::now();
-        self.traversal.goodbye(now);
-        self.drain(now);
         // What was written but not yet committed is finished; what it would lead to is not.
         while let Some(continuation) = self.pending.next().await {
             continuation(&mut self);
         }
+        // Before the rendezvous hear of it: they relay nothing from one who has left.
+        self.links.shutdown().await;
+        let now = Instant::now();
+        self.traversal.goodbye(now);
+        self.drain(now);
         let farewell = async {
             while !self.traversal.is_idle() {
                 let Some(arrival) = inputs.arrivals.recv().await else { break };
@@ -295,7 +297,7 @@ impl Engine {
         };
         // The router and the LAN hear of it in the meantime.
         tokio::join!(async { drop(tokio::time::timeout(FAREWELL, farewell).await) }, self.surroundings.stop());
-        self.links.shutdown().await;
+        drop(self.links);
         if let Err(error) = self.store.close().await {
             tracing::error!(%error, "the store did not close");
         }

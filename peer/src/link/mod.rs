@@ -274,8 +274,9 @@ impl Links {
     }
 
     /// Closes all links in good order, as [`Self::close`] does, and takes two seconds at most. No more events come, and
-    /// they need not be read.
-    pub async fn shutdown(self) {
+    /// they need not be read. The routes must lead to the contacts until it is done; the socket goes on receiving as long
+    /// as this lives.
+    pub async fn shutdown(&self) {
         self.shared.leaving.store(true, SeqCst);
         locked(&self.shared.live).clear();
         self.accepting.abort();

@@ -20,6 +20,9 @@ pub(crate) const MAX_PROBES: u16 = 2048;
 const LAST_ANSWER: Duration = Duration::from_millis(400);
 /// The hard side opens, samples and tries again within this, or has forgotten us.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Rounds that are probed for: the leader has three at most, and one who asks for nothing in each would keep the turn of
+/// all others.
+const MAX_ROUNDS: u8 = 4;
 /// The owner has opened a socket by then, or probes come from the main one.
 const OPENING: Duration = Duration::from_secs(1);
 
@@ -87,6 +90,7 @@ enum Phase {
 pub(super) struct Prober {
     phase: Phase,
     round: u8,
+    rounds: u8,
     left: u16,
     sent: u16,
     /// Where probes come from.
@@ -100,6 +104,7 @@ impl Prober {
         Self {
             phase: Phase::Opening { until: now + OPENING },
             round: 0,
+            rounds: 0,
             left: MAX_PROBES,
             sent: 0,
             base: Base::MAIN,
@@ -143,6 +148,10 @@ impl Prober {
         if !matches!(self.phase, Phase::Waiting { .. }) {
             return;
         }
+        if self.rounds == MAX_ROUNDS {
+            return stage.end(Outcome::Busy);
+        }
+        self.rounds += 1;
         self.round = round;
         self.tactic = match (step, count) {
             (0, ..=4096) => Tactic::BlockBirthday,

@@ -303,6 +303,17 @@ fn a_survey_begins_anew_at_another_address_and_believes_a_contact_that_saw_anoth
     assert_eq!(survey.nat(), Nat::UNKNOWN);
 }
 
+#[test]
+fn an_attempt_that_asks_for_nothing_again_and_again_does_not_go_on_for_ever() {
+    let mut run = Run::new(|now| Attempt::probe(terms(), [1; 32], now), scattered);
+    run.pass(Duration::from_secs(2));
+    for round in 0..20 {
+        run.hear(Word::Open { attempt: ATTEMPT, round, first: 1024, count: 9, step: 0, probes: 0 });
+        run.pass(Duration::from_secs(9));
+    }
+    assert!(run.outcome.is_some(), "others wait for their turn");
+}
+
 fn word() -> impl Strategy<Value = Word> {
     let attempt = prop_oneof![9 => Just(ATTEMPT), 1 => any::<u32>()];
     (attempt, 0..7_u8, any::<(u8, u16, u16, i16, u16)>()).prop_map(

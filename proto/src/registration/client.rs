@@ -322,6 +322,14 @@ impl Client {
         again.checked_sub(repetitions.iter().take(times).sum())
     }
 
+    /// Something that went through the rendezvous was not answered: asks whether it is there, unless it is being asked
+    /// already. To begin anew each time would never come to an end.
+    pub fn handle_doubt(&mut self, now: Instant) {
+        if self.registered().is_some_and(|active| active.asked.is_none()) {
+            self.handle_network_change(now);
+        }
+    }
+
     /// The network may have changed: asks at once where we are.
     pub fn handle_network_change(&mut self, now: Instant) {
         let (wishes, again) = (self.wishes(now), now + first(self.profile.ask_again()));

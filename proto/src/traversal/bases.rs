@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 use super::{ContactId, Event, Traversal};
 use crate::path::Base;
 
-/// A base that nobody was heard at for so long, half as long again as consent lasts, carries no path of the other side's.
-const QUIET: Duration = Duration::from_secs(45);
+/// A base that nobody was heard at for so long, half as long again as consent lasts where it lasts longest (the frugal
+/// profile's 75 s), carries no path of the other side's.
+const QUIET: Duration = Duration::from_secs(113);
 /// Bases held at once, by paths and the attempt: 256, and some paths.
 const MAX_BASES: usize = 320;
 
@@ -62,5 +63,18 @@ impl Traversal {
             contact.agent.forget_base(base);
         }
         self.events.push_back(Event::CloseBase(base));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registration::Profile;
+
+    #[test]
+    fn no_base_is_closed_that_a_contact_of_any_profile_may_still_use() {
+        for profile in [Profile::Default, Profile::Strict, Profile::Frugal] {
+            assert!(QUIET >= profile.consent_expiry() * 3 / 2, "{profile:?}");
+        }
     }
 }

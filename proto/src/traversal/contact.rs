@@ -7,13 +7,18 @@ use super::own::Told;
 use super::tactics::Tactics;
 use super::without_udp::Remotes;
 use super::{RendezvousId, Unreachable};
-use crate::candidate::{Candidate, CandidateKind, CheckKey, IntroductionId, is_private};
+use crate::candidate::{Candidate, CheckKey, IntroductionId, is_private};
+use crate::hard_nat::Ration;
 use crate::identity::PeerId;
 use crate::invitation::{self, Invitation};
 use crate::path::{self, Agent, Base, Config, Path, Role};
 
 /// Both sides' invitations within this are one meeting, in which the ids decide who dials.
 const GLARE: Duration = Duration::from_secs(10);
+
+/// Announcements of one contact that are followed at once, each with a round of checks, and how long it takes to earn
+/// another: a contact restarts, or comes to the network, less often.
+const NEIGHBOURS: (u32, Duration) = (8, Duration::from_secs(2));
 
 /// A way through a rendezvous, which both may use until it closes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,6 +99,9 @@ pub(super) struct Contact {
     /// Whether the network has changed, and nothing has shown since that the contact is reached all the same.
     unsettled: bool,
     pub(super) tactics: Tactics,
+    /// What is made of announcements. Anybody on the LAN who knows its id can make them, and must not use up what its own
+    /// invitations need.
+    neighbours: Ration,
 }
 
 impl Contact {
@@ -126,6 +134,7 @@ impl Contact {
             tells: false,
             unsettled: false,
             tactics: Tactics::new(),
+            neighbours: Ration::new(NEIGHBOURS.0, NEIGHBOURS.1),
         }
     }
 
@@ -160,6 +169,7 @@ impl Contact {
         self.flight = Flight::None;
         self.dial_due = false;
         self.unsettled = false;
+        self.tactics.rest();
     }
 
     /// Another introduction is wanted, whatever there is already.
@@ -193,7 +203,7 @@ impl Contact {
         let reached = self.agent.path().is_some_and(|path| is_private(path.remote.ip()));
         // Under a salt that is new the contact may have restarted, and what is known of it be over.
         let under_way = known && (reached || self.agent.is_checking(&introduction));
-        if under_way || !self.invitation.handle_invited(now) {
+        if under_way || !self.neighbours.take(1, now) {
             return;
         }
         // Neither has invited the other, so the ids decide.
@@ -285,7 +295,7 @@ impl Contact {
         // Whoever invited dials. Only when each has taken the other's invitation up do the ids decide.
         let accepted = self.accepted_ours.is_some_and(|at| now.saturating_duration_since(at) < GLARE);
         self.dials = accepted && self.me < self.peer;
-        self.observed = observed(&remotes.candidates);
+        self.observed = remotes.observed;
         self.tactics.seek(now);
         self.introduce(introduction, key, Role::Invitee, remotes, now);
         true
@@ -307,7 +317,7 @@ impl Contact {
         self.dials = !invited || self.me < self.peer;
         // There may be a path already, by the contact's own invitation.
         self.dial_due = self.dials;
-        self.observed = observed(&remotes.candidates);
+        self.observed = remotes.observed;
         self.tactics.seek(now);
         self.introduce(introduction, key, Role::Inviter, remotes, now);
         true
@@ -409,6 +419,10 @@ impl Contact {
         if self.invitation.poll_timeout().is_some_and(|due| due <= now) {
             self.invitation.handle_timeout(now);
         }
+        // Whatever put the path in doubt, it has outlived it: nobody is waited for.
+        if self.invitation.is_resting() && self.agent.is_settled() {
+            self.invitation.handle_reached();
+        }
         match self.invitation.poll_event()? {
             invitation::Event::Invite { introduction, eager } => Some(Step::Invite { introduction, eager }),
             invitation::Event::Unanswered => {
@@ -426,9 +440,4 @@ impl Contact {
         self.invitation.handle_timeout(now);
         self.agent.handle_timeout(now);
     }
-}
-
-/// What the rendezvous saw stands last, behind whatever the contact says of itself.
-fn observed(remotes: &[Candidate]) -> Option<SocketAddr> {
-    remotes.iter().rev().find(|remote| remote.kind == CandidateKind::ServerReflexive).map(|remote| remote.address)
 }

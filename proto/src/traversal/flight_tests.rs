@@ -9,26 +9,26 @@ use crate::control::{Opened, RendezvousChannel, ToPeer};
 use crate::datagram::CONTROL;
 
 const RENDEZVOUS: RendezvousId = RendezvousId(0);
-const BOB: ContactId = ContactId(7);
+pub(super) const BOB: ContactId = ContactId(7);
 const SLOT: u32 = 33;
 
 /// Alice, who is registered and knows Bob, and the rendezvous' end of her control channel.
-struct Alice {
-    traversal: Traversal,
+pub(super) struct Alice {
+    pub(super) traversal: Traversal,
     rendezvous: RendezvousChannel,
-    now: Instant,
+    pub(super) now: Instant,
 }
 
-fn remote() -> SocketAddr {
+pub(super) fn remote() -> SocketAddr {
     SocketAddr::from(([192, 0, 2, 1], 3478))
 }
 
-fn bob() -> PeerId {
+pub(super) fn bob() -> PeerId {
     PeerId::new([2; 32])
 }
 
 impl Alice {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         #[expect(clippy::disallowed_methods, reason = "a test needs some instant to begin with")]
         let now = Instant::now();
         let mut traversal = Traversal::new(PeerId::new([1; 32]), Config::default(), [3; 32]);
@@ -43,12 +43,12 @@ impl Alice {
         alice
     }
 
-    fn events(&mut self) -> Vec<Event> {
+    pub(super) fn events(&mut self) -> Vec<Event> {
         std::iter::from_fn(|| self.traversal.poll_event()).collect()
     }
 
     /// What she says to the rendezvous, which acknowledges it.
-    fn said(&mut self) -> Vec<ToRendezvous> {
+    pub(super) fn said(&mut self) -> Vec<ToRendezvous> {
         let mut said = Vec::new();
         while let Some(transmit) = self.traversal.poll_transmit(self.now) {
             // Its checks go elsewhere.
@@ -63,7 +63,7 @@ impl Alice {
         said
     }
 
-    fn hear(&mut self, message: ToPeer) -> Vec<Event> {
+    pub(super) fn hear(&mut self, message: ToPeer) -> Vec<Event> {
         self.rendezvous.send(message, self.now).unwrap();
         self.deliver();
         self.events()
@@ -76,7 +76,7 @@ impl Alice {
     }
 
     /// She wants Bob: the invitation that goes out, and its flight.
-    fn invite(&mut self) -> IntroductionId {
+    pub(super) fn invite(&mut self) -> IntroductionId {
         self.traversal.connect(BOB, self.now);
         let events = self.events();
         let [Event::Flight { contact: BOB, rendezvous, slot: SLOT, introduction }] = events[..] else {
@@ -92,7 +92,7 @@ impl Alice {
     }
 
     /// Lets time pass until there is something to know.
-    fn next(&mut self) -> Vec<Event> {
+    pub(super) fn next(&mut self) -> Vec<Event> {
         for _ in 0..1000 {
             self.now = self.traversal.poll_timeout().unwrap().max(self.now);
             self.traversal.handle_timeout(self.now);

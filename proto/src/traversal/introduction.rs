@@ -12,6 +12,11 @@ use crate::registration::client;
 
 impl Traversal {
     pub(super) fn handle_control(&mut self, id: RendezvousId, message: ToPeer, now: Instant) {
+        if let ToPeer::Invited { from: other, .. } | ToPeer::Relay { with: other, .. } = &message
+            && !self.may_speak_for(id, other)
+        {
+            return;
+        }
         match message {
             ToPeer::Invited { introduction, from, observed, key, candidates, channel } => {
                 let remotes = self.remotes(id, observed, &candidates);
@@ -70,6 +75,13 @@ impl Traversal {
         }
     }
 
+    /// Whether this peer can be met through this rendezvous at all. Nobody comes to us through one that is not ours, but a
+    /// contact whom we have invited there.
+    fn may_speak_for(&self, id: RendezvousId, peer: &PeerId) -> bool {
+        let contact = self.ids.get(peer).and_then(|contact| self.contacts.get(contact));
+        !self.reserved.contains(&id) || contact.is_some_and(|contact| contact.via().contains(&id))
+    }
+
     fn handle_relay(&mut self, id: RendezvousId, with: PeerId, channel: u32) {
         let Some(rendezvous) = self.rendezvous.get(&id).and_then(client::Client::remote) else { return };
         let Some(&contact) = self.ids.get(&with) else { return };
@@ -98,7 +110,8 @@ impl Traversal {
     pub(super) fn handle_declined(&mut self, introduction: IntroductionId, why: Unreachable, now: Instant) {
         let mut contacts = self.contacts.iter_mut();
         let declined = contacts.find_map(|(id, contact)| contact.handle_declined(introduction, now).then_some(*id));
-        if let Some(contact) = declined {
+        // A direct path needs no rendezvous.
+        if let Some(contact) = declined.filter(|contact| self.path(*contact).is_none()) {
             self.events.push_back(Event::Unreachable { contact, why });
         }
     }

@@ -9,6 +9,8 @@ mod bases;
 mod contact;
 #[cfg(test)]
 mod flight_tests;
+#[cfg(test)]
+mod hostile_tests;
 mod introduction;
 mod lan;
 mod note;
@@ -19,7 +21,7 @@ mod tactics;
 mod tests;
 mod without_udp;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -197,6 +199,8 @@ pub struct Traversal {
     own: Own,
     other_families: BTreeMap<RendezvousId, OtherFamily>,
     rendezvous: BTreeMap<RendezvousId, client::Client>,
+    /// Those of contacts, see [`Self::reserve_rendezvous`].
+    reserved: BTreeSet<RendezvousId>,
     contacts: BTreeMap<ContactId, Contact>,
     ids: BTreeMap<PeerId, ContactId>,
     workshop: Workshop,
@@ -219,6 +223,7 @@ impl Traversal {
             own: Own::default(),
             other_families: BTreeMap::new(),
             rendezvous: BTreeMap::new(),
+            reserved: BTreeSet::new(),
             contacts: BTreeMap::new(),
             ids: BTreeMap::new(),
             events: VecDeque::new(),
@@ -238,6 +243,12 @@ impl Traversal {
         client.set_keepalive(profile, interval, now);
     }
 
+    /// Hears through this rendezvous of those contacts alone that can be invited there: it is not ours but theirs, and
+    /// whoever runs it has no business with the others.
+    pub fn reserve_rendezvous(&mut self, id: RendezvousId) {
+        self.reserved.insert(id);
+    }
+
     /// What a spare socket sends to this rendezvous to have an echo, see
     /// [`Client::echo_requests`](client::Client::echo_requests).
     pub fn echo_requests(&mut self, id: RendezvousId, delay_s: u16) -> Option<registration::echo::Requests> {
@@ -253,6 +264,7 @@ impl Traversal {
     /// Lets a registration end: nobody is to be met there any more.
     pub fn remove_rendezvous(&mut self, id: RendezvousId) {
         self.rendezvous.remove(&id);
+        self.reserved.remove(&id);
         self.other_families.remove(&id);
         self.forget_reflexive(id);
     }
@@ -339,6 +351,8 @@ impl Traversal {
         let Some(client) = self.rendezvous.get_mut(&id) else { return };
         client.handle_sign_in_failed(now);
         let waiting = self.contacts.iter().filter(|(_, contact)| contact.is_waiting() && contact.via().contains(&id));
+        // Wanted elsewhere, a contact may have a path all the same.
+        let waiting = waiting.filter(|(_, contact)| contact.path().is_none());
         let why = Unreachable::NoRendezvous;
         self.events.extend(waiting.map(|(contact, _)| Event::Unreachable { contact: *contact, why }));
     }
@@ -390,7 +404,7 @@ impl Traversal {
         if let Some(contact) = self.contacts.get_mut(&id) {
             contact.agent.handle_silence(now);
         }
-        self.ask_rendezvous(now);
+        self.doubt_rendezvous(now);
         self.drain(now);
     }
 
@@ -399,7 +413,7 @@ impl Traversal {
     pub fn handle_relay_silence(&mut self, id: ContactId, now: Instant) {
         let relay = self.contacts.get(&id).and_then(Contact::relay);
         if let Some(client) = relay.and_then(|relay| self.rendezvous.get_mut(&relay.rendezvous)) {
-            client.handle_network_change(now);
+            client.handle_doubt(now);
         }
         self.drain(now);
     }
@@ -526,7 +540,7 @@ impl Traversal {
             Step::Lost => {
                 self.events.push_back(Event::PathLost(id));
                 // Perhaps it was our own mapping that moved: then the rendezvous must learn it before anything goes through it.
-                self.ask_rendezvous(now);
+                self.doubt_rendezvous(now);
             }
             Step::Failed => {
                 let why = self.without_udp(id).or_else(|| self.why_no_path(id));

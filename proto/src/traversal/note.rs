@@ -45,10 +45,12 @@ impl Note {
 }
 
 impl Traversal {
-    /// The contact's connection is up: notes reach it from now on.
+    /// The contact's connection is up, in place of another if there was one: notes reach it from now on. Those that
+    /// went by the other may be lost, so all is told anew.
     pub fn handle_link_up(&mut self, id: ContactId, now: Instant) {
         if let Some(contact) = self.contacts.get_mut(&id) {
             contact.linked = true;
+            contact.told = Told::default();
         }
         self.tell(id, &Note::Tactic(Word::Nat(self.nat())));
         self.drain(now);

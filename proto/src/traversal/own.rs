@@ -73,7 +73,7 @@ impl Told {
     }
 
     /// What is to be told now, and whether the introduction serves for it: it does not if an address comes back that
-    /// was gone, for the other side does not look at it again, or if there are too many.
+    /// was gone, for the other side does not look at it again, or if there are too many beside those told before.
     fn tell(&mut self, introduction: IntroductionId, own: impl Iterator<Item = Candidate>) -> (Vec<Candidate>, bool) {
         if !self.under(introduction) {
             *self = Self { introduction: Some(introduction), ..Self::default() };
@@ -83,7 +83,7 @@ impl Told {
         // Half of what the other side looks at is left to what the invitation named.
         let room = (candidate::MAX_CANDIDATES / 2).saturating_sub(self.ever.len());
         let mut fresh: Vec<_> = own.iter().filter(|own| !self.ever.contains(&own.address)).copied().collect();
-        let serves = !returned && fresh.len() <= room;
+        let serves = !returned && (fresh.len() <= room || self.ever.is_empty());
         fresh.truncate(room);
         self.ever.extend(fresh.iter().map(|fresh| fresh.address));
         self.last = own.iter().map(|own| own.address).collect();
@@ -155,6 +155,12 @@ impl Traversal {
         self.drain(now);
     }
 
+    /// Asks every rendezvous where we are, but those that are being asked.
+    pub(super) fn doubt_rendezvous(&mut self, now: Instant) {
+        self.rendezvous.values_mut().for_each(|client| client.handle_doubt(now));
+        self.ask_other_families(now);
+    }
+
     /// Asks every rendezvous where we are.
     pub(super) fn ask_rendezvous(&mut self, now: Instant) {
         for client in self.rendezvous.values_mut() {
@@ -209,9 +215,12 @@ mod tests {
     }
 
     #[test]
-    fn more_addresses_than_the_other_side_looks_at_need_a_new_introduction() {
+    fn more_addresses_than_the_other_side_looks_at_need_a_new_introduction_unless_this_is_new() {
         let mut told = Told::default();
+        let half = candidate::MAX_CANDIDATES / 2;
         let (fresh, serves) = told.tell(FIRST, (1..=20).map(host));
-        assert_eq!((fresh.len(), serves), (candidate::MAX_CANDIDATES / 2, false));
+        assert_eq!((fresh.len(), serves), (half, true), "another would be told no more");
+        let (fresh, serves) = told.tell(FIRST, (21..=40).map(host));
+        assert_eq!((fresh.len(), serves), (0, false));
     }
 }

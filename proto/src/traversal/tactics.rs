@@ -58,6 +58,11 @@ impl Tactics {
     pub(super) fn seek(&mut self, now: Instant) {
         self.since.get_or_insert(now);
     }
+
+    /// None is sought any more. When one is again, checks have their time first.
+    pub(super) fn rest(&mut self) {
+        self.since = None;
+    }
 }
 
 /// What all contacts' tactics share.
@@ -300,7 +305,11 @@ impl Traversal {
         let (tactic, ours) = (active.map(Attempt::tactic), active.is_some_and(Attempt::is_ours));
         self.stop_attempt(id, false, now);
         match outcome {
-            Outcome::Found => self.remember(id, tactic, true, now),
+            Outcome::Found => {
+                self.remember(id, tactic, true, now);
+                // Ours follows in a moment, and one who only says so has no new attempt at once.
+                self.put_off(id, now);
+            }
             // Who grants and then stops it has cost us as much as who does not.
             Outcome::InVain(_) | Outcome::Stopped => {
                 self.remember(id, tactic.filter(|_| ours), false, now);

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::candidate::{Candidate, CandidateKind};
-use crate::control::{Opened, RendezvousChannel, ToRendezvous};
+use crate::control::{Opened, RendezvousChannel, ToPeer, ToRendezvous};
 use crate::lan::{Announcement, LanSalt, tag};
 use crate::stun::server::{Place, answer};
 
@@ -12,6 +12,10 @@ const DELAY: Duration = Duration::from_millis(20);
 
 fn address(text: &str) -> SocketAddr {
     text.parse().unwrap()
+}
+
+fn rendezvous() -> SocketAddr {
+    address("198.51.100.1:3478")
 }
 
 fn ms(milliseconds: u64) -> Duration {
@@ -36,6 +40,8 @@ struct Wire {
     cut: bool,
     /// Whether notes do: the connection is up.
     linked: bool,
+    /// What the first end has said to its rendezvous.
+    said: Vec<Vec<u8>>,
 }
 
 impl Wire {
@@ -49,7 +55,8 @@ impl Wire {
             let at = address(addresses[index]);
             End { traversal, me, salt: LanSalt([index as u8; 12]), at, events: Vec::new() }
         };
-        Self { start, now: start, ends: [end(0), end(1)], under_way: Vec::new(), cut: false, linked: false }
+        let (under_way, said) = (Vec::new(), Vec::new());
+        Self { start, now: start, ends: [end(0), end(1)], under_way, cut: false, linked: false, said }
     }
 
     fn announcement(&self, of: usize) -> Announcement {
@@ -110,6 +117,8 @@ impl Wire {
                 let (from, other) = (self.ends[index].at, self.ends[1 - index].at);
                 if transmit.to == other && !self.cut {
                     self.under_way.push((self.now + DELAY, 1 - index, from, transmit.payload));
+                } else if transmit.to == rendezvous() && index == 0 {
+                    self.said.push(transmit.payload);
                 }
             }
         }
@@ -204,6 +213,82 @@ fn private_addresses_are_told_over_the_connection_once_it_is_up_and_again_when_t
 }
 
 #[test]
+fn a_connection_that_takes_another_s_place_is_told_all_again() {
+    let mut wire = Wire::new(["10.0.0.1:9", "10.0.0.2:9"]);
+    let now = wire.now;
+    wire.ends[1].traversal.set_hosts(vec![address("192.168.7.2:9")], now);
+    wire.meet();
+    // What goes by the first one is lost.
+    wire.ends[1].traversal.handle_link_up(CONTACT, now);
+    wire.run(ms(100));
+    let before = wire.told(1, |event| matches!(event, Event::Note { note, .. } if note.first() == Some(&0)));
+    wire.link();
+    wire.run(ms(100));
+    let after = wire.told(1, |event| matches!(event, Event::Note { note, .. } if note.first() == Some(&0)));
+    assert_eq!((before, after), (1, 2));
+}
+
+/// Two ends with a path, the first of which has asked for another introduction all the same.
+fn asking_beside_a_path(registered: bool) -> (Wire, RendezvousChannel) {
+    let mut wire = Wire::new(["10.0.0.1:9", "10.0.0.2:9"]);
+    let (now, secret) = (wire.now, RegistrationSecret([3; 32]));
+    let traversal = &mut wire.ends[0].traversal;
+    traversal.add_contact(CONTACT, PeerId::new([2; 32]), vec![RENDEZVOUS]);
+    traversal.add_rendezvous(RENDEZVOUS, now);
+    traversal.handle_timeout(now);
+    if registered {
+        let observed = address("203.0.113.1:9");
+        let answer = SignInAnswer::Registered { slot: 5, lifetime_s: 40, observed, ticket: Vec::new() };
+        traversal.handle_signed_in(RENDEZVOUS, rendezvous(), &answer, &secret, now);
+    }
+    wire.meet();
+    wire.link();
+    for host in ["10.0.0.1:9", "10.0.9.1:9", "10.0.0.1:9"] {
+        wire.run(ms(100));
+        let now = wire.now;
+        wire.ends[0].traversal.set_hosts(vec![address(host)], now);
+    }
+    (wire, RendezvousChannel::of_rendezvous(&secret, 5))
+}
+
+fn unreachable(event: &Event) -> bool {
+    matches!(event, Event::Unreachable { .. })
+}
+
+#[test]
+fn a_contact_with_a_path_is_not_called_unreachable_when_no_rendezvous_answers() {
+    let (mut wire, _) = asking_beside_a_path(false);
+    assert!(wire.ends[0].traversal.contacts[&CONTACT].is_waiting());
+    let now = wire.now;
+    wire.ends[0].traversal.handle_sign_in_failed(RENDEZVOUS, now);
+    wire.run(ms(100));
+    assert!(wire.ends[0].traversal.path(CONTACT).is_some());
+    assert_eq!(wire.told(0, unreachable), 0);
+}
+
+#[test]
+fn a_contact_with_a_path_that_its_rendezvous_does_not_know_is_neither_lost_nor_asked_for_again() {
+    let (mut wire, mut channel) = asking_beside_a_path(true);
+    let mut invitations = 0;
+    for _ in 0..100 {
+        wire.run(ms(100));
+        let now = wire.now;
+        for said in std::mem::take(&mut wire.said) {
+            let Some(header) = Header::parse(&said) else { continue };
+            if let Opened::Fresh(Some(ToRendezvous::Invite { introduction, .. })) = channel.handle(header, &said) {
+                invitations += 1;
+                channel.send(ToPeer::Absent { introduction }, now).unwrap();
+            }
+        }
+        while let Some(answer) = channel.poll_transmit(now) {
+            wire.ends[0].traversal.handle_datagram(Base::MAIN, rendezvous(), &answer, now);
+        }
+    }
+    assert!(wire.ends[0].traversal.path(CONTACT).is_some());
+    assert_eq!((invitations, wire.told(0, unreachable)), (1, 0));
+}
+
+#[test]
 fn a_change_that_the_path_survives_costs_neither_path_nor_invitation() {
     let mut wire = Wire::new(["10.0.0.1:9", "10.0.0.2:9"]);
     wire.meet();
@@ -229,6 +314,35 @@ fn after_a_change_that_it_does_not_survive_a_path_is_left_within_400_ms() {
     assert_eq!(wire.told(0, lost), 1);
 }
 
+#[test]
+fn whoever_announces_a_contact_without_end_does_not_keep_it_from_inviting_us() {
+    let (mut traversal, mut channel, now) = registered();
+    for n in 0..200_u8 {
+        let salt = LanSalt([n; 12]);
+        let addresses = vec![SocketAddr::from(([10, 0, 1, n], 9))];
+        let announcement = Announcement { salt, tag: tag(salt, &PeerId::new([2; 32])), addresses };
+        traversal.handle_announcement(&announcement, LanSalt([250; 12]), now);
+    }
+    let invited = ToPeer::Invited {
+        introduction: IntroductionId([1; 12]),
+        from: PeerId::new([2; 32]),
+        observed: address("203.0.113.2:9"),
+        key: crate::candidate::CheckKey([4; 20]),
+        candidates: Vec::new(),
+        channel: None,
+    };
+    channel.send(invited, now).unwrap();
+    while let Some(datagram) = channel.poll_transmit(now) {
+        traversal.handle_datagram(Base::MAIN, rendezvous(), &datagram, now);
+    }
+    let sent = std::iter::from_fn(|| traversal.poll_transmit(now));
+    let accepts = sent.filter(|sent| {
+        let Some(header) = Header::parse(&sent.payload) else { return false };
+        matches!(channel.handle(header, &sent.payload), Opened::Fresh(Some(ToRendezvous::Accept { .. })))
+    });
+    assert_eq!(accepts.count(), 1);
+}
+
 /// A traversal that is registered at a rendezvous with two addresses, and the rendezvous' end of the channel.
 fn registered() -> (Traversal, RendezvousChannel, Instant) {
     #[expect(clippy::disallowed_methods, reason = "a test needs some instant to begin with")]
@@ -239,7 +353,7 @@ fn registered() -> (Traversal, RendezvousChannel, Instant) {
     traversal.handle_timeout(now);
     let answer =
         SignInAnswer::Registered { slot: 5, lifetime_s: 40, observed: address("203.0.113.1:9"), ticket: Vec::new() };
-    traversal.handle_signed_in(RENDEZVOUS, address("198.51.100.1:3478"), &answer, &secret, now);
+    traversal.handle_signed_in(RENDEZVOUS, rendezvous(), &answer, &secret, now);
     traversal.add_contact(CONTACT, PeerId::new([2; 32]), vec![RENDEZVOUS]);
     (traversal, RendezvousChannel::of_rendezvous(&secret, 5), now)
 }

@@ -14,6 +14,8 @@ use crate::tunnel::is_without_udp;
 /// What an introduction gives to check.
 pub(super) struct Remotes {
     pub(super) candidates: Vec<Candidate>,
+    /// Where the rendezvous saw the contact, if it reaches it by UDP. The contact's own word is none.
+    pub(super) observed: Option<SocketAddr>,
     /// Why these are not all.
     without_udp: Option<Unreachable>,
 }
@@ -34,7 +36,7 @@ impl Remotes {
             None => candidates.chain([reflexive]).collect(),
             Some(_) => candidates.filter(near).collect(),
         };
-        Self { candidates, without_udp }
+        Self { candidates, observed: without_udp.is_none().then_some(theirs), without_udp }
     }
 }
 
@@ -125,5 +127,14 @@ mod tests {
     fn behind_one_router_without_udp_the_network_behind_it_is_still_checked() {
         let near = (vec!["192.168.1.7:9".to_owned()], Some(Unreachable::NoUdp));
         assert_eq!(checked("198.51.100.1:0", "198.51.100.1:0"), near);
+    }
+
+    #[test]
+    fn where_udp_is_blocked_no_word_of_the_contact_passes_for_the_rendezvous() {
+        let named = Candidate { address: at("192.168.1.7:9"), kind: CandidateKind::ServerReflexive };
+        let here = at("198.51.100.1:0");
+        assert_eq!(Remotes::new(Some(here), here, &[named]).observed, None);
+        let (ours, theirs) = (at("198.51.100.1:9"), at("198.51.100.2:9"));
+        assert_eq!(Remotes::new(Some(ours), theirs, &[named]).observed, Some(theirs));
     }
 }

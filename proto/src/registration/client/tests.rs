@@ -63,6 +63,25 @@ fn it_is_known_since_when_a_question_is_unanswered() {
 }
 
 #[test]
+fn a_rendezvous_that_is_doubted_again_and_again_is_given_up_all_the_same() {
+    let mut world = registered();
+    let (start, patience) = (world.now, Duration::from_secs(7));
+    let mut doubts = 0;
+    while world.client.poll_event() != Some(Event::Unregistered) {
+        // As a relayed contact that does not answer has it doubted.
+        let next = start + Duration::from_millis(1150) * doubts;
+        if world.client.poll_timeout().is_none_or(|due| next < due) {
+            world.now = next;
+            doubts += 1;
+            world.client.handle_doubt(next);
+        } else {
+            world.advance();
+        }
+        assert!(world.now - start <= patience, "not given up after {:?}", world.now - start);
+    }
+}
+
+#[test]
 fn keepalives_come_every_interval_and_each_third_is_answered() {
     let mut world = registered();
     let start = world.now;
