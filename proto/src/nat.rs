@@ -100,40 +100,34 @@ impl fmt::Display for Ports {
     }
 }
 
-/// What servers saw of one socket that asked three addresses (RFC 5780 section 4.3). What was not answered is `None`.
+/// Where one destination saw our socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Seen {
-    /// The socket's own address toward the first server.
-    pub inside: SocketAddr,
-    /// By the first server.
-    pub first: Option<SocketAddr>,
-    /// By another IP address, at the first one's port if there is a choice.
-    pub other_ip: Option<SocketAddr>,
-    /// By that other IP address at another port.
-    pub other_ip_and_port: Option<SocketAddr>,
+pub struct Sample {
+    /// The destination.
+    pub to: SocketAddr,
+    /// Our address as it was seen there.
+    pub mapped: SocketAddr,
 }
 
-impl Seen {
-    /// How the NAT between maps. A NAT that maps by destination and keeps the inside port looks endpoint-independent,
-    /// and is, until two inside sockets want one port. Where a difference is seen and its cause is not, the worse is said.
-    #[must_use]
-    pub fn mapping(&self) -> Mapping {
-        let Some(first) = self.first else { return Mapping::Unknown };
-        if first == self.inside {
-            return Mapping::None;
-        }
-        match (self.other_ip, self.other_ip_and_port) {
-            (None, None) => Mapping::Unknown,
-            (Some(one), None) | (None, Some(one)) if one == first => Mapping::EndpointIndependent,
-            (Some(one), Some(other)) if one == other => {
-                if one == first {
-                    Mapping::EndpointIndependent
-                } else {
-                    Mapping::AddressDependent
-                }
-            }
-            _ => Mapping::AddressAndPortDependent,
-        }
+/// How the NAT between maps, from one socket's mappings toward different destinations (RFC 5780 section 4.3); `inside` is
+/// the socket's own address, where that is known. A NAT that maps by destination and keeps the inside port looks
+/// endpoint-independent, and is, until two inside sockets want one port. Where a difference is seen and its cause is
+/// not, the worse is said.
+#[must_use]
+pub fn mapping(inside: Option<SocketAddr>, samples: &[Sample]) -> Mapping {
+    if samples.iter().any(|sample| Some(sample.mapped) == inside) {
+        return Mapping::None;
+    }
+    let pairs = samples.iter().enumerate().flat_map(|(i, one)| samples[i + 1..].iter().map(move |other| (one, other)));
+    let (one_address, two_addresses): (Vec<_>, Vec<_>) = pairs.partition(|(one, other)| one.to.ip() == other.to.ip());
+    let differ = |pairs: &[(&Sample, &Sample)]| pairs.iter().any(|(one, other)| one.mapped != other.mapped);
+    match (differ(&one_address), differ(&two_addresses)) {
+        (true, _) => Mapping::AddressAndPortDependent,
+        // Two ports of one address saw the same.
+        (false, true) if !one_address.is_empty() => Mapping::AddressDependent,
+        (false, true) => Mapping::AddressAndPortDependent,
+        (false, false) if two_addresses.is_empty() => Mapping::Unknown,
+        (false, false) => Mapping::EndpointIndependent,
     }
 }
 
@@ -197,11 +191,17 @@ pub fn ports(fresh: &[FreshMapping]) -> Ports {
         return Ports::Preserved;
     }
     let outside: Vec<u16> = fresh.iter().map(|mapping| mapping.outside).collect();
+    sequence(&outside)
+}
+
+/// The same from the ports outside alone, where nothing is known of those inside: never [`Ports::Preserved`].
+#[must_use]
+pub fn sequence(outside: &[u16]) -> Ports {
     let different: BTreeSet<u16> = outside.iter().copied().collect();
     let (Some(&lowest), Some(&highest), true) = (different.first(), different.last(), different.len() >= ENOUGH) else {
         return Ports::Unknown;
     };
-    if let Some(step) = step(&outside) {
+    if let Some(step) = step(outside) {
         return Ports::Sequential { step };
     }
     block(lowest, highest, different.len()).unwrap_or(Ports::Random)
@@ -240,14 +240,20 @@ pub fn keeps_parity(fresh: &[FreshMapping]) -> Option<bool> {
     (fresh.len() >= 8 && odd > 0 && odd < fresh.len()).then_some(true)
 }
 
-/// The step by which most ports follow each other, if they do: up or down, none of most of them far away.
+/// The step by which ports follow each other, if they do: the one that most of them make, up or down, if none of most of them
+/// is far away; or else, where all go one way and none far, because others behind the NAT are busy, the shortest.
 fn step(outside: &[u16]) -> Option<i16> {
     let steps: Vec<i16> = outside.windows(2).map(|pair| pair[1].wrapping_sub(pair[0]).cast_signed()).collect();
     let mut counts = BTreeMap::<i16, usize>::new();
     steps.iter().filter(|step| **step != 0).for_each(|step| *counts.entry(*step).or_default() += 1);
-    let (step, count) = counts.into_iter().max_by_key(|(step, count)| (*count, Reverse(step.unsigned_abs())))?;
-    let near = |other: &&i16| other.signum() == step.signum() && other.unsigned_abs() <= NEARBY;
-    (count * 2 > steps.len() && is_most(steps.iter().filter(near).count(), steps.len())).then_some(step)
+    let (step, count) = counts.iter().max_by_key(|(step, count)| (**count, Reverse(step.unsigned_abs())))?;
+    let near = |step: i16, other: i16| other.signum() == step.signum() && other.unsigned_abs() <= NEARBY;
+    let all_near = |step: i16| steps.iter().filter(|other| near(step, **other)).count();
+    if count * 2 > steps.len() && is_most(all_near(*step), steps.len()) {
+        return Some(*step);
+    }
+    let shortest = steps.iter().copied().min_by_key(|step| step.unsigned_abs())?;
+    (all_near(shortest) == steps.len()).then_some(shortest)
 }
 
 /// Whether a quarter at most is missing.
@@ -264,14 +270,12 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn seen(first: &str, other_ip: &str, other_ip_and_port: &str) -> Seen {
-        let read = |text: &str| text.parse().ok();
-        Seen {
-            inside: at("10.0.0.2:5000"),
-            first: read(first),
-            other_ip: read(other_ip),
-            other_ip_and_port: read(other_ip_and_port),
-        }
+    /// What is concluded from what a server saw, its other IP address at the same port, and that at another port.
+    fn seen(first: &str, other_ip: &str, other_ip_and_port: &str) -> Mapping {
+        let places = ["198.51.100.1:3478", "198.51.100.2:3478", "198.51.100.2:3479"].map(at);
+        let samples = places.into_iter().zip([first, other_ip, other_ip_and_port]);
+        let samples = samples.filter_map(|(to, mapped)| Some(Sample { to, mapped: mapped.parse().ok()? }));
+        mapping(Some(at("10.0.0.2:5000")), &samples.collect::<Vec<_>>())
     }
 
     #[test]
@@ -285,19 +289,19 @@ mod tests {
             ("192.0.2.1:7", "192.0.2.1:7", "192.0.2.1:9", Mapping::AddressAndPortDependent),
             ("192.0.2.1:7", "192.0.2.9:7", "192.0.2.9:7", Mapping::AddressDependent),
         ] {
-            assert_eq!(seen(first, other_ip, other_ip_and_port).mapping(), wanted, "{first} {other_ip}");
+            assert_eq!(seen(first, other_ip, other_ip_and_port), wanted, "{first} {other_ip}");
         }
     }
 
     #[test]
     fn one_other_address_is_enough_to_tell_that_nothing_changes_and_else_the_worse_is_said() {
-        assert_eq!(seen("192.0.2.1:7", "", "").mapping(), Mapping::Unknown);
+        assert_eq!(seen("192.0.2.1:7", "", ""), Mapping::Unknown);
         for (same, changed) in [
             (seen("192.0.2.1:7", "192.0.2.1:7", ""), seen("192.0.2.1:7", "192.0.2.1:8", "")),
             (seen("192.0.2.1:7", "", "192.0.2.1:7"), seen("192.0.2.1:7", "", "192.0.2.1:8")),
         ] {
-            assert_eq!(same.mapping(), Mapping::EndpointIndependent);
-            assert_eq!(changed.mapping(), Mapping::AddressAndPortDependent);
+            assert_eq!(same, Mapping::EndpointIndependent);
+            assert_eq!(changed, Mapping::AddressAndPortDependent);
         }
     }
 
@@ -332,6 +336,8 @@ mod tests {
             (&[5006, 5005, 5004], -1),
             (&[65_534, 65_535, 1024, 1025, 1026, 1027], 1),
             (&[65_535, 0, 1, 2], 1),
+            (&[4000, 3998, 3994], -2),
+            (&[4000, 4003, 4004, 4011, 4013], 1),
         ] {
             assert_eq!(ports(&fresh(outside)), Ports::Sequential { step }, "{outside:?}");
         }

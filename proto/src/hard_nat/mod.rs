@@ -48,7 +48,6 @@ mod meeting;
 mod memory;
 mod prober;
 mod ration;
-mod samples;
 mod sampling;
 mod survey;
 #[cfg(test)]
