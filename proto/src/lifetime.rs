@@ -5,7 +5,8 @@
 //! silence. Delays double from 30 s until one is not borne or the longest interval is reached, then the gap is halved
 //! until it is an eighth. An echo that stays away is asked for once more before it counts, for it may have been lost.
 //! Keepalives come at four fifths of what was borne, never further apart than half of a registration's lifetime. What was
-//! found is [remembered](Known) for the network, and tried once when the peer comes back to it.
+//! found is [remembered](Known) for the network, and tried once when the peer comes back to it. The other profiles search once
+//! when they are [asked to](Lifetime::seek), for whoever wants to know.
 //!
 //! Whatever the profile, the machine *watches* the address at which the rendezvous sees us:
 //!
@@ -56,6 +57,15 @@ pub struct Known {
     pub died_s: u16,
     /// The age at which mappings end whatever is sent, in seconds; 0: they do not.
     pub absolute_s: u16,
+}
+
+impl Known {
+    /// How long an idle mapping is known to live at least; `None` if nothing was found out.
+    #[must_use]
+    pub fn lifetime(&self) -> Option<Duration> {
+        let bounds = [self.borne_s, self.absolute_s].into_iter().filter(|bound| *bound > 0);
+        bounds.min().map(|bound| Duration::from_secs(bound.into()))
+    }
 }
 
 /// What came of a trial.
@@ -116,6 +126,8 @@ pub struct Lifetime {
     known: Known,
     /// Whether what was remembered has still to be tried.
     remembered: bool,
+    /// Whether somebody wants to know, whatever the profile.
+    sought: bool,
     interval: Duration,
     search: Search,
     pause: Duration,
@@ -133,6 +145,7 @@ impl Lifetime {
             profile,
             known,
             remembered: known.borne_s > 0,
+            sought: false,
             interval: profile.interval(),
             search: Search::Over,
             pause: FIRST_PAUSE,
@@ -154,6 +167,21 @@ impl Lifetime {
     #[must_use]
     pub const fn known(&self) -> Known {
         self.known
+    }
+
+    /// Somebody wants to know: searches until all is found, whatever the profile. Nothing happens if it is known to an
+    /// eighth, or before the first observed address; then it begins with that.
+    pub fn seek(&mut self, now: Instant) {
+        self.sought = true;
+        if self.mapping.is_some() && self.search == Search::Over {
+            self.go_on(now);
+        }
+    }
+
+    /// Whether a search goes on, or rests.
+    #[must_use]
+    pub fn is_searching(&self) -> bool {
+        self.search != Search::Over
     }
 
     /// The rendezvous sees us at this address. Told again and again, also when nothing has changed.
@@ -244,9 +272,13 @@ impl Lifetime {
         self.remembered = false;
         self.events.push_back(Event::Learnt(self.known));
         self.adjust();
-        self.search = Search::Over;
-        if let Some(delay_s) = self.next_delay() {
-            self.begin(delay_s, false, now);
+        self.go_on(now);
+    }
+
+    fn go_on(&mut self, now: Instant) {
+        match self.next_delay() {
+            Some(delay_s) => self.begin(delay_s, false, now),
+            None => (self.search, self.sought) = (Search::Over, false),
         }
     }
 
@@ -272,7 +304,7 @@ impl Lifetime {
     }
 
     fn rest(&mut self, pause: Duration, now: Instant) {
-        if self.profile == Profile::Frugal {
+        if self.profile == Profile::Frugal || self.sought {
             self.search = Search::Resting { until: now + pause };
         }
     }
@@ -317,12 +349,7 @@ impl Lifetime {
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Instant) {
         match self.search {
-            Search::Resting { until } if until <= now => {
-                self.search = Search::Over;
-                if let Some(delay_s) = self.next_delay() {
-                    self.begin(delay_s, false, now);
-                }
-            }
+            Search::Resting { until } if until <= now => self.go_on(now),
             Search::Trying { until, .. } if until <= now => self.handle_trial(Trial::Void, now),
             _ => {}
         }
@@ -416,6 +443,34 @@ mod tests {
             let (lifetime, trials, _) = searched(profile, Known::default(), 120, start());
             assert_eq!((trials, lifetime.interval()), (vec![], profile.interval()));
         }
+    }
+
+    #[test]
+    fn whoever_wants_to_know_has_it_searched_for_once_and_no_interval_changes() {
+        let now = start();
+        let mut lifetime = Lifetime::new(Profile::Default, Known::default());
+        lifetime.seek(now);
+        assert!(!lifetime.is_searching(), "nobody sees us yet");
+        lifetime.handle_observed(seen(1), now);
+        assert!(lifetime.is_searching());
+        lifetime.handle_timeout(now + SETTLE);
+        lifetime.seek(now + SETTLE);
+        let mut trials = 0;
+        while let Some(event) = lifetime.poll_event() {
+            match event {
+                Event::Trial { delay_s } => {
+                    trials += 1;
+                    lifetime.handle_trial(if delay_s < 65 { Trial::Borne } else { Trial::Died }, now);
+                }
+                Event::Learnt(_) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!((3..=14).contains(&trials), "{trials}");
+        assert!((55..65).contains(&lifetime.known().borne_s), "{lifetime:?}");
+        assert!(!lifetime.is_searching());
+        lifetime.seek(now);
+        assert!(!lifetime.is_searching() && lifetime.poll_event().is_none(), "it is known");
     }
 
     #[test]
