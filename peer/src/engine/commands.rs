@@ -54,6 +54,7 @@ impl Engine {
                 Ok((id, peer)) => self.after(self.store.remove(peer), move |engine, result| {
                     if result.is_ok() {
                         engine.forget_contact(id);
+                        engine.traversal.forget_memory(&peer);
                     }
                     answer(reply, result.map_err(Into::into));
                 }),

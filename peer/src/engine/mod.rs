@@ -8,6 +8,7 @@ mod commands;
 mod contact;
 mod conversation;
 mod flight;
+mod hard_nat;
 mod lifetime;
 mod links;
 mod network;
@@ -169,6 +170,7 @@ pub async fn start(options: Options) -> Result<Peer, StartError> {
         engine.register(address, now);
     }
     engine.own_rendezvous = engine.rendezvous.len();
+    engine.recall_attempts(engine.store.setting(hard_nat::SETTING).await?, now);
     for known in engine.store.contacts().await? {
         let conversation = match known.state {
             ContactState::Contact | ContactState::Requested => Some(engine.store.conversation(known.peer).await?),

@@ -174,6 +174,8 @@ pub enum Event {
         /// How many, at most 256.
         count: u16,
     },
+    /// What `memory` gives has changed.
+    Remember,
     /// Close this socket: no path goes from it.
     CloseBase(Base),
     /// The path carries nothing any more. An invitation is on its way already.
