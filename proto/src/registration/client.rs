@@ -263,12 +263,9 @@ impl Client {
             Some(FromRendezvous::Observed { counter, address }) if counter <= active.counter => {
                 // An answer to nothing is a replay.
                 let (asked, moved) = (active.asked.take().is_some(), std::mem::take(&mut active.moving));
-                if moved {
-                    // What it was told from there is not acknowledged here.
+                // What it was told from elsewhere is not acknowledged here, and what was said in vain may now be heard.
+                if moved || asked && active.channel.is_doubtful() {
                     active.channel.repeat(now);
-                }
-                if asked || moved {
-                    active.channel.hurry(now);
                 }
                 let changed = std::mem::replace(&mut active.observed, address) != address;
                 match self.phase {
