@@ -4,6 +4,8 @@ use super::*;
 use crate::candidate::{Candidate, CandidateKind};
 use crate::control::{Opened, RendezvousChannel, ToRendezvous};
 use crate::lan::{Announcement, LanSalt, tag};
+use crate::registration::SignInAnswer;
+use crate::seal::RegistrationSecret;
 use crate::stun::server::{Place, answer};
 
 const RENDEZVOUS: RendezvousId = RendezvousId(0);
