@@ -18,6 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Pause after a trial without any answer, doubling to the longest: the rendezvous is away or full.
 pub(super) const FIRST_PAUSE: Duration = Duration::from_secs(60);
 const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
+/// Who only wants to know waits for no longer pause: after three, in some 10 minutes, the search is given up.
+const LONGEST_WAIT: Duration = Duration::from_secs(4 * 60);
 /// What came of a trial.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trial {
@@ -49,8 +51,11 @@ impl Lifetime {
     /// eighth, or before the first observed address; then it begins with that.
     pub fn seek(&mut self, now: Instant) {
         self.sought = true;
-        if self.mapping.is_some() && self.search == Search::Over {
-            self.go_on(now);
+        match &mut self.search {
+            Search::Over if self.mapping.is_some() => self.go_on(now),
+            // The frugal may have an hour's pause.
+            Search::Resting { until } => *until = (*until).min(now + SETTLE),
+            Search::Over | Search::Trying { .. } => {}
         }
     }
 
@@ -64,6 +69,11 @@ impl Lifetime {
     pub fn handle_trial(&mut self, trial: Trial, now: Instant) {
         let Search::Trying { delay_s, again, .. } = self.search else { return };
         match trial {
+            // Whoever waits for it does not wait for a rendezvous that has no room for echoes.
+            Trial::Void if self.profile != Profile::Frugal && self.pause > LONGEST_WAIT => {
+                (self.search, self.sought, self.pause) = (Search::Over, false, FIRST_PAUSE);
+                return;
+            }
             Trial::Void => {
                 self.rest(self.pause, now);
                 self.pause = (self.pause * 2).min(LONGEST_PAUSE);

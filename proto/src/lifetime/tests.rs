@@ -94,6 +94,31 @@ fn whoever_wants_to_know_has_it_searched_for_once_and_no_interval_changes() {
 }
 
 #[test]
+fn whoever_wants_to_know_does_not_wait_for_a_rendezvous_without_echoes_nor_for_an_hours_pause() {
+    let began = start();
+    let mut now = began;
+    let mut lifetime = Lifetime::new(Profile::Default, Known::default());
+    lifetime.handle_observed(seen(1), now);
+    lifetime.seek(now);
+    while lifetime.is_searching() {
+        now = lifetime.poll_timeout().unwrap();
+        lifetime.handle_timeout(now);
+    }
+    assert!(now - began < Duration::from_secs(15 * 60), "{:?}", now - began);
+    assert_eq!(lifetime.poll_timeout(), None);
+
+    let mut lifetime = Lifetime::new(Profile::Frugal, Known::default());
+    lifetime.handle_observed(seen(1), now);
+    for _ in 0..20 {
+        now = lifetime.poll_timeout().unwrap();
+        lifetime.handle_timeout(now);
+    }
+    lifetime.handle_trial(Trial::Void, now);
+    lifetime.seek(now);
+    assert!(lifetime.poll_timeout().unwrap() - now <= SETTLE);
+}
+
+#[test]
 fn what_is_remembered_is_used_at_once_and_tried_once() {
     let known = Known { borne_s: 112, died_s: 120, absolute_s: 0 };
     assert_eq!(Lifetime::new(Profile::Frugal, known).interval(), Duration::from_secs(89));
