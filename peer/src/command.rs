@@ -17,6 +17,13 @@ pub type Reply<T> = oneshot::Sender<Result<T, CommandError>>;
 pub enum Command {
     /// Who we are and which rendezvous know us.
     Status(Reply<Status>),
+    /// What the engine knows of this machine's network.
+    Network {
+        /// Whether to find out how long the NAT remembers an idle mapping, from sockets of its own, unless that is known.
+        seek_lifetime: bool,
+        /// What is known now.
+        reply: Reply<NetworkView>,
+    },
     /// Adds a contact by its link; an open request of that peer is thereby accepted.
     AddContact {
         /// The link.
@@ -141,6 +148,17 @@ pub struct RendezvousStatus {
     pub rtt: Option<Duration>,
     /// What carries our datagrams to it.
     pub transport: Transport,
+}
+
+/// What the engine knows of this machine's network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetworkView {
+    /// The protocols by which the router opens ports when asked: `upnp`, `pcp`, `nat-pmp`. Empty until it has answered.
+    pub router_protocols: Vec<&'static str>,
+    /// How long the NAT remembers an idle mapping at least; `None`: nobody has found out in this network yet.
+    pub lifetime: Option<Duration>,
+    /// Whether that is being found out.
+    pub searching: bool,
 }
 
 /// What carries datagrams.

@@ -5,7 +5,7 @@
 use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
-use knothole::netcheck::{Report, Transport, Wishes, check};
+use knothole::netcheck::{Report, Transport, check};
 use knothole_proto::certificate::IdentitySecret;
 use knothole_proto::contact_link::RendezvousAddress;
 use knothole_proto::nat::{Filtering, Mapping, Ports};
@@ -34,7 +34,7 @@ fn at(address: SocketAddr) -> RendezvousAddress {
 
 async fn found(rendezvous: &[RendezvousAddress]) -> Report {
     let begin = Instant::now();
-    let report = check(rendezvous.to_vec(), Wishes::default()).await;
+    let report = check(rendezvous.to_vec()).await;
     assert!(begin.elapsed() < ENOUGH, "{:?}", begin.elapsed());
     assert_eq!(report.rendezvous.len(), rendezvous.len(), "each is told of");
     report
@@ -78,7 +78,21 @@ async fn where_nobody_answers_over_udp_tcp_is_tried() {
     let report = found(&[at(address)]).await;
     assert_eq!((report.transport, report.udp()), (Transport::None, false));
     assert_eq!((report.mapping, report.filtering, report.hairpin), (Mapping::Unknown, Filtering::Unknown, None));
-    let _taking = std::net::TcpListener::bind(address).unwrap();
+    // What takes a connection there and is not the rendezvous, like a login page, is of no use.
+    let taking = tokio::net::TcpListener::bind(address).await.unwrap();
     let report = found(&[at(address)]).await;
-    assert_eq!((report.transport, report.udp()), (Transport::Tcp, false));
+    assert_eq!(report.transport, Transport::None);
+    let serving = rendezvous("127.0.0.1:0", None).await;
+    let real = serving.address().clone();
+    let there = (real.host.clone(), real.port);
+    let pass_on = tokio::spawn(async move {
+        loop {
+            let (mut outside, _) = taking.accept().await.unwrap();
+            let mut inside = tokio::net::TcpStream::connect(&there).await.unwrap();
+            tokio::spawn(async move { tokio::io::copy_bidirectional(&mut outside, &mut inside).await });
+        }
+    });
+    let report = found(&[RendezvousAddress { key: real.key, ..at(address) }]).await;
+    assert_eq!((report.transport, report.udp(), report.lifetime), (Transport::Tcp, false, None));
+    pass_on.abort();
 }

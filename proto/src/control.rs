@@ -285,14 +285,6 @@ impl<Out: Serialize, In: DeserializeOwned> Channel<Out, In> {
         (!self.acknowledges.is_empty()).then(|| self.sealed(None))
     }
 
-    /// The way to the other side is open (again): what was sent in vain need not wait for its next turn.
-    pub fn hurry(&mut self, now: Instant) {
-        for entry in self.outstanding.values_mut().filter(|entry| entry.sendings > 1) {
-            entry.due = now;
-            entry.timeout = FIRST_TIMEOUT;
-        }
-    }
-
     /// When `handle_timeout` wants to be called.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
@@ -323,9 +315,14 @@ impl<Out: Serialize, In: DeserializeOwned> Channel<Out, In> {
         self.outstanding.values().any(|entry| entry.sendings > 1)
     }
 
-    /// Sends what is not acknowledged once more now: where the other side can be reached has just changed.
+    /// The way to the other side has changed or is open again: what is not acknowledged is sent now, at least once more, and
+    /// soon again.
     pub fn repeat(&mut self, now: Instant) {
-        self.outstanding.values_mut().for_each(|entry| entry.due = entry.due.min(now));
+        for entry in self.outstanding.values_mut() {
+            entry.due = entry.due.min(now);
+            entry.timeout = FIRST_TIMEOUT;
+            entry.sendings = entry.sendings.min(MAX_SENDINGS - 1);
+        }
     }
 
     fn sealed(&mut self, message: Option<Out>) -> Vec<u8> {
@@ -410,6 +407,23 @@ mod tests {
         assert_eq!(sent, MAX_SENDINGS);
         assert!(pair.peer.take_lost());
         assert!(!pair.peer.take_lost());
+    }
+
+    #[test]
+    fn what_was_sent_for_the_last_time_is_sent_once_more_when_the_way_opens_and_soon_again_what_was_not() {
+        let mut pair = pair();
+        pair.peer.send(invite(1), pair.now).unwrap();
+        for _ in 0..MAX_SENDINGS {
+            pair.now = pair.peer.poll_timeout().unwrap();
+            assert!(pair.peer.poll_transmit(pair.now).is_some());
+        }
+        pair.peer.send(invite(2), pair.now).unwrap();
+        assert!(pair.peer.poll_transmit(pair.now).is_some());
+        pair.peer.repeat(pair.now);
+        pair.peer.handle_timeout(pair.now);
+        assert!(!pair.peer.take_lost());
+        assert_eq!(std::iter::from_fn(|| pair.peer.poll_transmit(pair.now)).count(), 2);
+        assert_eq!(pair.peer.poll_timeout(), Some(pair.now + FIRST_TIMEOUT));
     }
 
     #[test]

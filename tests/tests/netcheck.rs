@@ -119,6 +119,14 @@ fn every_kind_of_router_is_recognised_and_udp_that_is_blocked() -> Result<()> {
         let (found, took) = check(&blocked)?;
         println!("{:>14} in {:.1} s: {found}", blocked.name(), took.as_secs_f64());
         ensure!(found["udp"] == false && found["rendezvous"][0]["rtt_ms"].is_null(), "blocked: {found}");
+        ensure!(
+            found["transport"] == "tcp" && found["summary"].as_str().is_some_and(|told| told.contains("over TCP")),
+            "{found}"
+        );
+        ensure!(
+            found["lifetime_s"].is_null() && found["port_mapping"].as_array().is_some_and(Vec::is_empty),
+            "{found}"
+        );
         ensure!(found["mapping"] == "unknown" && found["filtering"] == "unknown", "blocked: {found}");
         ensure!(took < ENOUGH, "blocked: {took:?}");
         Ok(())

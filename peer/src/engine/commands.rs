@@ -27,6 +27,12 @@ impl Engine {
     pub(super) fn handle_command(&mut self, command: Command, now: Instant) {
         match command {
             Command::Status(reply) => answer(reply, Ok(self.status())),
+            Command::Network { seek_lifetime, reply } => {
+                if seek_lifetime {
+                    self.seek_lifetime(now);
+                }
+                answer(reply, Ok(self.network()));
+            }
             Command::Contacts(reply) => {
                 let mut views: Vec<_> = self.contacts.values().map(super::contact::Contact::view).collect();
                 views.sort_by(|a, b| a.name.cmp(&b.name));
@@ -48,6 +54,7 @@ impl Engine {
                 Ok((id, peer)) => self.after(self.store.remove(peer), move |engine, result| {
                     if result.is_ok() {
                         engine.forget_contact(id);
+                        engine.traversal.forget_memory(&peer);
                     }
                     answer(reply, result.map_err(Into::into));
                 }),

@@ -85,6 +85,11 @@ impl Mappings {
         });
     }
 
+    /// What is known of the present network, and whether more is being found out.
+    pub(super) fn view(&self) -> (Known, bool) {
+        (self.machine.known(), self.machine.is_searching())
+    }
+
     fn remember(&mut self, known: Known) -> Vec<u8> {
         if let Some(network) = self.network {
             self.known.retain(|(ip, _)| *ip != network);
@@ -114,6 +119,14 @@ impl Engine {
         }
         self.mappings.machine.handle_observed(observed, now);
         self.drain_mappings(now);
+    }
+
+    /// Somebody wants to know how long mappings live. Where no NAT is seen, there is nothing to be found out.
+    pub(super) fn seek_lifetime(&mut self, now: Instant) {
+        if self.mappings.network.is_some() {
+            self.mappings.machine.seek(now);
+            self.drain_mappings(now);
+        }
     }
 
     pub(super) fn handle_trial(&mut self, result: &TrialResult, now: Instant) {

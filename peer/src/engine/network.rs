@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::{Engine, seed};
+use crate::command::NetworkView;
 use crate::lan::{self, Heard};
 use crate::network::{self, Picture};
 use crate::port_mapping::{self, Mapped, PortMapping};
@@ -172,9 +173,14 @@ impl Engine {
         }
     }
 
+    /// What is known of this machine's network.
+    pub(super) fn network(&self) -> NetworkView {
+        let (known, searching) = self.mappings.view();
+        NetworkView { router_protocols: self.router_protocols(), lifetime: known.lifetime(), searching }
+    }
+
     /// By which protocols the router opens ports: `"pcp"`, `"nat-pmp"`, `"upnp"`. Empty until it has answered.
-    #[expect(dead_code, reason = "netcheck asks for it")]
-    pub(super) fn router_protocols(&self) -> Vec<&'static str> {
+    fn router_protocols(&self) -> Vec<&'static str> {
         self.surroundings.mapped.protocols.iter().map(|protocol| protocol.name()).collect()
     }
 

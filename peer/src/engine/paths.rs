@@ -142,6 +142,7 @@ impl Engine {
                 let bases = self.socket.open_bases(count.into());
                 self.traversal.handle_bases(contact, &bases, now);
             }
+            Event::Remember => self.remember_attempts(now),
             Event::CloseBase(base) => self.socket.close_base(base),
             Event::Unreachable { contact, why } => self.tell_no_path(contact, reason(why)),
         }

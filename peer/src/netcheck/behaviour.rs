@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use knothole_proto::nat::{self, Filtering, FreshMapping, Heard, Mapping, Ports, Seen};
+use knothole_proto::nat::{self, Filtering, FreshMapping, Heard, Mapping, Ports, Sample};
 use tokio::time::timeout;
 
 use super::question::{Asker, Question, transaction};
@@ -53,29 +53,26 @@ pub(super) async fn conduct(server: SocketAddr, others: Others) -> Conduct {
     let unknown = Conduct { mapping: Mapping::Unknown, filtering: Filtering::Unknown, unknown: None };
     let (Ok(mapped), Ok(filtered)) = tokio::join!(Asker::new(server), Asker::new(server)) else { return unknown };
     let Some(alternate) = others.alternate else {
-        let (first, stranger) = match others.stranger {
-            Some(stranger) => {
-                let [first, stranger] = mapped.ask([server, stranger].map(Question::plain), SILENCE).await;
-                (first, stranger)
-            }
-            None => (mapped.ask([Question::plain(server)], AGAIN).await[0], None),
+        let mapping = match others.stranger {
+            Some(stranger) => seen(&mapped, [server, stranger], SILENCE).await.0,
+            None => seen(&mapped, [server], AGAIN).await.0,
         };
-        let seen = Seen {
-            inside: mapped.inside,
-            first: first.map(|answer| answer.mapped),
-            other_ip: None,
-            other_ip_and_port: stranger.map(|answer| answer.mapped),
-        };
-        return Conduct { mapping: seen.mapping(), unknown: Some(NO_ALTERNATE), ..unknown };
+        return Conduct { mapping, unknown: Some(NO_ALTERNATE), ..unknown };
     };
     let places = [server, SocketAddr::new(alternate.ip(), server.port()), alternate];
-    let (seen, heard) = tokio::join!(mapped.ask(places.map(Question::plain), SILENCE), hear(&filtered, server));
-    let reachable = seen[1].is_some() || seen[2].is_some();
-    let [first, other_ip, other_ip_and_port] = seen.map(|answer| Some(answer?.mapped));
-    let mapping = Seen { inside: mapped.inside, first, other_ip, other_ip_and_port }.mapping();
+    let ((mapping, answered), heard) = tokio::join!(seen(&mapped, places, SILENCE), hear(&filtered, server));
+    let reachable = answered[1] || answered[2];
     // From an address that never answers silence tells nothing.
     let filtering = if reachable { heard.filtering(mapping) } else { Filtering::Unknown };
     Conduct { mapping, filtering, unknown: (!reachable).then_some(MUTE_ALTERNATE) }
+}
+
+/// How mappings toward these places differ, and which of them answered.
+async fn seen<const N: usize>(asker: &Asker, places: [SocketAddr; N], patience: Duration) -> (Mapping, [bool; N]) {
+    let answers = asker.ask(places.map(Question::plain), patience).await;
+    let samples = places.into_iter().zip(answers);
+    let samples: Vec<_> = samples.filter_map(|(to, answer)| Some(Sample { to, mapped: answer?.mapped })).collect();
+    (nat::mapping(Some(asker.inside), &samples), answers.map(|answer| answer.is_some()))
 }
 
 async fn hear(asker: &Asker, server: SocketAddr) -> Heard {

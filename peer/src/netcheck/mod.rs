@@ -2,14 +2,17 @@
 //!
 //! All questions are STUN (RFC 8489, RFC 5780) to the rendezvous, from sockets opened for the purpose: nothing that the engine
 //! uses is disturbed. One check runs at a time in a process, for two would disturb each other's ports. Every wait has an
-//! end, and all of them together last 5 s at most, but for the search for a mapping's lifetime.
+//! end, and all of them together last 5 s at most. What only the engine knows, the router's protocols and the lifetime of
+//! mappings, is asked of it afterwards; a lifetime that it does not know it finds out when that is wished, which
+//! takes half an hour at most.
 //!
 //! In this order: how far each rendezvous is; how fresh mappings' ports follow each other, which must not be mixed with
 //! other questions; then mapping, filtering and hairpinning at once.
 //!
-//! Deliberately absent: concluding ([`knothole_proto::nat`]), changing anything by what is found.
+//! Deliberately absent: concluding ([`knothole_proto::nat`], [`knothole_proto::lifetime`]), changing anything by what is found.
 
 mod behaviour;
+mod engine;
 mod question;
 mod servers;
 mod summary;
@@ -21,17 +24,9 @@ use knothole_proto::contact_link::RendezvousAddress;
 use knothole_proto::nat::{Filtering, Mapping, Ports};
 use tokio::sync::Semaphore;
 
-use servers::{Server, tcp_opens};
+use servers::tcp_answers;
 
-/// How long an unanswered TCP connection is waited for: three round trips of 300 ms, and one SYN lost.
-const TCP_PATIENCE: Duration = Duration::from_millis(1500);
-
-/// What is asked for beyond the usual.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Wishes {
-    /// Whether to find out how long a mapping lives, which takes minutes.
-    pub lifetime: bool,
-}
+pub use engine::{LONGEST_SEARCH, Wishes};
 
 /// By what a rendezvous can be reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,11 +63,11 @@ pub struct Report {
     pub observed: Option<SocketAddr>,
     /// Whether two sockets of this machine reach each other by their outside addresses; `None` where they have none.
     pub hairpin: Option<bool>,
-    /// How long an idle mapping lives; `None` unless it was measured.
+    /// How long an idle mapping lives at least; `None` unless the engine knows.
     pub lifetime: Option<Duration>,
     /// Whether a rendezvous answers over IPv6.
     pub ipv6: bool,
-    /// The protocols by which the router opens ports when asked: `upnp`, `pcp`, `nat-pmp`.
+    /// The protocols by which the router opens ports when asked: `upnp`, `pcp`, `nat-pmp`. Empty unless the engine knows.
     pub port_mapping: Vec<&'static str>,
     /// Every rendezvous that was asked.
     pub rendezvous: Vec<Latency>,
@@ -81,7 +76,7 @@ pub struct Report {
 }
 
 /// Finds out what this network does, asking these rendezvous: the first sixteen of them.
-pub async fn check(rendezvous: Vec<RendezvousAddress>, wishes: Wishes) -> Report {
+pub async fn check(rendezvous: Vec<RendezvousAddress>) -> Report {
     static ONE_AT_A_TIME: Semaphore = Semaphore::const_new(1);
     // It is never closed.
     let _turn = ONE_AT_A_TIME.acquire().await;
@@ -90,7 +85,7 @@ pub async fn check(rendezvous: Vec<RendezvousAddress>, wishes: Wishes) -> Report
     report.rendezvous = latencies;
     report.ipv6 = servers.iter().any(|server| server.rtt.is_some() && server.at.is_ipv6());
     let Some(server) = servers::best(&servers) else {
-        report.transport = if tcp_opens(&servers, TCP_PATIENCE).await { Transport::Tcp } else { Transport::None };
+        report.transport = if tcp_answers(&servers).await { Transport::Tcp } else { Transport::None };
         return report;
     };
     report.transport = Transport::Udp;
@@ -100,22 +95,7 @@ pub async fn check(rendezvous: Vec<RendezvousAddress>, wishes: Wishes) -> Report
     let (conduct, hairpin) = tokio::join!(behaviour::conduct(server.at, others), behaviour::hairpin(server.at));
     (report.mapping, report.filtering, report.unknown) = (conduct.mapping, conduct.filtering, conduct.unknown);
     report.hairpin = hairpin;
-    report.port_mapping = port_mapping();
-    if wishes.lifetime {
-        report.lifetime = mapping_lifetime(server).await;
-    }
     report
-}
-
-/// The protocols by which the router was found to open ports. Nothing asks it yet.
-fn port_mapping() -> Vec<&'static str> {
-    Vec::new()
-}
-
-/// How long an idle mapping toward a server lives. Nothing measures it yet.
-#[expect(clippy::unused_async, reason = "to measure it is to wait")]
-async fn mapping_lifetime(_: &Server) -> Option<Duration> {
-    None
 }
 
 impl Report {

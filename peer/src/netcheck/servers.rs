@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use knothole_proto::contact_link::RendezvousAddress;
-use tokio::net::{TcpStream, lookup_host};
+use knothole_proto::identity::PublicKey;
+use tokio::net::lookup_host;
 use tokio::time::timeout;
 
 use super::Latency;
 use super::question::{Asker, Question};
+use crate::tunnel;
 
 /// How many rendezvous are asked: a person has a handful, each of many contacts may name another.
 const RENDEZVOUS: usize = 16;
@@ -20,10 +22,15 @@ const LOOK_UP: Duration = Duration::from_secs(1);
 /// How long a rendezvous may take to answer: a satellite, at 700 ms, has three tries.
 const PATIENCE: Duration = Duration::from_millis(1200);
 
+/// How long a rendezvous may take to prove itself over TCP: with the look-up and the silence of UDP before, it makes less than
+/// 5 s.
+const TCP_PATIENCE: Duration = Duration::from_millis(2500);
+
 /// One address of a rendezvous.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Server {
     pub(super) at: SocketAddr,
+    key: PublicKey,
     /// `None`: it did not answer.
     pub(super) rtt: Option<Duration>,
     pub(super) mapped: Option<SocketAddr>,
@@ -37,7 +44,7 @@ pub(super) async fn reach(mut rendezvous: Vec<RendezvousAddress>) -> (Vec<Latenc
         let found = timeout(LOOK_UP, lookup_host((address.host.as_str(), address.port))).await;
         let found: Vec<SocketAddr> = found.ok().and_then(Result::ok).into_iter().flatten().collect();
         let families = [false, true].map(|ipv6| found.iter().copied().find(|at| at.is_ipv6() == ipv6));
-        let servers = join_all(families.into_iter().flatten().map(ask)).await;
+        let servers = join_all(families.into_iter().flatten().map(|at| ask(at, address.key))).await;
         let rtt = servers.iter().filter_map(|server| server.rtt).min();
         (Latency { address, rtt }, servers)
     }))
@@ -46,13 +53,14 @@ pub(super) async fn reach(mut rendezvous: Vec<RendezvousAddress>) -> (Vec<Latenc
     (latencies, servers.into_iter().flatten().collect())
 }
 
-async fn ask(at: SocketAddr) -> Server {
+async fn ask(at: SocketAddr, key: PublicKey) -> Server {
     let answer = match Asker::new(at).await {
         Ok(asker) => asker.ask([Question::plain(at)], PATIENCE).await[0],
         Err(_) => None,
     };
     Server {
         at,
+        key,
         rtt: answer.map(|answer| answer.rtt),
         mapped: answer.map(|answer| answer.mapped),
         other: answer.and_then(|answer| answer.other),
@@ -91,9 +99,9 @@ impl Server {
     }
 }
 
-/// Whether one of them takes a TCP connection.
-pub(super) async fn tcp_opens(servers: &[Server], patience: Duration) -> bool {
-    let opens = |server: &Server| timeout(patience, TcpStream::connect(server.at));
+/// Whether one of them proves its key over TCP: what else takes a connection there, a login page for one, is of no use.
+pub(super) async fn tcp_answers(servers: &[Server]) -> bool {
+    let opens = |server: &Server| timeout(TCP_PATIENCE, tunnel::open(server.at, server.key));
     join_all(servers.iter().map(opens)).await.into_iter().any(|opened| matches!(opened, Ok(Ok(_))))
 }
 
@@ -103,7 +111,13 @@ mod tests {
 
     fn server(at: &str, other: Option<&str>, answers: bool) -> Server {
         let rtt = answers.then_some(Duration::from_millis(20));
-        Server { at: at.parse().unwrap(), rtt, mapped: None, other: other.map(|other| other.parse().unwrap()) }
+        Server {
+            at: at.parse().unwrap(),
+            key: PublicKey::new([7; 32]),
+            rtt,
+            mapped: None,
+            other: other.map(|other| other.parse().unwrap()),
+        }
     }
 
     #[test]

@@ -9,7 +9,8 @@ use knothole_proto::identity::{PeerId, PublicKey};
 use tokio::sync::{broadcast, mpsc, watch};
 
 use crate::command::{
-    Command, CommandError, ContactView, PathKind, PathView, RendezvousState, RendezvousStatus, Status, Transport,
+    Command, CommandError, ContactView, NetworkView, PathKind, PathView, RendezvousState, RendezvousStatus, Status,
+    Transport,
 };
 use crate::event::{Event, EventKind};
 use crate::handle::Peer;
@@ -79,6 +80,9 @@ fn carry_out(
     // A client that has gone needs no answer.
     match command {
         Command::Status(reply) => drop(reply.send(Ok(status()))),
+        Command::Network { reply, .. } => {
+            let _ = reply.send(Ok(NetworkView { router_protocols: vec!["pcp"], lifetime: None, searching: false }));
+        }
         Command::Contacts(reply) => drop(reply.send(Ok(vec![contact(), stranger()]))),
         Command::AddContact { name, reply, .. } => {
             note(format!("add {name:?}"));

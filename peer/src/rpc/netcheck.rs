@@ -17,14 +17,16 @@ pub(super) struct Asked {
     lifetime: bool,
 }
 
-/// Asks the rendezvous that the engine knows, the preferred first.
+/// Asks the rendezvous that the engine knows, the preferred first, and then the engine itself.
 pub(super) async fn netcheck(peer: &Peer, Asked { lifetime }: Asked) -> Result<Value, Failure> {
     let known = peer.request(Command::Status).await?.rendezvous;
     let rendezvous: Vec<RendezvousAddress> = known.into_iter().map(|status| status.address).collect();
     if rendezvous.is_empty() {
         return Err(CommandError::NoRendezvous.into());
     }
-    Ok(told(&check(rendezvous, Wishes { lifetime }).await))
+    let mut report = check(rendezvous).await;
+    report.ask_engine(peer, Wishes { lifetime }).await?;
+    Ok(told(&report))
 }
 
 fn told(report: &Report) -> Value {

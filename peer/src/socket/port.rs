@@ -20,6 +20,9 @@ pub(super) const KERNEL_BUFFER: usize = 4 << 20;
 /// kernel reports once, an ICMP message for instance.
 const ERRORS_IN_A_ROW: usize = 8;
 
+/// How often a port that is free in one family is found taken in the other before we give up.
+const ATTEMPTS: usize = 16;
+
 #[derive(Debug)]
 pub(super) struct Port {
     io: UdpSocket,
@@ -227,4 +230,22 @@ mod hops {
     pub(super) fn send(io: &UdpSocket, to: SocketAddr, datagram: &[u8], _ttl: u8) -> io::Result<usize> {
         SockRef::from(io).send_to(datagram, &to.into())
     }
+}
+
+/// Binds the same port in both families, IPv4 first; see [`Socket::bind`](super::Socket::bind).
+pub(super) fn bind_families(wished: u16) -> io::Result<Vec<Port>> {
+    let mut taken = None;
+    for port in std::iter::once(wished).chain(std::iter::repeat_n(0, ATTEMPTS)) {
+        let v4 = Port::bind(false, port);
+        let v6 = Port::bind(true, v4.as_ref().map_or(port, Port::number));
+        let in_use = |bound: &io::Result<Port>| matches!(bound, Err(why) if why.kind() == ErrorKind::AddrInUse);
+        match (v4, v6) {
+            (v4, v6) if in_use(&v4) || in_use(&v6) => taken = v4.err().or(v6.err()),
+            (Err(why), Err(_)) if port == 0 => return Err(why),
+            // A port below 1024 may be forbidden where any other is not.
+            (Err(why), Err(_)) => taken = Some(why),
+            (v4, v6) => return Ok(v4.into_iter().chain(v6).collect()),
+        }
+    }
+    Err(taken.unwrap_or_else(|| ErrorKind::AddrInUse.into()))
 }

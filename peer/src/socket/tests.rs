@@ -1,11 +1,14 @@
 //! Two sockets on loopback, alone and with QUIC over them.
 
+use std::io::IoSliceMut;
+use std::task::Context;
 use std::time::Duration;
 
 use knothole_proto::certificate::{IdentitySecret, PEER_ALPN, client_config, server_config};
 use knothole_proto::datagram::relay_header;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
-use quinn::{ClientConfig, Connection, Endpoint, EndpointConfig, ServerConfig, TokioRuntime};
+use quinn::udp::Transmit;
+use quinn::{AsyncUdpSocket, ClientConfig, Connection, Endpoint, EndpointConfig, ServerConfig, TokioRuntime};
 use tokio::time::timeout;
 
 use super::*;

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use super::attempt::{Action, Outcome, Stage};
 use super::prober::{MAX_PROBES, PACE as PROBE_PACE};
 use super::sampling::Sampling;
-use super::{Tactic, Word, samples};
-use crate::nat::Ports;
+use super::{Tactic, Word};
+use crate::nat::{self, Ports};
 use crate::path::Base;
 
 /// Sockets that are sampled: by chance, 16 random ports of one block span less than half of it once in 2,000 times.
@@ -160,7 +160,7 @@ impl Lead {
 
     /// The samples are there: choose the tactic, and open what it needs.
     fn choose(&mut self, stage: &mut Stage, ports: &[u16], now: Instant) {
-        self.ports = samples::ports(ports);
+        self.ports = nat::sequence(ports);
         self.last = ports.last().copied().unwrap_or_default();
         let wanted = match self.ports {
             Ports::Sequential { .. } => {

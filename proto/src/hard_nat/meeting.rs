@@ -7,8 +7,8 @@ use super::attempt::{Outcome, Stage};
 use super::lead::along;
 use super::prober::MAX_PROBES;
 use super::sampling::Sampling;
-use super::{Tactic, Word, samples};
-use crate::nat::Ports;
+use super::{Tactic, Word};
+use crate::nat::{self, Ports};
 use crate::path::Base;
 
 /// Sockets of each side: all are sampled, and all meet.
@@ -100,7 +100,7 @@ impl Meeting {
             sampling.handle_timeout(now, &mut stage.transmits);
             if sampling.is_over(now) {
                 let ports = sampling.ports();
-                let (Ports::Sequential { step }, Some(last)) = (samples::ports(&ports), ports.last()) else {
+                let (Ports::Sequential { step }, Some(last)) = (nat::sequence(&ports), ports.last()) else {
                     return stage.end(Outcome::Misfit);
                 };
                 let (attempt, round) = (stage.terms.attempt, self.round);

@@ -14,6 +14,11 @@ const PAUSES: [Duration; 3] = [Duration::from_secs(60), Duration::from_secs(5 * 
 const MAX_IN_VAIN: u8 = 6;
 /// Pairs of networks remembered, the latest: some contacts, each at home, at work and on the way.
 const MAX_REMEMBERED: usize = 256;
+/// Failures are forgotten when the last is so long ago: somebody may have bought another router, and six attempts a day harm
+/// nobody's.
+const FORGIVEN: Duration = Duration::from_secs(24 * 60 * 60);
+/// How what is stored is written. What another version wrote is found out anew.
+const VERSION: u8 = 1;
 
 /// Two networks and who is in the other one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,16 +102,26 @@ impl Memory {
         self.0.iter().map(remembered).collect()
     }
 
-    /// Takes what an earlier process remembered. Times before this machine's start are forgotten.
+    /// Takes what an earlier process remembered, the latest 256. Failures of which the last is a day ago are forgiven; of times
+    /// before this machine's start some systems know nothing.
     #[must_use]
     pub fn recall(remembered: &[Remembered], now: Instant) -> Self {
         let at = |ago: Option<u32>| now.checked_sub(Duration::from_secs(ago?.into()));
         let entry = |remembered: &Remembered| {
             let &Remembered { ours, peer, theirs, tactic, worked_s_ago, failed_s_ago, failures } = remembered;
             let networks = Networks { ours, peer, theirs };
+            let forgiven = failed_s_ago.is_none_or(|ago| Duration::from_secs(ago.into()) >= FORGIVEN);
+            let failures = if forgiven { 0 } else { failures };
             Entry { networks, tactic, worked: at(worked_s_ago), failed: at(failed_s_ago), failures }
         };
         Self(remembered.iter().rev().take(MAX_REMEMBERED).rev().map(entry).collect())
+    }
+
+    /// Forgets a contact; whether anything was known of it.
+    pub(crate) fn forget(&mut self, peer: &PeerId) -> bool {
+        let before = self.0.len();
+        self.0.retain(|entry| entry.networks.peer != *peer);
+        self.0.len() != before
     }
 
     pub(crate) fn chance(&self, networks: Networks) -> Chance {
@@ -133,5 +148,69 @@ impl Memory {
             self.0.remove(0);
         }
         self.0.push(entry);
+    }
+}
+
+/// What is remembered, as it stands in the peer's store: with the time, in seconds since 1970.
+#[must_use]
+pub fn to_bytes(remembered: &[Remembered], unix_s: u64) -> Vec<u8> {
+    // Serialising numbers and addresses into memory cannot fail.
+    postcard::to_allocvec(&(VERSION, unix_s, remembered)).unwrap_or_default()
+}
+
+/// Reads what [`to_bytes`] wrote, as it is at this later time; `None` for anything else.
+#[must_use]
+pub fn from_bytes(bytes: &[u8], unix_s: u64) -> Option<Vec<Remembered>> {
+    let (read, rest) = postcard::take_from_bytes::<(u8, u64, Vec<Remembered>)>(bytes).ok()?;
+    let (version, written_s, mut remembered) = read;
+    // A clock that was set back has not moved.
+    let passed = u32::try_from(unix_s.saturating_sub(written_s)).unwrap_or(u32::MAX);
+    for Remembered { worked_s_ago, failed_s_ago, .. } in &mut remembered {
+        for ago in [worked_s_ago, failed_s_ago].into_iter().flatten() {
+            *ago = ago.saturating_add(passed);
+        }
+    }
+    (version == VERSION && rest.is_empty()).then_some(remembered)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn remembered(failed_s_ago: u32) -> Remembered {
+        Remembered {
+            ours: [203, 0, 113, 1].into(),
+            peer: PeerId::new([2; 32]),
+            theirs: [198, 51, 100, 1].into(),
+            tactic: Tactic::Birthday,
+            worked_s_ago: Some(7),
+            failed_s_ago: Some(failed_s_ago),
+            failures: 6,
+        }
+    }
+
+    #[test]
+    fn what_is_stored_ages_and_garbage_is_nothing() {
+        let bytes = to_bytes(&[remembered(5)], 1_000);
+        let later = from_bytes(&bytes, 1_060).unwrap();
+        assert_eq!(later, [Remembered { worked_s_ago: Some(67), ..remembered(65) }]);
+        assert_eq!(from_bytes(&bytes, 900).unwrap(), [remembered(5)], "the clock was set back");
+        assert_eq!(from_bytes(&bytes[1..], 1_060), None);
+        assert_eq!(from_bytes(&[&bytes[..], &[0]].concat(), 1_060), None);
+        let other = [&[VERSION + 1], &bytes[1..]].concat();
+        assert_eq!(from_bytes(&other, 1_060), None, "another version");
+    }
+
+    #[test]
+    fn failures_are_forgiven_after_a_day_and_forgotten_with_the_contact() {
+        #[expect(clippy::disallowed_methods, reason = "a test needs some instant to begin with")]
+        let now = Instant::now();
+        let Remembered { ours, peer, theirs, .. } = remembered(0);
+        let networks = Networks { ours, peer, theirs };
+        assert_eq!(Memory::recall(&[remembered(60)], now).chance(networks), Chance::Never);
+        let mut memory = Memory::recall(&[remembered(86_400)], now);
+        assert_ne!(memory.chance(networks), Chance::Never);
+        assert!(memory.forget(&peer) && !memory.forget(&peer));
+        assert_eq!(memory.remembered(now), []);
     }
 }

@@ -48,7 +48,6 @@ mod meeting;
 mod memory;
 mod prober;
 mod ration;
-mod samples;
 mod sampling;
 mod survey;
 #[cfg(test)]
@@ -58,7 +57,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::nat::{Mapping, Ports};
 
-pub use memory::{Memory, Remembered, Tactic};
+pub use memory::{Memory, Remembered, Tactic, from_bytes, to_bytes};
 
 pub(crate) use attempt::{Action, Attempt, Outcome, Terms};
 pub(crate) use memory::{Chance, Networks};

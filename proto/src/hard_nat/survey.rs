@@ -8,9 +8,8 @@ use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use super::Nat;
-use super::samples::{self, Sample};
 use crate::candidate::is_reachable;
-use crate::nat::{Mapping, Ports};
+use crate::nat::{self, Mapping, Ports, Sample};
 use crate::path::{Base, Transmit};
 use crate::stun::TransactionId;
 use crate::stun::discovery::{binding_request, parse_response};
@@ -140,13 +139,13 @@ impl Survey {
     fn judge(&mut self) {
         let sample = |asked: &Asked| asked.mapped.map(|mapped| Sample { to: asked.to, mapped });
         let known: Vec<_> = self.asked.iter().filter_map(sample).collect();
-        let mut mapping = samples::mapping(&known);
+        let mut mapping = nat::mapping(None, &known);
         if self.dependent && !matches!(mapping, Mapping::AddressDependent) {
             mapping = Mapping::AddressAndPortDependent;
         }
         let mut ports: Vec<u16> = known.iter().map(|sample| sample.mapped.port()).collect();
         ports.dedup();
         let kept = !ports.is_empty() && ports.iter().all(|port| Some(*port) == self.local);
-        self.nat = Nat { mapping, ports: if kept { Ports::Preserved } else { samples::ports(&ports) } };
+        self.nat = Nat { mapping, ports: if kept { Ports::Preserved } else { nat::sequence(&ports) } };
     }
 }

@@ -2,8 +2,10 @@
 
 mod active;
 mod comeback;
+mod incoming;
 #[cfg(test)]
 mod tests;
+mod timeouts;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -12,9 +14,9 @@ use std::time::{Duration, Instant};
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-use crate::control::{ChannelFull, Opened, ToPeer, ToRendezvous};
-use crate::datagram::{CONTROL, Header, RETURNED, TICKET, Transmit};
-use crate::keepalive::{self, FromRendezvous, Wishes};
+use crate::control::{ChannelFull, ToPeer, ToRendezvous};
+use crate::datagram::Transmit;
+use crate::keepalive::Wishes;
 use crate::registration::echo::Requests;
 use crate::registration::ticket::{self, Resumption};
 use crate::registration::{Profile, SignInAnswer};
@@ -217,78 +219,6 @@ impl Client {
         }
     }
 
-    /// Takes one of Knothole's datagrams that came from `from`.
-    pub fn handle_datagram(&mut self, from: SocketAddr, header: Header, datagram: &[u8], now: Instant) {
-        let Some(active) = self.active.as_ref().filter(|active| active.remote == from) else { return };
-        match header.kind {
-            RETURNED => self.handle_returned(from, header, datagram, now),
-            _ if active.slot != header.slot => {}
-            CONTROL => self.handle_control(header, datagram, now),
-            TICKET => self.handle_ticket(header, datagram, now),
-            _ => self.handle_answer(header, datagram, now),
-        }
-    }
-
-    fn handle_control(&mut self, header: Header, datagram: &[u8], now: Instant) {
-        let Some(active) = self.active.as_mut().filter(|_| self.phase == Phase::Registered) else { return };
-        match active.channel.handle(header, datagram) {
-            Opened::Fresh(Some(ToPeer::Closing)) => {
-                // The acknowledgement is the last that goes this way.
-                while let Some(payload) = active.channel.poll_transmit(now) {
-                    active.transmit(payload, &mut self.outgoing);
-                }
-                self.lose();
-                // It may be there again in a moment, and open our ticket.
-                self.attempts = 1;
-                self.pause_then_attempt(now);
-            }
-            Opened::Fresh(Some(message)) => self.events.push_back(Event::Control(message)),
-            Opened::Fresh(None) | Opened::Repeated | Opened::Invalid => {}
-        }
-    }
-
-    fn handle_ticket(&mut self, header: Header, datagram: &[u8], now: Instant) {
-        let Some(active) = self.active.as_mut().filter(|active| active.renewing == Some(header.number)) else { return };
-        if let Some(ticket) = ticket::parse_renewed(&active.key, header, datagram) {
-            active.renewing = None;
-            active.asked = None;
-            let resumption = Resumption::of(&active.secret);
-            self.ticket = Some(Held { ticket: ticket.to_vec(), resumption, since: now });
-        }
-    }
-
-    fn handle_answer(&mut self, header: Header, datagram: &[u8], now: Instant) {
-        let Some(active) = self.active.as_mut() else { return };
-        match keepalive::parse_from_rendezvous(&active.key, header, datagram) {
-            // One that is not later than the last is a replay, and so is an answer to nothing.
-            Some(FromRendezvous::Observed { counter, address }) if active.is_answer(counter) => {
-                let (asked, moved) = (active.asked.take().is_some(), std::mem::take(&mut active.moving));
-                if moved {
-                    // What it was told from there is not acknowledged here.
-                    active.channel.repeat(now);
-                }
-                if asked || moved {
-                    active.channel.hurry(now);
-                }
-                let changed = std::mem::replace(&mut active.observed, address) != address;
-                match self.phase {
-                    Phase::Registered if (asked || moved) && changed => {
-                        self.events.push_back(Event::Registered { observed: address });
-                    }
-                    Phase::Registered | Phase::Returning { .. } => {}
-                    Phase::Asking { .. } | Phase::SigningIn { .. } | Phase::Pausing { .. } => self.found(address),
-                }
-            }
-            Some(FromRendezvous::Challenge { token }) => {
-                active.prove(token, &mut self.outgoing);
-                // Should it be lost, a question follows.
-                active.asked.get_or_insert((1, now + first(self.profile.ask_again())));
-            }
-            Some(FromRendezvous::UnknownSlot { echo, token }) if active.sent(echo) => self.handle_unknown(token, now),
-            _ => {}
-        }
-    }
-
     /// Says something to the rendezvous.
     ///
     /// # Errors
@@ -390,60 +320,6 @@ impl Client {
             (Phase::Registered, Some(active)) => {
                 let asked = active.asked.map(|(_, again)| again);
                 [Some(active.next_keepalive), asked, active.channel.poll_timeout()].into_iter().flatten().min()
-            }
-        }
-    }
-
-    /// Does what is due.
-    pub fn handle_timeout(&mut self, now: Instant) {
-        match self.phase {
-            Phase::Pausing { until } if until <= now => self.attempt(now),
-            Phase::SigningIn { until } if until <= now => self.handle_sign_in_failed(now),
-            Phase::Asking { again, .. } if again <= now => self.ask_lost(now),
-            Phase::Returning { again, .. } if again <= now => self.show(now),
-            Phase::Registered => self.keep_alive(now),
-            _ => {}
-        }
-    }
-
-    fn wishes(&self, now: Instant) -> Wishes {
-        let renews = self.ticket.as_ref().is_some_and(|held| held.is_old(now));
-        Wishes { asks: false, renews, interval_s: seconds(self.interval) }
-    }
-
-    fn keep_alive(&mut self, now: Instant) {
-        let (wishes, again) = (self.wishes(now), self.profile.ask_again());
-        let every = self.profile.asks_every(self.interval);
-        let Some(active) = self.active.as_mut() else { return };
-        active.channel.handle_timeout(now);
-        // A control message that nobody acknowledges is a reason to ask whether anybody is there.
-        let doubtful = active.channel.is_doubtful();
-        let begins = doubtful && !std::mem::replace(&mut active.doubtful, doubtful);
-        if (active.channel.take_lost() || begins) && active.asked.is_none() {
-            active.ask(wishes, 1, now + first(again), &mut self.outgoing);
-        }
-        if begins {
-            self.events.push_back(Event::Doubtful);
-        }
-        match active.asked {
-            Some((tries, due)) if due <= now => {
-                let Some(wait) = again.get(tries) else {
-                    self.lose();
-                    return self.sign_in_next(now);
-                };
-                active.ask(wishes, tries + 1, now + *wait, &mut self.outgoing);
-                if tries == 1 {
-                    self.events.push_back(Event::Doubtful);
-                }
-            }
-            _ => {}
-        }
-        if active.next_keepalive <= now {
-            active.next_keepalive = now + self.interval;
-            if active.asked.is_none() && (active.counter + 1).is_multiple_of(every) {
-                active.ask(wishes, 1, now + first(again), &mut self.outgoing);
-            } else {
-                active.keepalive(wishes, &mut self.outgoing);
             }
         }
     }

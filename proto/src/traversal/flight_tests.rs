@@ -4,9 +4,11 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::candidate::CheckKey;
-use crate::control::{Opened, RendezvousChannel, ToPeer};
+use crate::candidate::{CheckKey, IntroductionId};
+use crate::control::{Opened, RendezvousChannel, ToPeer, ToRendezvous};
 use crate::datagram::CONTROL;
+use crate::registration::SignInAnswer;
+use crate::seal::RegistrationSecret;
 
 const RENDEZVOUS: RendezvousId = RendezvousId(0);
 pub(super) const BOB: ContactId = ContactId(7);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::flight_tests::{Alice, BOB, bob, remote};
 use super::*;
-use crate::candidate::CheckKey;
+use crate::candidate::{CheckKey, IntroductionId};
 use crate::control::ToPeer;
 use crate::hard_nat::{Nat, Word};
 use crate::nat::{Mapping, Ports};

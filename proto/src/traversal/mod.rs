@@ -7,6 +7,7 @@
 
 mod bases;
 mod contact;
+mod event;
 #[cfg(test)]
 mod flight_tests;
 #[cfg(test)]
@@ -16,6 +17,7 @@ mod lan;
 mod note;
 mod other_family;
 mod own;
+mod registrations;
 mod tactics;
 #[cfg(test)]
 mod tests;
@@ -28,166 +30,17 @@ use std::time::{Duration, Instant};
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-use crate::candidate::IntroductionId;
-use crate::control::ToRendezvous;
 use crate::datagram::{Header, Kind, classify};
 use crate::identity::PeerId;
 use crate::path::{Base, Config, Transmit};
-use crate::registration::{self, Profile, SignInAnswer, client};
-use crate::seal::RegistrationSecret;
+use crate::registration::{Profile, client};
 use crate::stun::check::{Peek, peek};
-use crate::tunnel::is_without_udp;
 use contact::{Contact, Step};
+pub use event::{ContactId, Event, RendezvousId, Unreachable};
 pub use note::{MAX_NOTE, Note};
 use other_family::OtherFamily;
 use own::Own;
 use tactics::Workshop;
-
-/// The owner's name for a rendezvous.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RendezvousId(pub u32);
-
-/// The owner's name for a contact.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ContactId(pub u32);
-
-/// Why a contact is not reached; trying goes on by itself, more and more rarely.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unreachable {
-    /// None of the rendezvous through which it can be invited answers us.
-    NoRendezvous,
-    /// It keeps alive at none of its rendezvous.
-    Absent,
-    /// The rendezvous has too much to do for us.
-    Refused,
-    /// Both sides tried, and no check came through.
-    NoPath,
-    /// Only a relay can be: our network lets no UDP through.
-    NoUdp,
-    /// Only a relay can be: the contact's network lets no UDP through.
-    NoUdpThere,
-    /// Both networks give every connection a port that cannot be foreseen: no direct path can be found.
-    BothHard,
-    /// The network of one side gives every connection a port of its own, and it was not hit upon. It is tried again, rarely.
-    TacticFailed,
-}
-
-/// What the owner must do or know.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Event {
-    /// Sign in over QUIC, then call `handle_signed_in` or `handle_sign_in_failed`.
-    SignIn(RendezvousId),
-    /// Known to the rendezvous, which sees us at this address (also after it changed). Port 0: over TCP, for no UDP passes.
-    Registered {
-        /// Which one.
-        rendezvous: RendezvousId,
-        /// Our address as it sees it.
-        observed: SocketAddr,
-    },
-    /// Not known to the rendezvous any more; signing in follows by itself.
-    Unregistered(RendezvousId),
-    /// A stranger invites us. It has learnt nothing of us.
-    Request {
-        /// Who.
-        peer: PeerId,
-        /// The rendezvous that said so.
-        via: RendezvousId,
-    },
-    /// This address proved to be the contact's: QUIC from it is to be taken.
-    Admit {
-        /// Whose.
-        contact: ContactId,
-        /// The socket that it reaches.
-        base: Base,
-        /// Its address.
-        remote: SocketAddr,
-        /// Whether more than the check speaks for it: the rendezvous saw the contact there, or it is on a network of our own.
-        /// Only then may anything be sent there that is longer than what comes, before a check of ours is answered.
-        vouched: bool,
-    },
-    /// This address was given up: QUIC from it is not to be taken any more.
-    Revoke {
-        /// Whose it was.
-        contact: ContactId,
-        /// The socket that it reached.
-        base: Base,
-        /// The address.
-        remote: SocketAddr,
-    },
-    /// QUIC to the contact goes to this address from now on.
-    Path {
-        /// Whose.
-        contact: ContactId,
-        /// The socket to send from.
-        base: Base,
-        /// Its address.
-        remote: SocketAddr,
-        /// The round-trip time of the check.
-        rtt: Duration,
-    },
-    /// There is a path or a relay, and it is ours to open the connection if there is none: the inviter's, or in glare the smaller id's.
-    Dial(ContactId),
-    /// Open the connection, if there is none, behind the invitation that `poll_transmit` gives next: send that first. Where
-    /// there is no other way, QUIC's datagrams to the contact may go in flight datagrams, a few at most, until
-    /// [`Event::Offered`] or [`Event::Relay`] names another.
-    Flight {
-        /// To whom.
-        contact: ContactId,
-        /// The rendezvous that passes them on.
-        rendezvous: SocketAddr,
-        /// Our slot there, and …
-        slot: u32,
-        /// … the invitation, for [`flight_header`](crate::datagram::flight_header).
-        introduction: IntroductionId,
-    },
-    /// The contact may answer by this relay channel, which it has not accepted yet; a few of QUIC's datagrams may go by it.
-    Offered {
-        /// Whose.
-        contact: ContactId,
-        /// The rendezvous that relays.
-        rendezvous: SocketAddr,
-        /// Names the channel in the frames.
-        channel: u32,
-    },
-    /// The invitation behind which the connection was opened came to nothing: without another way the connection does too.
-    Grounded(ContactId),
-    /// Until there is a direct path, QUIC to the contact may go through this relay channel, and come from it.
-    Relay {
-        /// Whose.
-        contact: ContactId,
-        /// The rendezvous that relays.
-        rendezvous: SocketAddr,
-        /// Names the channel in the frames.
-        channel: u32,
-    },
-    /// The contact's relay channel is no more.
-    RelayClosed(ContactId),
-    /// Send this to the contact in a [`Frame::Note`](crate::frames::Frame::Note), ahead of messages.
-    Note {
-        /// To whom.
-        contact: ContactId,
-        /// The note.
-        note: Vec<u8>,
-    },
-    /// Open up to so many more IPv4 sockets, for a hard NAT, and call `handle_bases` with what there is, perhaps nothing.
-    OpenBases {
-        /// For whom.
-        contact: ContactId,
-        /// How many, at most 256.
-        count: u16,
-    },
-    /// Close this socket: no path goes from it.
-    CloseBase(Base),
-    /// The path carries nothing any more. An invitation is on its way already.
-    PathLost(ContactId),
-    /// It was not reached this time.
-    Unreachable {
-        /// Who.
-        contact: ContactId,
-        /// Why.
-        why: Unreachable,
-    },
-}
 
 /// A peer's registrations, invitations and paths.
 pub struct Traversal {
@@ -234,39 +87,6 @@ impl Traversal {
         let mut seed = [0; 32];
         self.random.fill_bytes(&mut seed);
         seed
-    }
-
-    /// Registers at a rendezvous, and stays registered.
-    pub fn add_rendezvous(&mut self, id: RendezvousId, now: Instant) {
-        let (seed, (profile, interval)) = (self.seed(), self.keepalive);
-        let client = self.rendezvous.entry(id).or_insert_with(|| client::Client::new(seed, now));
-        client.set_keepalive(profile, interval, now);
-    }
-
-    /// Hears through this rendezvous of those contacts alone that can be invited there: it is not ours but theirs, and
-    /// whoever runs it has no business with the others.
-    pub fn reserve_rendezvous(&mut self, id: RendezvousId) {
-        self.reserved.insert(id);
-    }
-
-    /// What a spare socket sends to this rendezvous to have an echo, see
-    /// [`Client::echo_requests`](client::Client::echo_requests).
-    pub fn echo_requests(&mut self, id: RendezvousId, delay_s: u16) -> Option<registration::echo::Requests> {
-        self.rendezvous.get_mut(&id)?.echo_requests(delay_s)
-    }
-
-    /// Keeps all registrations alive as this profile says, every `interval` (whole seconds).
-    pub fn set_keepalive(&mut self, profile: Profile, interval: Duration, now: Instant) {
-        self.keepalive = (profile, interval);
-        self.rendezvous.values_mut().for_each(|client| client.set_keepalive(profile, interval, now));
-    }
-
-    /// Lets a registration end: nobody is to be met there any more.
-    pub fn remove_rendezvous(&mut self, id: RendezvousId) {
-        self.rendezvous.remove(&id);
-        self.reserved.remove(&id);
-        self.other_families.remove(&id);
-        self.forget_reflexive(id);
     }
 
     /// Makes a contact known, so that its invitations are taken up. `via`: where it can be invited, the preferred first.
@@ -316,45 +136,6 @@ impl Traversal {
     #[must_use]
     pub fn path(&self, id: ContactId) -> Option<(SocketAddr, Duration)> {
         self.contacts.get(&id)?.path()
-    }
-
-    /// What the rendezvous sees of us, while registered there.
-    #[must_use]
-    pub fn observed(&self, id: RendezvousId) -> Option<SocketAddr> {
-        self.rendezvous.get(&id)?.observed()
-    }
-
-    /// The request for the sign-in that an [`Event::SignIn`] asks for.
-    #[must_use]
-    pub fn sign_in_request(&self, id: RendezvousId) -> Option<registration::SignInRequest> {
-        let interval = self.rendezvous.get(&id)?.interval().as_secs();
-        Some(registration::SignInRequest { interval_s: u16::try_from(interval).unwrap_or(u16::MAX) })
-    }
-
-    /// The sign-in succeeded.
-    pub fn handle_signed_in(
-        &mut self,
-        id: RendezvousId,
-        remote: SocketAddr,
-        answer: &SignInAnswer,
-        secret: &RegistrationSecret,
-        now: Instant,
-    ) {
-        if let Some(client) = self.rendezvous.get_mut(&id) {
-            client.handle_signed_in(remote, answer, secret, now);
-            self.drain(now);
-        }
-    }
-
-    /// The sign-in failed.
-    pub fn handle_sign_in_failed(&mut self, id: RendezvousId, now: Instant) {
-        let Some(client) = self.rendezvous.get_mut(&id) else { return };
-        client.handle_sign_in_failed(now);
-        let waiting = self.contacts.iter().filter(|(_, contact)| contact.is_waiting() && contact.via().contains(&id));
-        // Wanted elsewhere, a contact may have a path all the same.
-        let waiting = waiting.filter(|(_, contact)| contact.path().is_none());
-        let why = Unreachable::NoRendezvous;
-        self.events.extend(waiting.map(|(contact, _)| Event::Unreachable { contact: *contact, why }));
     }
 
     /// A STUN or Knothole datagram came to one of our sockets.
@@ -418,20 +199,6 @@ impl Traversal {
         self.drain(now);
     }
 
-    /// Tells every rendezvous that we leave.
-    pub fn goodbye(&mut self, now: Instant) {
-        for client in self.rendezvous.values_mut() {
-            // Not registered, or the channel is full: the registration expires by itself.
-            let _ = client.send(ToRendezvous::Goodbye, now);
-        }
-    }
-
-    /// Whether every rendezvous has acknowledged all that was said.
-    #[must_use]
-    pub fn is_idle(&self) -> bool {
-        self.rendezvous.values().all(client::Client::is_idle)
-    }
-
     /// The next datagram to send. Checks go first: an acceptance must not overtake its opening packets.
     pub fn poll_transmit(&mut self, now: Instant) -> Option<Transmit> {
         self.contacts
@@ -492,34 +259,6 @@ impl Traversal {
             }
         }
         self.advance_tactics(now);
-    }
-
-    fn handle_registration_event(&mut self, id: RendezvousId, event: client::Event, now: Instant) {
-        match event {
-            client::Event::SignIn => self.events.push_back(Event::SignIn(id)),
-            client::Event::Unregistered => {
-                self.events.push_back(Event::Unregistered(id));
-                self.invite_otherwise(id, now);
-                self.contacts.values_mut().for_each(|contact| contact.handle_unregistered(id));
-                // Channels end with the registration.
-                self.handle_relay_closed(|relay| relay.rendezvous == id);
-            }
-            client::Event::Registered { observed } => {
-                self.events.push_back(Event::Registered { rendezvous: id, observed });
-                if let Some(remote) = self.rendezvous.get(&id).and_then(client::Client::remote) {
-                    self.workshop.survey.handle_registered(remote, observed, now);
-                }
-                for contact in self.contacts.values_mut().filter(|contact| contact.via().contains(&id)) {
-                    contact.handle_registered(now);
-                    contact.settle(now);
-                }
-                if !is_without_udp(observed) {
-                    self.contacts.values_mut().for_each(|contact| contact.handle_udp(now));
-                }
-            }
-            client::Event::Doubtful => self.invite_otherwise(id, now),
-            client::Event::Control(message) => self.handle_control(id, message, now),
-        }
     }
 
     fn handle_step(&mut self, id: ContactId, step: Step, now: Instant) {

@@ -11,6 +11,7 @@ use crate::hard_nat::{
     Action, Attempt, Chance, MAX_PROBES, Memory, Nat, Networks, Outcome, Part, Ration, Remembered, Survey, Tactic,
     Terms, Word, part,
 };
+use crate::identity::PeerId;
 use crate::path::{Base, Transmit};
 use crate::registration::client;
 use crate::tunnel::is_without_udp;
@@ -115,7 +116,7 @@ impl Traversal {
         self.workshop.survey.nat()
     }
 
-    /// What worked between which networks and what did not, for the owner to store.
+    /// What worked between which networks and what did not, for the owner to store after each [`Event::Remember`].
     #[must_use]
     pub fn memory(&self, now: Instant) -> Vec<Remembered> {
         self.workshop.memory.remembered(now)
@@ -124,6 +125,13 @@ impl Traversal {
     /// Gives back what was stored.
     pub fn set_memory(&mut self, remembered: &[Remembered], now: Instant) {
         self.workshop.memory = Memory::recall(remembered, now);
+    }
+
+    /// Forgets what worked with a contact and what did not.
+    pub fn forget_memory(&mut self, peer: &PeerId) {
+        if self.workshop.memory.forget(peer) {
+            self.events.push_back(Event::Remember);
+        }
     }
 
     pub(super) fn handle_word(&mut self, id: ContactId, word: Word, now: Instant) {
@@ -326,6 +334,7 @@ impl Traversal {
     fn remember(&mut self, id: ContactId, tactic: Option<Tactic>, worked: bool, now: Instant) {
         if let (Some((networks, _)), Some(tactic)) = (self.networks(id), tactic) {
             self.workshop.memory.note(networks, tactic, worked, now);
+            self.events.push_back(Event::Remember);
         }
     }
 

@@ -1,9 +1,11 @@
 //! Two traversals on one wire, introduced by their announcements on the LAN, with what stands for their connection.
 
 use super::*;
-use crate::candidate::{Candidate, CandidateKind};
+use crate::candidate::{Candidate, CandidateKind, IntroductionId};
 use crate::control::{Opened, RendezvousChannel, ToPeer, ToRendezvous};
 use crate::lan::{Announcement, LanSalt, tag};
+use crate::registration::SignInAnswer;
+use crate::seal::RegistrationSecret;
 use crate::stun::server::{Place, answer};
 
 const RENDEZVOUS: RendezvousId = RendezvousId(0);

@@ -316,7 +316,11 @@ impl Node {
                     self.relays.remove(&contact);
                 }
                 Event::Note { contact, note } => self.notes.push_back((contact, note)),
-                Event::Request { .. } | Event::Flight { .. } | Event::Offered { .. } | Event::Grounded(_) => {}
+                Event::Request { .. }
+                | Event::Flight { .. }
+                | Event::Offered { .. }
+                | Event::Grounded(_)
+                | Event::Remember => {}
             }
         }
     }

@@ -147,7 +147,7 @@ pub(crate) enum Verb {
         hairpin    whether machines behind your router meet by their outside addresses\n\n\
         Mapping and filtering are told by a rendezvous that has a second address (knothole-rendezvous --alternate).")]
     Netcheck {
-        /// Find out, too, how long the NAT remembers an idle mapping; takes minutes
+        /// Find out, too, how long the NAT remembers an idle mapping, unless that is known; takes up to 30 minutes
         #[arg(long)]
         lifetime: bool,
     },

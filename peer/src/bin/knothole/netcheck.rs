@@ -2,8 +2,9 @@
 
 use std::io::{IsTerminal as _, Write as _, stderr};
 use std::pin::pin;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use knothole::netcheck::LONGEST_SEARCH;
 use serde_json::{Value, json};
 
 use crate::output::Output;
@@ -17,9 +18,9 @@ pub(crate) async fn run(session: &mut Session, lifetime: bool, output: &Output) 
     let found = {
         let mut check = pin!(session.insist("netcheck", json!({"lifetime": lifetime})));
         let watched = !output.json && stderr().is_terminal();
+        let begin = Instant::now();
         if watched {
-            let time = if lifetime { "some minutes" } else { "up to 5 s" };
-            tell(&format!("* asking the rendezvous, which takes {time} "));
+            tell(asking(lifetime));
         }
         loop {
             tokio::select! {
@@ -29,6 +30,8 @@ pub(crate) async fn run(session: &mut Session, lifetime: bool, output: &Output) 
                     }
                     break found?;
                 }
+                // A dot for each of some thousand beats would fill the screen.
+                () = tokio::time::sleep(BEAT), if watched && lifetime => tell(&format!("\r* {}", clock(begin.elapsed()))),
                 () = tokio::time::sleep(BEAT), if watched => tell("."),
             }
         }
@@ -43,6 +46,22 @@ fn tell(text: &str) {
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
+/// What a person is told who waits.
+const fn asking(lifetime: bool) -> &'static str {
+    if lifetime {
+        "* asking the rendezvous, which takes up to 5 s, and then for echoes after longer and longer silences, until one is\n  \
+         not heard any more: mostly 5 to 20 minutes, at most 30, unless the lifetime is known already\n"
+    } else {
+        "* asking the rendezvous, which takes up to 5 s "
+    }
+}
+
+/// The time that has passed, of that which there is.
+fn clock(passed: Duration) -> String {
+    let minutes = |time: Duration| format!("{}:{:02}", time.as_secs() / 60, time.as_secs() % 60);
+    format!("{} of {}", minutes(passed), minutes(LONGEST_SEARCH))
+}
+
 /// A line for each finding, with what it means, and the sentence that sums them up.
 fn text(found: &Value) -> String {
     let mut lines = vec![line("UDP", &udp(found))];
@@ -54,7 +73,10 @@ fn text(found: &Value) -> String {
         if word(found, "mapping") != "none" {
             lines.push(line("hairpin", hairpin(&found["hairpin"])));
         }
-        lines.push(line("lifetime", &lifetime(&found["lifetime_s"])));
+        // Where there is nothing that forgets, there is no lifetime.
+        if (word(found, "mapping"), word(found, "filtering")) != ("none", "none") {
+            lines.push(line("lifetime", &lifetime(&found["lifetime_s"])));
+        }
     }
     lines.push(line("IPv6", if found["ipv6"] == true { "works" } else { "no rendezvous answers over it" }));
     let opened: Vec<_> = entries(&found["port_mapping"]).iter().filter_map(Value::as_str).collect();
@@ -129,8 +151,8 @@ fn hairpin(told: &Value) -> &'static str {
 
 fn lifetime(told: &Value) -> String {
     match told.as_u64() {
-        Some(seconds) => format!("{seconds} s until the NAT forgets an idle mapping"),
-        None => "not measured".to_owned(),
+        Some(seconds) => format!("the NAT remembers an idle mapping for {seconds} s at least"),
+        None => "not known; `knothole netcheck --lifetime` finds it out, which takes minutes".to_owned(),
     }
 }
 
@@ -153,13 +175,20 @@ mod tests {
              filtering     unknown: nobody could be asked\n\
              ports         sequential +1\n\
              hairpin       no: machines behind your router reach each other by their inside addresses only\n\
-             lifetime      65 s until the NAT forgets an idle mapping\n\
+             lifetime      the NAT remembers an idle mapping for 65 s at least\n\
              IPv6          works\n\
              port mapping  upnp, pcp\n\
              rendezvous    81 ms, k@r.example:1\n\
              rendezvous    no answer, k@s.example:1\n\n\
              All is well."
         );
+    }
+
+    #[test]
+    fn who_waits_for_minutes_sees_how_many_and_that_they_pass() {
+        assert!(asking(true).contains(&format!("at most {}", LONGEST_SEARCH.as_secs() / 60)));
+        assert_eq!(clock(Duration::from_secs(65)), "1:05 of 30:00");
+        assert_eq!(lifetime(&Value::Null).matches("--lifetime").count(), 1);
     }
 
     #[test]

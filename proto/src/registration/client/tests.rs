@@ -1,4 +1,6 @@
 use super::*;
+use crate::datagram::Header;
+use crate::keepalive;
 use crate::registration::KEEPALIVE_INTERVAL;
 use crate::registration::server::{Challenger, Outcome, Registration};
 

@@ -1,0 +1,126 @@
+//! How an engine starts: what it finds in its home, and what it opens.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Instant;
+
+use futures_util::stream::FuturesOrdered;
+use knothole_proto::path;
+use knothole_proto::traversal::Traversal;
+use tokio::sync::{broadcast, mpsc};
+
+use super::lifetime::Mappings;
+use super::network::{Outgoing, Surroundings};
+use super::timers::Timers;
+use super::{Engine, Inputs, hard_nat, seed};
+use crate::handle::{Options, Peer};
+use crate::home::{Home, HomeError};
+use crate::link::{Heartbeat, Links};
+use crate::socket::Socket;
+use crate::store::{ContactState, OpenError, Store, StoreError};
+
+/// Commands that wait for the engine; a face that asks for more waits itself.
+const COMMANDS: usize = 64;
+/// Events that a slow face may be behind.
+const EVENTS: usize = 1024;
+/// The setting that remembers the UDP port: to come back on it finds old NAT mappings, and contacts, faster.
+const PORT: &str = "udp-port";
+/// Why an engine cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The home cannot be used.
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    /// The database cannot be used.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The database cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// There is no UDP port to be had.
+    #[error("no UDP port can be opened: {0}; does this machine have a network?")]
+    Socket(#[source] std::io::Error),
+    /// QUIC cannot be set up.
+    #[error("QUIC cannot be set up: {0}")]
+    Link(String),
+}
+
+/// Starts a peer in its home. The caller holds the home's engine lock.
+///
+/// # Errors
+/// [`StartError`]; its texts say what to do next.
+pub async fn start(options: Options) -> Result<Peer, StartError> {
+    let home = Home::open(Some(options.home.clone()))?;
+    let secret = home.identity()?;
+    let store = Store::open(home.path())?;
+    let port = store.setting(PORT).await?.and_then(|bytes| Some(u16::from_be_bytes(bytes.try_into().ok()?)));
+    let (socket, arrivals) = Socket::bind(port.unwrap_or(0)).map_err(StartError::Socket)?;
+    store.set_setting(PORT, socket.port().to_be_bytes().to_vec()).await?;
+    let (links, link_events) = Links::new(socket.clone(), &secret, Heartbeat::from(options.keepalive))
+        .map_err(|why| StartError::Link(why.to_string()))?;
+
+    // A rendezvous on loopback can only introduce peers on this machine.
+    let allow_loopback = options.allow_loopback || options.rendezvous.iter().any(|address| is_loopback(&address.host));
+    let config = path::Config { allow_loopback, profile: options.keepalive, ..path::Config::default() };
+    // Peers on one machine alone have no use for a router or a LAN.
+    let outgoing = Outgoing {
+        lan_discovery: home.lan_discovery()? && !allow_loopback,
+        port_mapping: home.port_mapping()? && !allow_loopback,
+    };
+    let (surroundings, news) = Surroundings::new(secret.public_key(), socket.port(), outgoing);
+    let (sign_in_steps, sign_in_inputs) = mpsc::channel(16);
+    let (trials, trial_inputs) = mpsc::channel(1);
+    let remembered = store.setting(Mappings::setting()).await?;
+    let (events, _) = broadcast::channel(EVENTS);
+    let (commands, command_inputs) = mpsc::channel(COMMANDS);
+    let mut engine = Engine {
+        me: secret.public_key(),
+        traversal: Traversal::new(secret.public_key(), config, seed()),
+        surroundings,
+        allow_loopback,
+        socket,
+        links,
+        store,
+        rendezvous: Vec::new(),
+        own_rendezvous: 0,
+        contacts: BTreeMap::new(),
+        next_contact: 0,
+        link_contacts: BTreeMap::new(),
+        timers: Timers::default(),
+        mappings: Mappings::new(options.keepalive, remembered, trials),
+        pending: FuturesOrdered::new(),
+        requests: 0,
+        sign_in_steps,
+        last_tunnel: 0,
+        events: events.clone(),
+        stopping: None,
+    };
+    let now = Instant::now();
+    engine.refresh_hosts(now);
+    for address in options.rendezvous {
+        engine.register(address, now);
+    }
+    engine.own_rendezvous = engine.rendezvous.len();
+    engine.recall_attempts(engine.store.setting(hard_nat::SETTING).await?, now);
+    for known in engine.store.contacts().await? {
+        let conversation = match known.state {
+            ContactState::Contact | ContactState::Requested => Some(engine.store.conversation(known.peer).await?),
+            ContactState::Request | ContactState::Blocked => None,
+        };
+        engine.insert_contact(known, conversation, now);
+    }
+    let inputs = Inputs {
+        commands: command_inputs,
+        arrivals,
+        link_events,
+        sign_in_steps: sign_in_inputs,
+        news,
+        trials: trial_inputs,
+    };
+    tokio::spawn(engine.run(inputs));
+    Ok(Peer::new(commands, events))
+}
+
+fn is_loopback(host: &str) -> bool {
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
