@@ -179,6 +179,9 @@ fn the_relay_of_a_contact_that_is_removed_is_refused() {
     let introduction = alice.invite();
     alice.hear(ToPeer::Relay { introduction, with: bob(), channel: 5 });
     alice.traversal.remove_contact(BOB, alice.now);
+    assert_eq!(alice.said(), [], "the connection's last word goes first");
+    alice.now += Duration::from_millis(200);
+    alice.traversal.handle_timeout(alice.now);
     assert_eq!(alice.said(), [ToRendezvous::Refuse { channel: 5 }]);
 }
 

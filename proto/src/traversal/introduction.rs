@@ -1,6 +1,6 @@
 //! What a rendezvous says of introductions and relays, and what is said to it.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::contact::{Contact, Relay};
 use super::{ContactId, Event, RendezvousId, Traversal, Unreachable};
@@ -9,6 +9,9 @@ use crate::control::{ToPeer, ToRendezvous};
 use crate::hops::DEFAULT_OPENER_TTL;
 use crate::identity::PeerId;
 use crate::registration::client;
+
+/// How long a connection that ends may still use its relay.
+const LAST_WORD: Duration = Duration::from_millis(200);
 
 impl Traversal {
     pub(super) fn handle_control(&mut self, id: RendezvousId, message: ToPeer, now: Instant) {
@@ -91,11 +94,20 @@ impl Traversal {
         }
     }
 
-    /// Without this a contact that was removed could push frames through our NAT for as long as it likes.
+    /// Without this a contact that was removed could push frames through our NAT for as long as it likes. It is said a
+    /// little later: the connection's own last word goes through the relay, too.
     pub(super) fn refuse_relays(&mut self, contact: &Contact, now: Instant) {
-        for Relay { rendezvous, channel } in contact.relays() {
-            // Not to be said now, it is said by our silence when the registration ends.
-            self.say(rendezvous, ToRendezvous::Refuse { channel }, now);
+        self.refusals.extend(contact.relays().map(|relay| (now + LAST_WORD, relay)));
+    }
+
+    pub(super) fn refuse_due(&mut self, now: Instant) {
+        while self.refusals.front().is_some_and(|(due, _)| *due <= now) {
+            let Some((_, relay)) = self.refusals.pop_front() else { return };
+            // The same two mostly get the same channel again: a contact that was taken in anew is not refused.
+            if !self.contacts.values().any(|contact| contact.relays().any(|used| used == relay)) {
+                // Not to be said now, it is said by our silence when the registration ends.
+                self.say(relay.rendezvous, ToRendezvous::Refuse { channel: relay.channel }, now);
+            }
         }
     }
 

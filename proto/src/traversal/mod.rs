@@ -35,7 +35,7 @@ use crate::identity::PeerId;
 use crate::path::{Base, Config, Transmit};
 use crate::registration::{Profile, client};
 use crate::stun::check::{Peek, peek};
-use contact::{Contact, Step};
+use contact::{Contact, Relay, Step};
 pub use event::{ContactId, Event, RendezvousId, Unreachable};
 pub use note::{MAX_NOTE, Note};
 use other_family::OtherFamily;
@@ -56,6 +56,8 @@ pub struct Traversal {
     reserved: BTreeSet<RendezvousId>,
     contacts: BTreeMap<ContactId, Contact>,
     ids: BTreeMap<PeerId, ContactId>,
+    /// Relays of contacts that were removed, and when they are to be refused.
+    refusals: VecDeque<(Instant, Relay)>,
     workshop: Workshop,
     events: VecDeque<Event>,
 }
@@ -77,6 +79,7 @@ impl Traversal {
             other_families: BTreeMap::new(),
             rendezvous: BTreeMap::new(),
             reserved: BTreeSet::new(),
+            refusals: VecDeque::new(),
             contacts: BTreeMap::new(),
             ids: BTreeMap::new(),
             events: VecDeque::new(),
@@ -224,7 +227,8 @@ impl Traversal {
         let contacts = self.contacts.values().filter_map(Contact::poll_timeout);
         let rendezvous = self.rendezvous.values().filter_map(client::Client::poll_timeout);
         let families = self.other_families.values().filter_map(OtherFamily::poll_timeout);
-        let ours = self.own.poll_timeout().into_iter().chain(self.poll_tactics());
+        let refusal = self.refusals.front().map(|(due, _)| *due);
+        let ours = self.own.poll_timeout().into_iter().chain(self.poll_tactics()).chain(refusal);
         contacts.chain(rendezvous).chain(families).chain(ours).min()
     }
 
@@ -240,6 +244,7 @@ impl Traversal {
             family.handle_timeout(now);
         }
         self.settle(now);
+        self.refuse_due(now);
         self.handle_tactics_timeout(now);
         self.drain(now);
     }
