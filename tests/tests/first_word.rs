@@ -7,8 +7,8 @@ mod town;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use knothole_lab::namespaces::{Host, Input, Lab, run};
-use knothole_lab::nat::NatKind;
+use knothole_lab::namespaces::run;
+use knothole_lab::network::Network;
 use knothole_lab::person::Person;
 use serde_json::json;
 use town::{PATIENCE, Town};
@@ -32,32 +32,10 @@ fn first_word(alice: &mut Person, bob: &mut Person, text: &str) -> Result<f64> {
     Ok((arrived - begin).as_secs_f64() / ROUND_TRIP.as_secs_f64())
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Kind {
-    Model(NatKind),
-    Nft(Input),
-    Double,
-}
-
-impl Kind {
-    fn host(self, lab: &mut Lab, name: &str) -> Result<Host> {
-        match self {
-            Self::Model(nat) => lab.host_behind(name, nat),
-            Self::Nft(input) => lab.nft_host(name, input, false),
-            Self::Double => lab.double_nat(name, NatKind::EimApdf, NatKind::EimApdf),
-        }
-    }
-}
-
 #[test]
 fn the_first_word_is_there_within_three_round_trips_whatever_the_nats() -> Result<()> {
     run("the_first_word_is_there_within_three_round_trips_whatever_the_nats", |lab| {
-        let kinds = [
-            Kind::Model(NatKind::EimApdf),
-            Kind::Model(NatKind::RandomSymmetric),
-            Kind::Nft(Input::Accept),
-            Kind::Double,
-        ];
+        let kinds = [Network::Apdf, Network::Symmetric, Network::NftAccept, Network::Double];
         let mut hosts = Vec::new();
         for (index, kind) in kinds.into_iter().enumerate() {
             hosts.push([kind.host(lab, &format!("left{index}"))?, kind.host(lab, &format!("right{index}"))?]);

@@ -178,11 +178,19 @@ impl Engine {
             self.traversal.handle_sign_in_failed(id, now);
             return;
         };
-        self.ask(id, remote, left, now);
+        self.ask(id, remote, left, false, now);
     }
 
     /// Signs in at this address; `left` are those to be tried after it.
-    pub(super) fn ask(&mut self, id: RendezvousId, remote: SocketAddr, left: VecDeque<SocketAddr>, now: Instant) {
+    /// `fresh`: through a stream that was opened for this.
+    pub(super) fn ask(
+        &mut self,
+        id: RendezvousId,
+        remote: SocketAddr,
+        left: VecDeque<SocketAddr>,
+        fresh: bool,
+        now: Instant,
+    ) {
         let request = self.traversal.sign_in_request(id);
         let (Some(rendezvous), Some(request)) = (self.rendezvous.get(id.0 as usize), request) else { return };
         let virtual_address = VirtualAddress::new(FIRST_ADDRESS | id.0);
@@ -197,7 +205,14 @@ impl Engine {
             self.step_after(id, async move {
                 match tokio::time::timeout(PATIENCE, asking).await.unwrap_or(Err(SignInError::Unreachable)) {
                     Ok(signed_in) => Progress::Done(remote, signed_in),
-                    Err(error) => Progress::Tunnel(0, TunnelStep::Useless(left, error)),
+                    Err(error) => {
+                        let mut left = left;
+                        // What it came by may have died of the same as the registration; a new one may live.
+                        if !fresh {
+                            left.push_front(remote);
+                        }
+                        Progress::Tunnel(0, TunnelStep::Useless(left, error))
+                    }
                 }
             });
             return;

@@ -62,7 +62,7 @@ impl Drop for Tunnel {
 pub(super) enum TunnelStep {
     /// To be used for a sign-in; these addresses are left if it fails.
     Opened(SocketAddr, Box<Stream>, VecDeque<SocketAddr>),
-    /// The sign-in through it failed; these addresses are left.
+    /// The sign-in through it failed; these addresses are left. If the stream was there before, its own is the first.
     Useless(VecDeque<SocketAddr>, SignInError),
     /// It was opened again, for a registration that there is; or could not be.
     Reopened(SocketAddr, Option<Box<Stream>>),
@@ -128,7 +128,7 @@ impl Engine {
         match step {
             TunnelStep::Opened(remote, stream, left) => {
                 self.use_tunnel(id, remote, *stream);
-                self.ask(id, remote, left, now);
+                self.ask(id, remote, left, true, now);
             }
             TunnelStep::Useless(left, error) => {
                 self.drop_tunnel(id);
@@ -140,7 +140,8 @@ impl Engine {
                 // Not registered: a sign-in finds its own way. Answered by UDP meanwhile: no stream is wanted.
                 let observed = self.traversal.observed(id);
                 let silent = self.traversal.unanswered_since(id).is_some();
-                let wanted = observed.is_some_and(|at| silent || self.tunnel(id).is_none() && is_without_udp(at));
+                let gone = self.tunnel(id).is_none() && observed.is_some_and(is_without_udp);
+                let wanted = silent || gone;
                 if let Some(stream) = stream.filter(|_| wanted) {
                     self.use_tunnel(id, remote, *stream);
                     self.traversal.handle_way_changed(id, now);
@@ -229,7 +230,7 @@ impl Engine {
         let all = self.rendezvous.iter().zip(0..).filter(|(rendezvous, _)| !rendezvous.reopening);
         all.filter_map(|(rendezvous, index)| {
             let since = self.traversal.unanswered_since(RendezvousId(index))?;
-            let waiting = self.contacts.values().any(|contact| contact.is_online() && contact.path.is_none());
+            let waiting = self.contacts.values().any(|contact| contact.link.is_some() && contact.path.is_none());
             let patience = if waiting && rendezvous.tunnel.is_none() { HEAD_START } else { SILENCE };
             Some((RendezvousId(index), rendezvous.remote?, since + patience))
         })

@@ -312,8 +312,14 @@ impl Client {
     /// Since when we have been asking where we are, if no answer has come yet.
     #[must_use]
     pub fn unanswered_since(&self) -> Option<Instant> {
-        let (times, again) = self.registered()?.asked?;
-        again.checked_sub(self.profile.ask_again().iter().take(times).sum())
+        let (times, again, repetitions) = match self.phase {
+            Phase::Registered => {
+                self.active.as_ref()?.asked.map(|(times, at)| (times, at, self.profile.ask_again()))?
+            }
+            Phase::Asking { tries, again } => (tries, again, &comeback::REPETITIONS[..]),
+            Phase::Pausing { .. } | Phase::SigningIn { .. } | Phase::Returning { .. } => return None,
+        };
+        again.checked_sub(repetitions.iter().take(times).sum())
     }
 
     /// The network may have changed: asks at once where we are.

@@ -13,6 +13,7 @@ use crate::hard_nat::{
 };
 use crate::path::{Base, Transmit};
 use crate::registration::client;
+use crate::tunnel::is_without_udp;
 
 /// How long ordinary checks are let try: four round trips of 250 ms.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -183,7 +184,7 @@ impl Traversal {
         let contact = self.contacts.get(&id)?;
         let theirs = contact.observed().filter(SocketAddr::is_ipv4)?;
         let mut observed = self.rendezvous.values().filter_map(client::Client::observed);
-        let ours = observed.find(SocketAddr::is_ipv4)?;
+        let ours = observed.find(|ours| ours.is_ipv4() && !is_without_udp(*ours))?;
         let networks = Networks { ours: ours.ip(), peer: contact.peer(), theirs: theirs.ip() };
         (ours.ip() != theirs.ip()).then_some((networks, theirs))
     }

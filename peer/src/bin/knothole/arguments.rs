@@ -28,8 +28,16 @@ Environment:
   KNOTHOLE_HOME        the home directory, where --home is not given
   KNOTHOLE_RENDEZVOUS  rendezvous addresses separated by commas or spaces, where --rendezvous is not given;
                        without either, `rendezvous` in the home's config.toml
+  KNOTHOLE_KEEPALIVE   default, strict (a lost contact is noticed after 9 s) or frugal (as rarely as this network bears);
+                       where it is not set, `keepalive` in config.toml
   KNOTHOLE_LOG         what is logged to standard error: error, warn (default), info, debug, trace
   NO_COLOR             set it for text without colours
+
+config.toml in the home, all of it optional:
+  rendezvous = [\"<key>@<host>:<port>\"]
+  keepalive = \"default\"     # or \"strict\", \"frugal\"
+  lan_discovery = true      # find contacts on the LAN, and be found there, also without internet
+  port_mapping = true       # ask the router for a port (UPnP, NAT-PMP, PCP)
 
 Exit codes: 0 done; 1 it failed, and standard error says what to do next; 2 wrong usage; 3 not in time.";
 

@@ -55,10 +55,11 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let home = Home::open(arguments.home)?;
     let rendezvous = home.rendezvous(&arguments.rendezvous)?;
     let told = !arguments.rendezvous.is_empty();
-    if told && home.configured_rendezvous()? != rendezvous {
-        output.aside(
-            "* config.toml names other rendezvous; --rendezvous is for this run alone (edit that file for good)",
-        );
+    let configured = home.configured_rendezvous()?;
+    if told && configured != rendezvous {
+        let named = if configured.is_empty() { "no" } else { "other" };
+        let note = "--rendezvous is for this run alone (edit that file for good)";
+        output.aside(&format!("* config.toml names {named} rendezvous; {note}"));
     }
     match verb {
         Verb::Id { qr } => identity::run(&home, rendezvous, qr, &output),

@@ -12,7 +12,8 @@ use crate::registration::ticket;
 
 /// A question to a rendezvous that was lost, and a ticket shown, are repeated after these: most round trips fit into the
 /// first, and after 3 s in all another way is tried.
-const REPETITIONS: [Duration; 3] = [Duration::from_millis(500), Duration::from_secs(1), Duration::from_millis(1500)];
+pub(super) const REPETITIONS: [Duration; 3] =
+    [Duration::from_millis(500), Duration::from_secs(1), Duration::from_millis(1500)];
 /// Of the attempts after a loss the first and then every fourth is a sign-in, which looks the name up anew; the others are
 /// a question of 32 bytes to where the rendezvous was, so that it is not buried in handshakes when it comes back.
 const SIGN_IN_EVERY: u32 = 4;
