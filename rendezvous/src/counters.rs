@@ -71,7 +71,7 @@ pub struct Counters {
     pub dropped_relay: u64,
     /// Dropped: a relay frame for no channel, or from neither of its two peers, or one of them is gone.
     pub dropped_foreign: u64,
-    /// Dropped: a relay frame beyond the first flight on a channel that is only offered.
+    /// Dropped: a relay frame beyond the first flight, or its answer, on a channel that is only offered.
     pub dropped_offered: u64,
     /// Dropped: a relay frame beyond its sender's bytes.
     pub dropped_quota: u64,

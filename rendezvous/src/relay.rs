@@ -11,8 +11,9 @@
 //! A channel names registrations, not addresses: a registration that moves takes its channels along.
 //!
 //! It is there from the invitation on, so that the inviter's first datagrams can follow close behind. Until the invitee
-//! accepts, by saying so or by sending on it, it is only *offered*: a few datagrams go through, to a peer that keeps
-//! alive here and that may ignore them, and no more, however often the inviter invites.
+//! accepts, by saying so under its registration's key, it is only *offered*: a few datagrams go through each way, to a
+//! peer that keeps alive here and that may ignore them, and no more, however often the inviter invites and whatever
+//! addresses it forges.
 
 mod channels;
 
@@ -26,7 +27,6 @@ use knothole_proto::datagram::{HEADER, RELAY_HEADER, flight_name, parse_flight, 
 use crate::admission::microseconds;
 use crate::counters::Counters;
 use crate::server::Server;
-use channels::Passage;
 pub(crate) use channels::Relay;
 
 /// The longest frame: what a link of the Internet carries at most, in one datagram. QUIC tries no longer ones.
@@ -82,10 +82,8 @@ impl Server {
         if !entry.allowance.relay_bytes.take_many(self.policy.relay_bytes, charge, now_us) {
             return Err(|counters| &mut counters.dropped_quota);
         }
-        match channel.pass(sender, frame.len(), seconds(self.start, now)) {
-            Passage::Free => {}
-            Passage::Accepting => self.accept_relay(now, sender, number),
-            Passage::Barred => return Err(|counters| &mut counters.dropped_offered),
+        if !channel.pass(sender, frame.len(), seconds(self.start, now)) {
+            return Err(|counters| &mut counters.dropped_offered);
         }
         self.counters.forwarded += 1;
         self.counters.forwarded_bytes += frame.len() as u64;

@@ -121,15 +121,12 @@ fn inviting_again_does_not_prolong_an_offer() {
 }
 
 #[test]
-fn an_acceptance_a_frame_of_the_invitee_or_its_own_invitation_accepts() {
+fn an_acceptance_of_the_invitee_s_or_its_own_invitation_accepts() {
     type Acceptance = fn(&mut World, &mut Peer, &mut Peer, u32);
-    let ways: [(&str, Acceptance); 3] = [
+    let ways: [(&str, Acceptance); 2] = [
         ("acceptance", |world, alice, bob, _| {
             let heard = accept(world, alice, bob, 1);
             assert!(matches!(heard[..], [ToPeer::Accepted { .. }]), "the channel is known: {heard:?}");
-        }),
-        ("frame", |world, alice, bob, channel| {
-            assert_eq!(world.hand(bob.address, &frame(channel)), [(alice.address, frame(channel))]);
         }),
         ("invitation", |world, alice, bob, channel| assert_eq!(invite(world, bob, alice, 2), Some(channel))),
     ];
@@ -144,6 +141,36 @@ fn an_acceptance_a_frame_of_the_invitee_or_its_own_invitation_accepts() {
         assert_eq!(world.hand(bob.address, &frame(channel)).len(), 1, "{how}");
         assert_eq!(world.server.counters().channels_opened, 1, "{how}");
     }
+}
+
+#[test]
+fn frames_from_the_invitee_s_address_accept_nothing_and_carry_an_answer_to_the_flight_and_no_more() {
+    // Who invites may know the address that frames are believed from, and forge it.
+    let forty = |world: &mut World, from, frame: &[u8]| (0..40).map(|_| world.hand(from, frame).len()).sum::<usize>();
+    for (length, answered, invited_by) in [(1208, 12, 6), (100, 12, 6), (1500, 10, 5)] {
+        let (mut world, mut alice, mut bob, channel) = invited(1);
+        let mut frame = frame(channel);
+        frame.resize(length, 0xc3);
+        assert_eq!(world.hand(bob.address, &frame), [(alice.address, frame.clone())], "at once");
+        assert_eq!(forty(&mut world, bob.address, &frame), answered - 1, "{length}");
+        assert_eq!(forty(&mut world, alice.address, &frame), invited_by, "{length}: what the inviter may is its own");
+        assert_eq!(invite(&mut world, &mut alice, &mut bob, 2), Some(channel));
+        assert_eq!(forty(&mut world, bob.address, &frame), 0, "{length}: inviting again brings no more");
+        assert_eq!(world.server.counters().channels_opened, 0);
+        let heard = accept(&mut world, &mut alice, &mut bob, 2);
+        assert!(matches!(heard[..], [ToPeer::Accepted { .. }]), "{heard:?}");
+        assert_eq!(forty(&mut world, alice.address, &frame), 40, "{length}: accepted");
+    }
+}
+
+#[test]
+fn frames_from_the_invitee_s_address_prolong_no_offer() {
+    let (mut world, _, bob, channel) = invited(1);
+    for _ in 0..11 {
+        world.advance(Duration::from_secs(1));
+        world.hand(bob.address, &frame(channel));
+    }
+    assert_eq!(world.server.counters().channels_declined, 1);
 }
 
 #[test]

@@ -19,6 +19,11 @@ const OFFER_S: u32 = 10;
 /// early data, or with one repetition. Of a stranger's, so much comes through the invitee's NAT in ten seconds …
 const FLIGHT: Left = Left { datagrams: 6, bytes: 7_500 };
 
+/// What the invitee may send back before its acceptance is here: a server's first flight, which is at most three times as
+/// long as the client's, and its repetition. It does not accept, as whoever invites may forge the address that is
+/// all it is believed for.
+const ANSWER: Left = Left { datagrams: 12, bytes: 16_000 };
+
 /// … and of all strangers' together at a time so many times as much. Invitations beyond that come without a channel, which is
 /// opened when they are accepted.
 const OFFERS_TO_ONE: usize = 16;
@@ -49,7 +54,10 @@ pub(super) struct RelayChannel {
 #[derive(Debug, Clone, Copy)]
 struct Offer {
     inviter: u32,
+    /// What the inviter still may send, …
     left: Left,
+    /// … and the invitee.
+    answer: Left,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -58,15 +66,14 @@ struct Left {
     bytes: u16,
 }
 
-/// What is to happen with a frame.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Passage {
-    /// It is passed on.
-    Free,
-    /// It is passed on, and shows that the invitee has accepted.
-    Accepting,
-    /// The channel is only offered, and its first flight has left.
-    Barred,
+impl Left {
+    /// Takes a frame of this length, unless that is too much.
+    fn take(&mut self, length: usize) -> bool {
+        let bytes = u16::try_from(length).ok().and_then(|length| self.bytes.checked_sub(length));
+        let (Some(bytes), Some(datagrams)) = (bytes, self.datagrams.checked_sub(1)) else { return false };
+        *self = Self { datagrams, bytes };
+        true
+    }
 }
 
 impl RelayChannel {
@@ -75,21 +82,16 @@ impl RelayChannel {
         self.offer.is_some_and(|offer| offer.inviter != slot)
     }
 
-    /// What is to happen with a frame of this length from this end.
-    pub(super) fn pass(&mut self, sender: u32, length: usize, now_s: u32) -> Passage {
-        let Some(Offer { inviter, left }) = &mut self.offer else {
-            self.heard_s = now_s;
-            return Passage::Free;
-        };
-        if *inviter != sender {
-            return Passage::Accepting;
+    /// Whether a frame of this length from this end is passed on.
+    pub(super) fn pass(&mut self, sender: u32, length: usize, now_s: u32) -> bool {
+        match &mut self.offer {
+            Some(offer) if offer.inviter == sender => offer.left.take(length),
+            Some(offer) => offer.answer.take(length),
+            None => {
+                self.heard_s = now_s;
+                true
+            }
         }
-        let bytes = u16::try_from(length).ok().and_then(|length| left.bytes.checked_sub(length));
-        let (Some(bytes), Some(datagrams)) = (bytes, left.datagrams.checked_sub(1)) else {
-            return Passage::Barred;
-        };
-        *left = Left { datagrams, bytes };
-        Passage::Free
     }
 }
 
@@ -191,7 +193,7 @@ impl Relay {
     pub(super) fn offer(&mut self, [inviter, invitee]: [u32; 2], name: u64, now_s: u32) -> Option<u32> {
         let number = self.insert([inviter, invitee], now_s, now_s + OFFER_S + 1)?;
         if let Some(channel) = self.find_mut(number) {
-            channel.offer = Some(Offer { inviter, left: FLIGHT });
+            channel.offer = Some(Offer { inviter, left: FLIGHT, answer: ANSWER });
         }
         self.set_name(number, inviter, Some(name));
         Some(number)
