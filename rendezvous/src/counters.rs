@@ -39,9 +39,10 @@ pub struct Counters {
     pub channels_offered: u64,
     /// Relay channels that came into use by an acceptance.
     pub channels_opened: u64,
-    /// Relay channels refused: too many in all, or offered to one registration, or closing.
+    /// Relay channels refused: all in use, or too many offered to one registration, or closing.
     pub channels_refused: u64,
-    /// Relay channels closed because one of the two has as many as one may have, and a newer.
+    /// Relay channels closed because one of the two has as many as one may have, and a newer; or the table is full, and
+    /// nobody was idle for longer.
     pub channels_replaced: u64,
     /// Relay channels closed because nobody accepted them, or because one of the two wants no more.
     pub channels_declined: u64,

@@ -102,7 +102,8 @@ impl Server {
             return Some(channel);
         }
         let may = self.relay.may_offer(invitee, microseconds(self.start, now));
-        let offered = may.then(|| self.relay.offer(ends, name, now_s)).flatten();
+        let room = may && self.make_room(now, &[inviter], true);
+        let offered = room.then(|| self.relay.offer(ends, name, now_s)).flatten();
         let Some(channel) = offered else {
             self.counters.channels_refused += 1;
             return None;
@@ -122,9 +123,26 @@ impl Server {
     /// The peer in this slot has a channel more: if that is one too many, the one that was idle longest ends.
     fn make_way(&mut self, now: Instant, slot: u32, channel: u32) {
         let each = self.policy.relay_channels_each as usize;
-        if let Some(idlest) = self.relay.superfluous(slot, each, Some(channel)) {
+        self.replace(now, self.relay.superfluous(slot, each, Some(channel)));
+    }
+
+    /// Sees that there is room in the table for a channel of these slots' making. Who has as many as one may have makes
+    /// the room himself; else it is who was idle longest, so that many idle channels keep nobody else from talking.
+    fn make_room(&mut self, now: Instant, slots: &[u32], offering: bool) -> bool {
+        if !self.relay.is_full(offering) {
+            return true;
+        }
+        let others = (self.policy.relay_channels_each as usize).saturating_sub(1);
+        let own = slots.iter().find_map(|slot| self.relay.superfluous(*slot, others, None));
+        let gone = own.or_else(|| self.relay.idlest(offering, seconds(self.start, now)));
+        self.replace(now, gone);
+        gone.is_some()
+    }
+
+    fn replace(&mut self, now: Instant, channel: Option<u32>) {
+        if let Some(channel) = channel {
             self.counters.channels_replaced += 1;
-            self.close_relay(now, idlest);
+            self.close_relay(now, channel);
         }
     }
 
@@ -144,7 +162,8 @@ impl Server {
         else {
             return;
         };
-        let opened = if self.closing.is_some() { None } else { self.relay.open(ends, now_s) };
+        let room = self.closing.is_none() && self.make_room(now, &ends, false);
+        let opened = room.then(|| self.relay.open(ends, now_s)).flatten();
         let Some(channel) = opened else {
             self.counters.channels_refused += 1;
             return;

@@ -256,14 +256,36 @@ fn offers_count_against_the_inviter_and_leave_room_in_the_table_for_acceptances(
     }
     assert_eq!(world.server.counters().channels_replaced, 7, "she has three of ten");
     let mut pairs: Vec<_> = (30..46).map(|n| world.sign_in(n, 600)).collect();
-    let offered = pairs.chunks_mut(2).filter_map(|pair| {
-        let [one, other] = pair else { return None };
-        invite(&mut world, one, other, 1)
+    for pair in pairs.chunks_mut(2) {
+        let [one, other] = pair else { panic!() };
+        assert!(invite(&mut world, one, other, 1).is_some(), "the oldest makes way");
+    }
+    assert_eq!(world.server.counters().channels_replaced, 7 + 2, "of twelve, a quarter is kept");
+}
+
+#[test]
+fn an_offer_takes_the_place_of_no_channel_that_was_in_use_of_late() {
+    let mut world = World::new(Policy { relay_channels: 4, ..Policy::default() });
+    let mut peers: Vec<_> = (1..=8).map(|n| world.sign_in(n, 600)).collect();
+    let pairs = peers[..6].chunks_mut(2).zip(1..);
+    let channels = pairs.map(|(pair, n)| {
+        let [one, other] = pair else { panic!() };
+        world.relay_channel(one, other, n)
     });
-    assert_eq!(offered.count(), 9 - 3, "of twelve, a quarter is kept");
-    let [.., one, other] = &mut pairs[..] else { panic!() };
-    let heard = accept(&mut world, one, other, 1);
-    assert!(matches!(heard[..], [_, ToPeer::Relay { .. }]), "{heard:?}");
+    let channels: Vec<_> = channels.collect();
+    let [ref one, .., ref mut alice, ref mut bob] = peers[..] else { panic!() };
+    world.advance(Duration::from_secs(10));
+    assert_eq!(invite(&mut world, alice, bob, 4), None, "it is opened when he accepts");
+    let in_use = [channels[0], channels[2]].map(|channel| (channel, frame(channel)));
+    world.hand(one.address, &in_use[0].1);
+    let five = peers[4].address;
+    world.hand(five, &in_use[1].1);
+    world.advance(Duration::from_secs(21));
+    let [.., ref mut alice, ref mut bob] = peers[..] else { panic!() };
+    assert!(invite(&mut world, alice, bob, 5).is_some());
+    assert_eq!(world.hand(peers[2].address, &frame(channels[1])), [], "idle for 31 s");
+    assert_eq!(world.hand(peers[0].address, &in_use[0].1).len(), 1);
+    assert_eq!(world.hand(five, &in_use[1].1).len(), 1);
 }
 
 #[test]
