@@ -54,7 +54,8 @@ pub struct Counters {
     pub forwarded_bytes: u64,
     /// Streams of peers whose network lets no UDP through.
     pub streams_opened: u64,
-    /// Connections refused for them: too many at once or too fast, in all or of one network.
+    /// Connections refused for them, or ended in their handshake for newer ones: too many at once or too fast, in all or of
+    /// one network.
     pub streams_refused: u64,
     /// Connections that ended for a handshake that failed or was slow, or for a length that no datagram has.
     pub streams_failed: u64,
