@@ -39,9 +39,10 @@ pub struct Counters {
     pub channels_offered: u64,
     /// Relay channels that came into use by an acceptance.
     pub channels_opened: u64,
-    /// Relay channels refused: too many in all, or offered to one registration, or closing.
+    /// Relay channels refused: all in use, or too many offered to one registration, or closing.
     pub channels_refused: u64,
-    /// Relay channels closed because one of the two has as many as one may have, and a newer.
+    /// Relay channels closed because one of the two has as many as one may have, and a newer; or the table is full, and
+    /// nobody was idle for longer.
     pub channels_replaced: u64,
     /// Relay channels closed because nobody accepted them, or because one of the two wants no more.
     pub channels_declined: u64,
@@ -53,7 +54,8 @@ pub struct Counters {
     pub forwarded_bytes: u64,
     /// Streams of peers whose network lets no UDP through.
     pub streams_opened: u64,
-    /// Connections refused for them: too many at once or too fast, in all or of one network.
+    /// Connections refused for them, or ended in their handshake for newer ones: too many at once or too fast, in all or of
+    /// one network.
     pub streams_refused: u64,
     /// Connections that ended for a handshake that failed or was slow, or for a length that no datagram has.
     pub streams_failed: u64,
@@ -71,7 +73,7 @@ pub struct Counters {
     pub dropped_relay: u64,
     /// Dropped: a relay frame for no channel, or from neither of its two peers, or one of them is gone.
     pub dropped_foreign: u64,
-    /// Dropped: a relay frame beyond the first flight on a channel that is only offered.
+    /// Dropped: a relay frame beyond the first flight, or its answer, on a channel that is only offered.
     pub dropped_offered: u64,
     /// Dropped: a relay frame beyond its sender's bytes.
     pub dropped_quota: u64,

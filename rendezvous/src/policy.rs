@@ -24,7 +24,7 @@ pub struct Policy {
     /// for each by as many contacts as may invite it at the same time.
     pub relays: Rate,
     /// Relay channels at once. Default: 250,000, one for four registrations, some 40 MB: most pairs find a direct path,
-    /// and leave their channel two minutes later.
+    /// and leave their channel two minutes later. When there are so many, the one that was idle longest makes way.
     pub relay_channels: u32,
     /// Relay channels of one registration. Default: 64: who talks to more contacts at once than that, without a direct path
     /// to any, is no person. The one that was idle longest makes way for the next. What others offer does not count.

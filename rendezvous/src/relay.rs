@@ -11,8 +11,9 @@
 //! A channel names registrations, not addresses: a registration that moves takes its channels along.
 //!
 //! It is there from the invitation on, so that the inviter's first datagrams can follow close behind. Until the invitee
-//! accepts, by saying so or by sending on it, it is only *offered*: a few datagrams go through, to a peer that keeps
-//! alive here and that may ignore them, and no more, however often the inviter invites.
+//! accepts, by saying so under its registration's key, it is only *offered*: a few datagrams go through each way, to a
+//! peer that keeps alive here and that may ignore them, and no more, however often the inviter invites and whatever
+//! addresses it forges.
 
 mod channels;
 
@@ -26,7 +27,6 @@ use knothole_proto::datagram::{HEADER, RELAY_HEADER, flight_name, parse_flight, 
 use crate::admission::microseconds;
 use crate::counters::Counters;
 use crate::server::Server;
-use channels::Passage;
 pub(crate) use channels::Relay;
 
 /// The longest frame: what a link of the Internet carries at most, in one datagram. QUIC tries no longer ones.
@@ -82,10 +82,8 @@ impl Server {
         if !entry.allowance.relay_bytes.take_many(self.policy.relay_bytes, charge, now_us) {
             return Err(|counters| &mut counters.dropped_quota);
         }
-        match channel.pass(sender, frame.len(), seconds(self.start, now)) {
-            Passage::Free => {}
-            Passage::Accepting => self.accept_relay(now, sender, number),
-            Passage::Barred => return Err(|counters| &mut counters.dropped_offered),
+        if !channel.pass(sender, frame.len(), seconds(self.start, now)) {
+            return Err(|counters| &mut counters.dropped_offered);
         }
         self.counters.forwarded += 1;
         self.counters.forwarded_bytes += frame.len() as u64;
@@ -104,7 +102,8 @@ impl Server {
             return Some(channel);
         }
         let may = self.relay.may_offer(invitee, microseconds(self.start, now));
-        let offered = may.then(|| self.relay.offer(ends, name, now_s)).flatten();
+        let room = may && self.make_room(now, &[inviter], true);
+        let offered = room.then(|| self.relay.offer(ends, name, now_s)).flatten();
         let Some(channel) = offered else {
             self.counters.channels_refused += 1;
             return None;
@@ -124,9 +123,26 @@ impl Server {
     /// The peer in this slot has a channel more: if that is one too many, the one that was idle longest ends.
     fn make_way(&mut self, now: Instant, slot: u32, channel: u32) {
         let each = self.policy.relay_channels_each as usize;
-        if let Some(idlest) = self.relay.superfluous(slot, each, Some(channel)) {
+        self.replace(now, self.relay.superfluous(slot, each, Some(channel)));
+    }
+
+    /// Sees that there is room in the table for a channel of these slots' making. Who has as many as one may have makes
+    /// the room himself; else it is who was idle longest, so that many idle channels keep nobody else from talking.
+    fn make_room(&mut self, now: Instant, slots: &[u32], offering: bool) -> bool {
+        if !self.relay.is_full(offering) {
+            return true;
+        }
+        let others = (self.policy.relay_channels_each as usize).saturating_sub(1);
+        let own = slots.iter().find_map(|slot| self.relay.superfluous(*slot, others, None));
+        let gone = own.or_else(|| self.relay.idlest(offering, seconds(self.start, now)));
+        self.replace(now, gone);
+        gone.is_some()
+    }
+
+    fn replace(&mut self, now: Instant, channel: Option<u32>) {
+        if let Some(channel) = channel {
             self.counters.channels_replaced += 1;
-            self.close_relay(now, idlest);
+            self.close_relay(now, channel);
         }
     }
 
@@ -146,7 +162,8 @@ impl Server {
         else {
             return;
         };
-        let opened = if self.closing.is_some() { None } else { self.relay.open(ends, now_s) };
+        let room = self.closing.is_none() && self.make_room(now, &ends, false);
+        let opened = room.then(|| self.relay.open(ends, now_s)).flatten();
         let Some(channel) = opened else {
             self.counters.channels_refused += 1;
             return;

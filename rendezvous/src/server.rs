@@ -14,7 +14,7 @@ use knothole_proto::registration::server::{Challenger, Outcome, Registration};
 use knothole_proto::registration::{SignInAnswer, SignInRequest, lifetime};
 use knothole_proto::seal::RegistrationSecret;
 use knothole_proto::stun::server::{Place, answer};
-use knothole_proto::tunnel::told;
+use knothole_proto::tunnel::{is_made_up, told};
 
 use crate::admission::Admission;
 use crate::closing::Closing;
@@ -49,6 +49,8 @@ pub struct Server {
     pub(crate) closing: Option<Closing>,
     /// Where the peer is that came back with its ticket just now.
     pub(crate) returned_at: Option<SocketAddr>,
+    /// The made-up addresses that registrations have left since the driver took them.
+    pub(crate) left_streams: Vec<SocketAddr>,
     pub(crate) challenger: Challenger,
     pub(crate) tickets: Tickets,
     pub(crate) echoes: Echoes,
@@ -71,6 +73,7 @@ impl Server {
             counters: Counters::default(),
             closing: None,
             returned_at: None,
+            left_streams: Vec::new(),
             challenger: Challenger::new(derived(&seed, b"challenges"), now),
             // Nobody knows this key after the process has ended, see `with_tickets`.
             tickets: Tickets::new(&derived(&seed, b"ticket key"), derived(&seed, b"ticket numbers"), 0, now),
@@ -262,6 +265,7 @@ impl Server {
         let Some(entry) = self.registry.at(header.slot, now) else {
             return self.answer_unknown_slot(now, from, local, header, datagram);
         };
+        let before = entry.registration.address();
         let outcome = entry.registration.handle(header, datagram, from, now, &self.challenger);
         let authentic = !matches!(outcome, Outcome::Unauthentic | Outcome::Ignored);
         self.counters.keepalives += u64::from(authentic);
@@ -281,6 +285,7 @@ impl Server {
             }
             Outcome::Moved(payload) => {
                 entry.local = local;
+                self.left_streams.extend(Some(before).filter(|before| is_made_up(*before) && *before != from));
                 self.counters.moved += 1;
                 tracing::debug!(peer = ?entry.registration.peer(), slot = header.slot, %from, "moved");
                 self.outbox.push(local, from, payload);
@@ -374,6 +379,7 @@ impl Server {
     /// Lets go of what hung on a registration.
     pub(crate) fn ended(&mut self, now: Instant, slot: u32, mut entry: Entry) {
         self.departed.remember(entry.registration.peer(), &entry.allowance, now);
+        self.left_streams.extend(Some(entry.registration.address()).filter(|address| is_made_up(*address)));
         self.close_relays(now, slot);
         self.echoes.forget(slot);
         let Some(line) = entry.line.as_mut() else { return };
@@ -407,6 +413,9 @@ fn derived<const N: usize>(seed: &hmac::Key, purpose: &[u8]) -> [u8; N] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use knothole_proto::keepalive::FromRendezvous;
+    use knothole_proto::seal::TagKey;
+    use knothole_proto::tunnel::StreamAddress;
 
     #[test]
     fn guessing_slots_makes_no_control_channel() {
@@ -425,5 +434,35 @@ mod tests {
             assert!(server.registry.at(0, now).unwrap().line.is_none());
         }
         assert_eq!(server.counters.dropped_unauthentic, 2);
+    }
+    #[test]
+    fn a_stream_is_left_by_a_registration_that_moves_away_is_replaced_or_ends() {
+        #[expect(clippy::disallowed_methods, reason = "a test needs some instant to begin with")]
+        let now = Instant::now();
+        let mut server = Server::new(Policy::default(), [1; 32], now);
+        let [stream, other] = [1, 2].map(|n| StreamAddress::new([192, 0, 2, 1].into(), n).socket_addr());
+        let by_udp = SocketAddr::from(([192, 0, 2, 1], 4000));
+        let (secret, way) = (RegistrationSecret([2; 32]), LocalSocket(0));
+        let key = TagKey::new(&secret);
+        let sign_in = |server: &mut Server, from| {
+            server.sign_in(now, way, PeerId::new([3; 32]), from, &SignInRequest { interval_s: 20 }, &secret);
+            std::mem::take(&mut server.left_streams)
+        };
+        assert_eq!(sign_in(&mut server, stream), []);
+        assert_eq!(sign_in(&mut server, stream), [stream], "of the first; the second is there");
+        assert_eq!(sign_in(&mut server, other), [stream]);
+
+        server.handle_datagram(now, by_udp, way, &keepalive::keepalive(&key, 0, 1, false));
+        assert_eq!(server.left_streams, [], "not yet proven");
+        let (_, challenge) = server.poll_transmit(now).unwrap();
+        let header = Header::parse(&challenge.payload).unwrap();
+        let challenge = keepalive::parse_from_rendezvous(&key, header, &challenge.payload);
+        let Some(FromRendezvous::Challenge { token }) = challenge else { panic!("{challenge:?}") };
+        server.handle_datagram(now, by_udp, way, &keepalive::moved(&key, 0, 2, token));
+        assert_eq!(std::mem::take(&mut server.left_streams), [other]);
+
+        assert_eq!(sign_in(&mut server, stream), [], "UDP is no stream");
+        server.handle_timeout(now + Duration::from_secs(100));
+        assert_eq!(server.left_streams, [stream], "expired");
     }
 }

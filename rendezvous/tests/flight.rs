@@ -121,15 +121,12 @@ fn inviting_again_does_not_prolong_an_offer() {
 }
 
 #[test]
-fn an_acceptance_a_frame_of_the_invitee_or_its_own_invitation_accepts() {
+fn an_acceptance_of_the_invitee_s_or_its_own_invitation_accepts() {
     type Acceptance = fn(&mut World, &mut Peer, &mut Peer, u32);
-    let ways: [(&str, Acceptance); 3] = [
+    let ways: [(&str, Acceptance); 2] = [
         ("acceptance", |world, alice, bob, _| {
             let heard = accept(world, alice, bob, 1);
             assert!(matches!(heard[..], [ToPeer::Accepted { .. }]), "the channel is known: {heard:?}");
-        }),
-        ("frame", |world, alice, bob, channel| {
-            assert_eq!(world.hand(bob.address, &frame(channel)), [(alice.address, frame(channel))]);
         }),
         ("invitation", |world, alice, bob, channel| assert_eq!(invite(world, bob, alice, 2), Some(channel))),
     ];
@@ -144,6 +141,36 @@ fn an_acceptance_a_frame_of_the_invitee_or_its_own_invitation_accepts() {
         assert_eq!(world.hand(bob.address, &frame(channel)).len(), 1, "{how}");
         assert_eq!(world.server.counters().channels_opened, 1, "{how}");
     }
+}
+
+#[test]
+fn frames_from_the_invitee_s_address_accept_nothing_and_carry_an_answer_to_the_flight_and_no_more() {
+    // Who invites may know the address that frames are believed from, and forge it.
+    let forty = |world: &mut World, from, frame: &[u8]| (0..40).map(|_| world.hand(from, frame).len()).sum::<usize>();
+    for (length, answered, invited_by) in [(1208, 12, 6), (100, 12, 6), (1500, 10, 5)] {
+        let (mut world, mut alice, mut bob, channel) = invited(1);
+        let mut frame = frame(channel);
+        frame.resize(length, 0xc3);
+        assert_eq!(world.hand(bob.address, &frame), [(alice.address, frame.clone())], "at once");
+        assert_eq!(forty(&mut world, bob.address, &frame), answered - 1, "{length}");
+        assert_eq!(forty(&mut world, alice.address, &frame), invited_by, "{length}: what the inviter may is its own");
+        assert_eq!(invite(&mut world, &mut alice, &mut bob, 2), Some(channel));
+        assert_eq!(forty(&mut world, bob.address, &frame), 0, "{length}: inviting again brings no more");
+        assert_eq!(world.server.counters().channels_opened, 0);
+        let heard = accept(&mut world, &mut alice, &mut bob, 2);
+        assert!(matches!(heard[..], [ToPeer::Accepted { .. }]), "{heard:?}");
+        assert_eq!(forty(&mut world, alice.address, &frame), 40, "{length}: accepted");
+    }
+}
+
+#[test]
+fn frames_from_the_invitee_s_address_prolong_no_offer() {
+    let (mut world, _, bob, channel) = invited(1);
+    for _ in 0..11 {
+        world.advance(Duration::from_secs(1));
+        world.hand(bob.address, &frame(channel));
+    }
+    assert_eq!(world.server.counters().channels_declined, 1);
 }
 
 #[test]
@@ -229,14 +256,36 @@ fn offers_count_against_the_inviter_and_leave_room_in_the_table_for_acceptances(
     }
     assert_eq!(world.server.counters().channels_replaced, 7, "she has three of ten");
     let mut pairs: Vec<_> = (30..46).map(|n| world.sign_in(n, 600)).collect();
-    let offered = pairs.chunks_mut(2).filter_map(|pair| {
-        let [one, other] = pair else { return None };
-        invite(&mut world, one, other, 1)
+    for pair in pairs.chunks_mut(2) {
+        let [one, other] = pair else { panic!() };
+        assert!(invite(&mut world, one, other, 1).is_some(), "the oldest makes way");
+    }
+    assert_eq!(world.server.counters().channels_replaced, 7 + 2, "of twelve, a quarter is kept");
+}
+
+#[test]
+fn an_offer_takes_the_place_of_no_channel_that_was_in_use_of_late() {
+    let mut world = World::new(Policy { relay_channels: 4, ..Policy::default() });
+    let mut peers: Vec<_> = (1..=8).map(|n| world.sign_in(n, 600)).collect();
+    let pairs = peers[..6].chunks_mut(2).zip(1..);
+    let channels = pairs.map(|(pair, n)| {
+        let [one, other] = pair else { panic!() };
+        world.relay_channel(one, other, n)
     });
-    assert_eq!(offered.count(), 9 - 3, "of twelve, a quarter is kept");
-    let [.., one, other] = &mut pairs[..] else { panic!() };
-    let heard = accept(&mut world, one, other, 1);
-    assert!(matches!(heard[..], [_, ToPeer::Relay { .. }]), "{heard:?}");
+    let channels: Vec<_> = channels.collect();
+    let [ref one, .., ref mut alice, ref mut bob] = peers[..] else { panic!() };
+    world.advance(Duration::from_secs(10));
+    assert_eq!(invite(&mut world, alice, bob, 4), None, "it is opened when he accepts");
+    let in_use = [channels[0], channels[2]].map(|channel| (channel, frame(channel)));
+    world.hand(one.address, &in_use[0].1);
+    let five = peers[4].address;
+    world.hand(five, &in_use[1].1);
+    world.advance(Duration::from_secs(21));
+    let [.., ref mut alice, ref mut bob] = peers[..] else { panic!() };
+    assert!(invite(&mut world, alice, bob, 5).is_some());
+    assert_eq!(world.hand(peers[2].address, &frame(channels[1])), [], "idle for 31 s");
+    assert_eq!(world.hand(peers[0].address, &in_use[0].1).len(), 1);
+    assert_eq!(world.hand(five, &in_use[1].1).len(), 1);
 }
 
 #[test]

@@ -290,17 +290,68 @@ fn one_registration_has_so_many_channels_and_the_idlest_makes_way_for_another() 
 }
 
 #[test]
-fn there_are_so_many_channels_in_all_and_what_closes_makes_room() {
+fn in_a_full_table_the_channel_that_was_idle_longest_makes_way_for_the_next_and_its_two_are_told() {
+    let mut world = World::new(Policy { relay_channels: 4, ..Policy::default() });
+    let mut peers: Vec<_> = (1..=10).map(|n| world.sign_in(n, 600)).collect();
+    let mut channels = Vec::new();
+    for (pair, n) in peers[..8].chunks_mut(2).zip(1..) {
+        let [one, other] = pair else { panic!() };
+        channels.push(world.relay_channel(one, other, n));
+        world.advance(Duration::from_secs(1));
+    }
+    let talking = peers[0].address;
+    assert_eq!(world.hand(talking, &frame(channels[0], 100)).len(), 1);
+
+    let [_, _, ref mut one, ref mut other, .., ref mut alice, ref mut bob] = peers[..] else { panic!() };
+    let mut out = world.say(alice, bob.invite(5));
+    bob.hear(&out);
+    let accept = ToRendezvous::Accept { introduction: introduction(5), to: alice.id, candidates: Vec::new() };
+    out.extend(world.say(bob, accept));
+    for idle in [one, other] {
+        assert_eq!(idle.hear(&out), [ToPeer::RelayClosed { channel: channels[1] }]);
+    }
+    let heard = alice.hear(&out);
+    let next = heard.iter().find_map(|said| match said {
+        ToPeer::Relay { channel, .. } => Some(*channel),
+        _ => None,
+    });
+    assert_eq!(world.hand(alice.address, &frame(next.unwrap_or_default(), 100)).len(), 1, "{heard:?}");
+    for (channel, pair) in channels.iter().zip(peers.chunks(2)) {
+        let passed = world.hand(pair[0].address, &frame(*channel, 100)).len();
+        assert_eq!(passed, usize::from(*channel != channels[1]), "{channel}");
+    }
+    assert_eq!(world.server.counters().channels_replaced, 1);
+}
+
+#[test]
+fn who_has_as_many_channels_as_one_may_takes_the_place_of_nobody_else_s() {
+    let mut world = World::new(Policy { relay_channels: 3, relay_channels_each: 2, ..Policy::default() });
+    let mut peers: Vec<_> = (1..=6).map(|n| world.sign_in(n, 600)).collect();
+    let [ref mut one, ref mut other, ref mut alice, ref mut others @ ..] = peers[..] else { panic!() };
+    let oldest = world.relay_channel(one, other, 1);
+    for (other, n) in others.iter_mut().zip(2..) {
+        world.advance(Duration::from_secs(1));
+        world.relay_channel(alice, other, n);
+        let out = world.drain();
+        alice.hear(&out);
+        world.acknowledge(&mut [alice]);
+    }
+    assert_eq!(world.hand(one.address, &frame(oldest, 100)).len(), 1);
+    assert_eq!(world.server.counters().channels_replaced, 1);
+}
+
+#[test]
+fn what_closes_makes_room() {
     let mut world = World::new(Policy { relay_channels: 2, ..Policy::default() });
     let mut peers = [1, 2, 3, 4].map(|n| world.sign_in(n, 600));
     let [a, b, c, d] = &mut peers;
     world.relay_channel(a, b, 1);
     world.relay_channel(b, c, 2);
-    assert!(matches!(world.introduce(c, d, 3)[0][..], [ToPeer::Accepted { .. }]), "without a channel");
     let out = world.say(a, ToRendezvous::Goodbye);
     b.hear(&out);
     world.acknowledge(&mut [b]);
     world.relay_channel(c, d, 4);
+    assert_eq!(world.server.counters().channels_replaced, 0);
 }
 
 #[test]

@@ -15,9 +15,22 @@ const IDLE_S: u32 = 120;
 /// invitation up (11 s), so that its next invitation finds the first flight of a new offer.
 const OFFER_S: u32 = 10;
 
+/// A channel that was in use less than this ago makes way for no offer: QUIC between the two keeps it in use every ten
+/// seconds, and has given up after thirty.
+const QUIET_S: u32 = 30;
+
+/// Channels looked at for the idlest one. Those that were in use since they were looked at last are not looked at again
+/// before the others, so that mostly it is one or two; 64 take some microseconds.
+const LOOKED_AT: usize = 64;
+
 /// What may ride behind an invitation, before it is accepted: the two datagrams of a hybrid ClientHello with a few of
 /// early data, or with one repetition. Of a stranger's, so much comes through the invitee's NAT in ten seconds …
 const FLIGHT: Left = Left { datagrams: 6, bytes: 7_500 };
+
+/// What the invitee may send back before its acceptance is here: a server's first flight, which is at most three times as
+/// long as the client's, and its repetition. It does not accept, as whoever invites may forge the address that is
+/// all it is believed for.
+const ANSWER: Left = Left { datagrams: 12, bytes: 16_000 };
 
 /// … and of all strangers' together at a time so many times as much. Invitations beyond that come without a channel, which is
 /// opened when they are accepted.
@@ -38,7 +51,7 @@ pub(super) struct RelayChannel {
     pub(super) ends: [u32; 2],
     /// When a frame was passed on last, or the channel offered, in whole seconds since the start.
     heard_s: u32,
-    /// When to look whether it is idle: where it stands in `due`.
+    /// When to look whether it is idle: where it stands in `due` or `offered`.
     due_s: u32,
     /// By what the flight datagrams of each end's latest invitation name it, beside the slot.
     names: [Option<u64>; 2],
@@ -49,7 +62,10 @@ pub(super) struct RelayChannel {
 #[derive(Debug, Clone, Copy)]
 struct Offer {
     inviter: u32,
+    /// What the inviter still may send, …
     left: Left,
+    /// … and the invitee.
+    answer: Left,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -58,15 +74,14 @@ struct Left {
     bytes: u16,
 }
 
-/// What is to happen with a frame.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Passage {
-    /// It is passed on.
-    Free,
-    /// It is passed on, and shows that the invitee has accepted.
-    Accepting,
-    /// The channel is only offered, and its first flight has left.
-    Barred,
+impl Left {
+    /// Takes a frame of this length, unless that is too much.
+    fn take(&mut self, length: usize) -> bool {
+        let bytes = u16::try_from(length).ok().and_then(|length| self.bytes.checked_sub(length));
+        let (Some(bytes), Some(datagrams)) = (bytes, self.datagrams.checked_sub(1)) else { return false };
+        *self = Self { datagrams, bytes };
+        true
+    }
 }
 
 impl RelayChannel {
@@ -75,21 +90,16 @@ impl RelayChannel {
         self.offer.is_some_and(|offer| offer.inviter != slot)
     }
 
-    /// What is to happen with a frame of this length from this end.
-    pub(super) fn pass(&mut self, sender: u32, length: usize, now_s: u32) -> Passage {
-        let Some(Offer { inviter, left }) = &mut self.offer else {
-            self.heard_s = now_s;
-            return Passage::Free;
-        };
-        if *inviter != sender {
-            return Passage::Accepting;
+    /// Whether a frame of this length from this end is passed on.
+    pub(super) fn pass(&mut self, sender: u32, length: usize, now_s: u32) -> bool {
+        match &mut self.offer {
+            Some(offer) if offer.inviter == sender => offer.left.take(length),
+            Some(offer) => offer.answer.take(length),
+            None => {
+                self.heard_s = now_s;
+                true
+            }
         }
-        let bytes = u16::try_from(length).ok().and_then(|length| left.bytes.checked_sub(length));
-        let (Some(bytes), Some(datagrams)) = (bytes, left.datagrams.checked_sub(1)) else {
-            return Passage::Barred;
-        };
-        *left = Left { datagrams, bytes };
-        Passage::Free
     }
 }
 
@@ -104,9 +114,12 @@ pub(crate) struct Relay {
     pairs: BTreeMap<(u32, u32), u32>,
     /// The channels by their flights: the inviter's slot, and the name.
     flights: BTreeMap<(u32, u64), u32>,
-    /// When to look at each channel, in seconds since the start. Frames do not touch it: a channel in use is looked at
-    /// once in [`IDLE_S`].
+    /// When to look at each channel that is accepted, in seconds since the start. Frames do not touch it: a channel in use
+    /// is looked at once in [`IDLE_S`], or when another needs a place. None is due later than [`IDLE_S`] after it was in
+    /// use, so that the first ones are the first to ask who was idle longest.
     due: BTreeSet<(u32, u32)>,
+    /// When each one ends that is only offered.
+    offered: BTreeSet<(u32, u32)>,
     /// What each peer may be offered.
     offers: Vec<Bucket>,
 }
@@ -123,6 +136,7 @@ impl Relay {
             pairs: BTreeMap::new(),
             flights: BTreeMap::new(),
             due: BTreeSet::new(),
+            offered: BTreeSet::new(),
             offers: vec![Bucket::default(); OFFER_BUCKETS],
         }
     }
@@ -165,12 +179,10 @@ impl Relay {
         self.of(slot).filter_map(|(_, number)| self.find(number)).filter(move |channel| !channel.is_offered_to(slot))
     }
 
-    /// Whether one more may be offered to the peer in this slot, which then counts. The last quarter of the table is kept for
-    /// those that are accepted.
+    /// Whether one more may be offered to the peer in this slot, which then counts.
     pub(super) fn may_offer(&mut self, invitee: u32, now_us: u64) -> bool {
         let offered = self.of(invitee).filter_map(|(_, number)| self.find(number));
-        self.channels.len() < self.limit - self.limit / 4
-            && offered.filter(|channel| channel.is_offered_to(invitee)).count() < OFFERS_TO_ONE
+        offered.filter(|channel| channel.is_offered_to(invitee)).count() < OFFERS_TO_ONE
             && self.offers.get_mut(invitee as usize % OFFER_BUCKETS).is_some_and(|bucket| bucket.take(OFFERS, now_us))
     }
 
@@ -182,16 +194,54 @@ impl Relay {
         others.min_by_key(|channel| channel.heard_s).map(|channel| channel.number)
     }
 
+    /// Whether another has to make way for one that is opened, or offered: the last quarter of the table is kept for those
+    /// that are accepted.
+    pub(super) fn is_full(&self, offering: bool) -> bool {
+        self.channels.len() >= self.limit - if offering { self.limit / 4 } else { 0 }
+    }
+
+    /// The channel that makes way for one that is opened, or offered: the one that was idle longest. Before one that was
+    /// in use of late goes the oldest offer, and if there is none, no offer is worth it.
+    pub(super) fn idlest(&mut self, offering: bool, now_s: u32) -> Option<u32> {
+        let idlest = self.longest_unheard();
+        let quiet = idlest.filter(|(heard_s, _)| heard_s + QUIET_S <= now_s);
+        let oldest_offer = self.offered.first().copied();
+        quiet.or(oldest_offer).or(idlest.filter(|_| !offering)).map(|(_, number)| number)
+    }
+
+    /// Of those accepted, the one in which nothing was heard for longest, and since when; of the first few, if all of them
+    /// were heard since they were looked at last.
+    fn longest_unheard(&mut self) -> Option<(u32, u32)> {
+        let mut longest = None;
+        for _ in 0..LOOKED_AT {
+            let (due_s, number) = self.due.first().copied()?;
+            let channel = self.find_mut(number)?;
+            let heard = (channel.heard_s, number);
+            longest = longest.min(Some(heard)).or(Some(heard));
+            channel.due_s = channel.heard_s + IDLE_S + 1;
+            let next = (channel.due_s, number);
+            if next.0 == due_s {
+                break;
+            }
+            self.due.pop_first();
+            self.due.insert(next);
+        }
+        longest
+    }
+
     /// Opens a channel, unless there are as many as there may be in all.
     pub(super) fn open(&mut self, ends: [u32; 2], now_s: u32) -> Option<u32> {
-        self.insert(ends, now_s, now_s + IDLE_S + 1)
+        let number = self.insert(ends, now_s, now_s + IDLE_S + 1)?;
+        self.due.insert((now_s + IDLE_S + 1, number));
+        Some(number)
     }
 
     /// Opens a channel that carries no more than a first flight until it is accepted.
     pub(super) fn offer(&mut self, [inviter, invitee]: [u32; 2], name: u64, now_s: u32) -> Option<u32> {
         let number = self.insert([inviter, invitee], now_s, now_s + OFFER_S + 1)?;
+        self.offered.insert((now_s + OFFER_S + 1, number));
         if let Some(channel) = self.find_mut(number) {
-            channel.offer = Some(Offer { inviter, left: FLIGHT });
+            channel.offer = Some(Offer { inviter, left: FLIGHT, answer: ANSWER });
         }
         self.set_name(number, inviter, Some(name));
         Some(number)
@@ -214,8 +264,11 @@ impl Relay {
     pub(super) fn accept(&mut self, number: u32, now_s: u32) {
         let Some(channel) = self.find_mut(number) else { return };
         channel.heard_s = now_s;
-        let accepted = channel.offer.take();
-        let invitee = accepted.and_then(|offer| channel.ends.into_iter().find(|slot| *slot != offer.inviter));
+        let Some(Offer { inviter, .. }) = channel.offer.take() else { return };
+        let invitee = channel.ends.into_iter().find(|slot| *slot != inviter);
+        let offered_s = std::mem::replace(&mut channel.due_s, now_s + IDLE_S + 1);
+        self.offered.remove(&(offered_s, number));
+        self.due.insert((now_s + IDLE_S + 1, number));
         if let Some(bucket) = invitee.and_then(|invitee| self.offers.get_mut(invitee as usize % OFFER_BUCKETS)) {
             bucket.put_back(OFFERS);
         }
@@ -230,7 +283,6 @@ impl Relay {
         self.channels.insert_unique(hashed(number), channel, |channel| hashed(channel.number));
         let [one, other] = ends;
         self.pairs.extend([((one, other), number), ((other, one), number)]);
-        self.due.insert((due_s, number));
         Some(number)
     }
 
@@ -273,22 +325,27 @@ impl Relay {
         let [one, other] = ends;
         self.pairs.remove(&(one, other));
         self.pairs.remove(&(other, one));
-        self.due.remove(&(due_s, number));
+        let line = if channel.offer.is_some() { &mut self.offered } else { &mut self.due };
+        line.remove(&(due_s, number));
         ends.into_iter().zip(names).for_each(|(slot, name)| self.forget_name(number, slot, name));
         Some(ends.into_iter().filter(|slot| !channel.is_offered_to(*slot)).collect())
     }
 
     /// The next channel that has been idle for long, or offered in vain; and whether it was that.
     pub(super) fn idle(&mut self, now_s: u32) -> Option<(u32, bool)> {
-        while let Some((_, number)) = self.due.first().copied().filter(|(due_s, _)| *due_s <= now_s) {
+        let over = |line: &BTreeSet<(u32, u32)>| line.first().copied().filter(|(due_s, _)| *due_s <= now_s);
+        if let Some((_, number)) = over(&self.offered) {
+            self.offered.pop_first();
+            return Some((number, true));
+        }
+        while let Some((_, number)) = over(&self.due) {
             self.due.pop_first();
             let Some(channel) = self.find_mut(number) else { continue };
-            let offered = channel.offer.is_some();
             // What is heard late in a second counts from its beginning: one second more, and none ends too early.
-            channel.due_s = channel.heard_s + if offered { OFFER_S } else { IDLE_S } + 1;
+            channel.due_s = channel.heard_s + IDLE_S + 1;
             let (due_s, ends) = (channel.due_s, channel.ends);
             if due_s <= now_s {
-                return Some((number, offered));
+                return Some((number, false));
             }
             // Its flights have long landed.
             ends.into_iter().for_each(|slot| self.set_name(number, slot, None));
@@ -299,7 +356,7 @@ impl Relay {
 
     /// When to look for idle channels, in seconds since the start.
     pub(crate) fn poll_timeout_s(&self) -> Option<u32> {
-        self.due.first().map(|(due_s, _)| *due_s)
+        self.due.first().into_iter().chain(self.offered.first()).map(|(due_s, _)| *due_s).min()
     }
 }
 
@@ -317,7 +374,11 @@ mod tests {
     }
 
     fn is_empty(relay: &Relay) -> bool {
-        relay.channels.is_empty() && relay.pairs.is_empty() && relay.due.is_empty() && relay.flights.is_empty()
+        let lines = [&relay.due, &relay.offered];
+        relay.channels.is_empty()
+            && relay.pairs.is_empty()
+            && relay.flights.is_empty()
+            && lines.iter().all(|l| l.is_empty())
     }
 
     #[test]
@@ -367,8 +428,9 @@ mod tests {
         assert_eq!(relay.idle(21), Some((refused, true)));
         relay.close(refused);
         assert_eq!((relay.idle(21), relay.poll_timeout_s()), (None, Some(133)));
-        assert_eq!(relay.of_flight(1, 3), None, "its flight has landed");
-        assert_eq!(relay.idle(133), Some((accepted, false)));
+        relay.find_mut(accepted).unwrap().pass(1, 100, 100);
+        assert_eq!((relay.idle(133), relay.of_flight(1, 3)), (None, None), "its flight has landed");
+        assert_eq!(relay.idle(221), Some((accepted, false)));
     }
 
     #[test]
@@ -381,5 +443,36 @@ mod tests {
         assert_eq!(relay.superfluous(1, 3, Some(own[0])), Some(own[1]));
         relay.find_mut(own[0]).unwrap().pass(1, 100, 50);
         assert_eq!(relay.superfluous(1, 3, None), Some(own[1]));
+    }
+    #[test]
+    fn the_idlest_of_all_is_found_among_thousands_in_use_and_no_search_looks_at_many() {
+        let mut relay = relay(5_000);
+        let channels: Vec<_> = (0..5_000).map(|n| relay.open([n, n + 10_000], 0).unwrap()).collect();
+        assert!(relay.is_full(false));
+        let idle = [channels[77], channels[4_000]];
+        let in_use = |channel: &&u32| !idle.contains(channel);
+        channels.iter().filter(in_use).for_each(|channel| assert!(relay.find_mut(*channel).unwrap().pass(0, 9, 5)));
+        for (searches, _) in (1..).zip(idle) {
+            let found =
+                (0..5_000 / LOOKED_AT).find_map(|_| relay.idlest(false, 6).filter(|found| idle.contains(found)));
+            assert!(relay.close(found.unwrap()).is_some(), "{searches}");
+        }
+        let looked_at = |relay: &Relay| relay.due.iter().filter(|(due_s, _)| *due_s == 5 + IDLE_S + 1).count();
+        let before = looked_at(&relay);
+        assert!(relay.idlest(false, 6).is_some());
+        assert!(looked_at(&relay) <= before + LOOKED_AT);
+    }
+
+    #[test]
+    fn a_channel_in_use_of_late_makes_way_for_an_acceptance_alone_and_after_every_offer() {
+        let mut relay = relay(10);
+        let quiet = relay.open([1, 2], 0).unwrap();
+        let talking = relay.open([3, 4], 40).unwrap();
+        let offers = [[5, 6], [7, 8]].map(|ends| relay.offer(ends, 1, 41 + ends[0]).unwrap());
+        for next in [quiet, offers[0], offers[1]] {
+            assert_eq!([true, false].map(|offering| relay.idlest(offering, 50)), [Some(next); 2]);
+            relay.close(next);
+        }
+        assert_eq!([true, false].map(|offering| relay.idlest(offering, 50)), [None, Some(talking)]);
     }
 }

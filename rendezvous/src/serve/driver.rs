@@ -4,7 +4,6 @@ use std::future::poll_fn;
 use std::hint::black_box;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -191,13 +190,14 @@ impl Driver {
     fn receive_streamed(&mut self, first: Streamed) {
         let now = Instant::now();
         let (mut next, mut left) = (Some(first), MAX_STREAMED);
-        while let Some(Streamed { from, port, datagram, registered }) = next {
+        while let Some(Streamed { from, port, datagram, standing }) = next {
             let local = self.ways.number(port, false, None);
             self.server.handle_datagram(now, from, local, &datagram);
+            self.leave_streams();
             let returned = self.server.returned_at.take() == Some(from);
             let mut is_registered = |header: Header| self.server.is_registered_at(now, header.slot, from);
-            if !registered.load(Relaxed) && (returned || Header::parse(&datagram).is_some_and(&mut is_registered)) {
-                registered.store(true, Relaxed);
+            if !standing.is_registered() && (returned || Header::parse(&datagram).is_some_and(&mut is_registered)) {
+                standing.set(true);
             }
             left -= 1;
             next = if left > 0 { self.streamed.try_recv().ok() } else { None };
@@ -211,8 +211,9 @@ impl Driver {
                 let local = self.ways.number(arrival.port, wildcard, arrival.local_ip);
                 let Arrival { peer, remote, .. } = arrival;
                 let answer = self.server.sign_in(Instant::now(), local, peer, remote, &request, &secret);
+                self.leave_streams();
                 if matches!(answer, SignInAnswer::Registered { .. }) && is_made_up(remote) {
-                    self.streams.confirm(remote);
+                    self.streams.set_registered(remote, true);
                 }
                 // Whose sign-in has gone away meanwhile has a registration that will expire.
                 let _ = reply.send(answer);
@@ -228,7 +229,16 @@ impl Driver {
         }
     }
 
+    /// Tells streams that a registration was there and is no more. Before any is told the contrary: the next of the same
+    /// peer may live at the same stream.
+    fn leave_streams(&mut self) {
+        for address in self.server.left_streams.drain(..) {
+            self.streams.set_registered(address, false);
+        }
+    }
+
     fn transmit(&mut self) {
+        self.leave_streams();
         send_all(&mut self.server, &self.ports, &self.ways, &self.streams, Instant::now());
         if self.server.is_closed()
             && let Some(done) = self.closed.take()

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use knothole_proto::tunnel::{StreamAddress, is_made_up};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::Counters;
 
@@ -19,6 +19,9 @@ use crate::Counters;
 const MAX_STREAMS: usize = 16_384;
 /// Streams of one network (an IPv4 address, or 64 bits of IPv6): as many people as one office's NAT has before it.
 const MAX_STREAMS_EACH: usize = 512;
+/// Connections in their TLS handshake at once, besides the streams; the oldest makes way for the newest. With 3,300 new ones
+/// a second that say nothing, each still has a good second, and a handshake takes a round trip.
+const MAX_HANDSHAKES: usize = 4096;
 /// Datagrams that wait to go down one stream, at most 96 KB: a third of a second of what one registration may have relayed.
 /// A longer queue would only make what waits in it older.
 const QUEUE: usize = 64;
@@ -41,6 +44,10 @@ struct Table {
     /// How many each network has, also those that are not open yet.
     networks: BTreeMap<IpAddr, usize>,
     guests: usize,
+    /// Those that are not open yet, the oldest first; each is told here that it makes way.
+    handshakes: BTreeMap<u64, oneshot::Sender<()>>,
+    /// Connections that were let in.
+    admitted: u64,
     /// The number that was given last.
     number: u32,
     closed: bool,
@@ -49,7 +56,31 @@ struct Table {
 #[derive(Debug)]
 struct Open {
     queue: mpsc::Sender<Vec<u8>>,
-    registered: Arc<AtomicBool>,
+    standing: Arc<Standing>,
+}
+
+/// Whether a registration lives at a stream's address.
+#[derive(Debug, Default)]
+pub(super) struct Standing {
+    registered: AtomicBool,
+    changed: Notify,
+}
+
+impl Standing {
+    pub(super) fn is_registered(&self) -> bool {
+        self.registered.load(Relaxed)
+    }
+
+    pub(super) fn set(&self, registered: bool) {
+        if self.registered.swap(registered, Relaxed) != registered {
+            self.changed.notify_one();
+        }
+    }
+
+    /// Waits for a change; one since it was asked last counts. For one task.
+    pub(super) async fn changed(&self) {
+        self.changed.notified().await;
+    }
 }
 
 /// A connection that was let in; its place is free again when this is dropped.
@@ -59,6 +90,8 @@ pub(super) struct Guest {
     remote: IpAddr,
     network: IpAddr,
     address: Option<SocketAddr>,
+    number: u64,
+    displaced: oneshot::Receiver<()>,
 }
 
 /// A connection's end of its stream.
@@ -68,8 +101,7 @@ pub(super) struct Opened {
     pub(super) address: SocketAddr,
     /// What goes down; it ends when the rendezvous closes.
     pub(super) queue: mpsc::Receiver<Vec<u8>>,
-    /// Whether a registered peer was heard on it.
-    pub(super) registered: Arc<AtomicBool>,
+    pub(super) standing: Arc<Standing>,
 }
 
 impl Streams {
@@ -78,16 +110,27 @@ impl Streams {
         let network = StreamAddress::new(remote, 0).network();
         let table = &mut *self.table();
         let of_network = table.networks.get(&network).copied().unwrap_or_default();
-        if table.closed || table.guests >= MAX_STREAMS || of_network >= MAX_STREAMS_EACH {
+        if table.closed || table.open.len() >= MAX_STREAMS || of_network >= MAX_STREAMS_EACH {
             self.refuse();
             return None;
         }
+        if table.handshakes.len() >= MAX_HANDSHAKES
+            && let Some((_, oldest)) = table.handshakes.pop_first()
+        {
+            self.refuse();
+            // Who is not waiting for it has just gone by itself.
+            let _ = oldest.send(());
+        }
+        let (sender, displaced) = oneshot::channel();
+        let number = table.admitted;
+        table.handshakes.insert(number, sender);
+        table.admitted += 1;
         table.guests += 1;
         table.networks.insert(network, of_network + 1);
-        Some(Guest { streams: Arc::clone(self), remote, network, address: None })
+        Some(Guest { streams: Arc::clone(self), remote, network, address: None, number, displaced })
     }
 
-    /// Counts a connection that was not let in.
+    /// Counts a connection that was not let in, or made way.
     pub(super) fn refuse(&self) {
         self.refused.fetch_add(1, Relaxed);
     }
@@ -113,10 +156,10 @@ impl Streams {
         true
     }
 
-    /// A registered peer is at the other end.
-    pub(super) fn confirm(&self, address: SocketAddr) {
+    /// A registration lives at this stream's address from now on, or does no more.
+    pub(super) fn set_registered(&self, address: SocketAddr, registered: bool) {
         if let Some(open) = self.table().open.get(&address) {
-            open.registered.store(true, Relaxed);
+            open.standing.set(registered);
         }
     }
 
@@ -156,10 +199,16 @@ impl Streams {
 }
 
 impl Guest {
-    /// The handshake is done: datagrams may come and go. `None` when the rendezvous closes.
+    /// The handshake is done: datagrams may come and go. `None` if it came too late: the rendezvous closes, another has
+    /// the last place, or one in the handshake has its own.
     pub(super) fn open(&mut self) -> Option<Opened> {
         let table = &mut *self.streams.table();
-        if table.closed {
+        let shaken = table.handshakes.remove(&self.number).is_some();
+        if table.closed || !shaken {
+            return None;
+        }
+        if table.open.len() >= MAX_STREAMS {
+            self.streams.refuse();
             return None;
         }
         let address = loop {
@@ -171,11 +220,16 @@ impl Guest {
             }
         };
         let (sender, queue) = mpsc::channel(QUEUE);
-        let registered = Arc::new(AtomicBool::new(false));
-        table.open.insert(address, Open { queue: sender, registered: Arc::clone(&registered) });
+        let standing = Arc::new(Standing::default());
+        table.open.insert(address, Open { queue: sender, standing: Arc::clone(&standing) });
         self.address = Some(address);
         self.streams.opened.fetch_add(1, Relaxed);
-        Some(Opened { address, queue, registered })
+        Some(Opened { address, queue, standing })
+    }
+
+    /// Waits until it has to make way; asked once, and before it is open.
+    pub(super) async fn displaced(&mut self) {
+        let _ = (&mut self.displaced).await;
     }
 
     /// Where it comes from.
@@ -188,6 +242,7 @@ impl Drop for Guest {
     fn drop(&mut self) {
         let table = &mut *self.streams.table();
         table.guests -= 1;
+        table.handshakes.remove(&self.number);
         if let Some(address) = self.address {
             table.open.remove(&address);
         }
@@ -227,12 +282,51 @@ mod tests {
     #[test]
     fn all_networks_together_have_a_bound_and_nothing_is_kept_of_who_left() {
         let streams = Arc::new(Streams::default());
-        let all = (0..=u8::MAX).flat_map(|n| std::iter::repeat_n(remote(n), 100));
-        let guests: Vec<_> = all.filter_map(|remote| streams.admit(remote)).collect();
+        let all = || (0..=u8::MAX).flat_map(|n| std::iter::repeat_n(remote(n), 100));
+        let open = |remote| streams.admit(remote).and_then(|mut guest| guest.open().map(|_| guest));
+        let mut guests: Vec<_> = all().filter_map(open).collect();
         assert_eq!(guests.len(), MAX_STREAMS);
-        drop(guests);
+        guests.pop();
+        let mut late = [streams.admit(remote(255)).unwrap(), streams.admit(remote(255)).unwrap()];
+        assert_eq!(late.each_mut().map(|guest| guest.open().is_some()), [true, false], "one place");
+        drop((guests, late));
         let table = streams.table();
         assert_eq!((table.guests, table.networks.len(), table.open.len()), (0, 0, 0));
+        assert!(table.handshakes.is_empty());
+    }
+
+    #[test]
+    fn connections_that_say_nothing_take_each_other_s_places_and_no_stream_s() {
+        let streams = Arc::new(Streams::default());
+        let mut silent: Vec<_> = (0..=u8::MAX)
+            .flat_map(|n| std::iter::repeat_n(remote(n), 64))
+            .map(|from| streams.admit(from).unwrap())
+            .collect();
+        assert!(silent.len() >= MAX_STREAMS, "as many as there are streams");
+        let mut guest = streams.admit(remote(1)).unwrap();
+        assert_eq!(streams.table().handshakes.len(), MAX_HANDSHAKES);
+        let stays = silent.len() + 1 - MAX_HANDSHAKES;
+        let displaced: Vec<_> = silent.iter_mut().map(|guest| guest.displaced.try_recv().is_ok()).collect();
+        assert!(displaced[..stays].iter().all(|displaced| *displaced), "the oldest");
+        assert!(!displaced[stays..].iter().any(|displaced| *displaced));
+        assert!(silent[0].open().is_none(), "too late");
+        assert!(guest.open().is_some());
+        for n in 10..=u8::MAX {
+            silent.extend((0..64).map(|_| streams.admit(remote(n)).unwrap()));
+        }
+        assert!(guest.displaced.try_recv().is_err(), "it is a stream");
+        assert_eq!(streams.table().open.len(), 1);
+    }
+
+    #[test]
+    fn a_stream_is_registered_for_as_long_as_a_registration_lives_at_its_address() {
+        let streams = Arc::new(Streams::default());
+        let mut guest = streams.admit(remote(1)).unwrap();
+        let Opened { address, standing, .. } = guest.open().unwrap();
+        for registered in [false, true, true, false, true] {
+            streams.set_registered(address, registered);
+            assert_eq!(standing.is_registered(), registered);
+        }
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! TLS over TCP, for networks that let no UDP through (docs/protocol.md, "TCP"): datagrams with their lengths, to and
 //! from the machine and quinn as if they came by UDP from the stream's made-up address.
 
+use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use knothole_proto::datagram::{Kind, classify};
@@ -18,17 +18,14 @@ use tokio::time::{timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 
 use super::handoff::{Handoff, Packet};
-use super::streams::{Guest, Opened, Streams};
+use super::streams::{Guest, Opened, Standing, Streams};
 use crate::{Admission, Rate};
 
 /// TLS handshakes by one network; each takes a core half a millisecond. An office whose NAT restarts is back in seconds.
 const HANDSHAKES: Rate = Rate { burst: 256, per_second: 64 };
 /// A handshake is two flights each way; even at a second each it is done within this.
 const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(5);
-/// A new stream must show a registered peer within this; a sign-in gives up after 2.5 s, and may be tried again.
-const PROBATION: Duration = Duration::from_secs(30);
-/// A stream that brings nothing for so long has no registered peer any more: the longest registration lives 1,200 s.
-const IDLE: Duration = Duration::from_secs(1_260);
+const PATIENCE: Patience = Patience { unregistered: Duration::from_secs(30), idle: Duration::from_secs(1_260) };
 /// What waits to be written must have gone within this; else the peer reads no more.
 const WRITE_PATIENCE: Duration = Duration::from_secs(20);
 /// Connections that the kernel keeps for us until they are accepted.
@@ -58,8 +55,17 @@ pub(super) struct Streamed {
     pub(super) from: SocketAddr,
     pub(super) port: usize,
     pub(super) datagram: Vec<u8>,
-    /// Whether its stream is known to have a registered peer.
-    pub(super) registered: Arc<AtomicBool>,
+    pub(super) standing: Arc<Standing>,
+}
+
+/// How long a stream may go on as it is.
+#[derive(Debug, Clone, Copy)]
+struct Patience {
+    /// A stream must show a registered peer within this, from its beginning and from when its registration ended or moved
+    /// away; a sign-in gives up after 2.5 s, and may be tried again.
+    unregistered: Duration,
+    /// A stream that brings nothing for so long has no registered peer any more: the longest registration lives 1,200 s.
+    idle: Duration,
 }
 
 /// Where the datagrams of one port's streams go.
@@ -151,22 +157,27 @@ enum StreamError {
     Unregistered,
     #[error("the connection broke: {0}")]
     Broken(#[from] io::Error),
-    #[error("the rendezvous stops")]
+    #[error("newer ones took its place in the handshake")]
+    Displaced,
+    #[error("the rendezvous stops, or has no place")]
     Stopped,
 }
 
 async fn serve(connection: TcpStream, tls: TlsAcceptor, mut guest: Guest, inlet: Inlet) -> Result<(), StreamError> {
     tune(&connection)?;
-    let shaken = timeout(HANDSHAKE_PATIENCE, tls.accept(connection)).await;
+    let shaken = tokio::select! {
+        shaken = timeout(HANDSHAKE_PATIENCE, tls.accept(connection)) => shaken,
+        () = guest.displaced() => return Err(StreamError::Displaced),
+    };
     let stream = shaken.map_err(|_| StreamError::Slow)?.map_err(StreamError::Handshake)?;
-    let Opened { address, queue, registered } = guest.open().ok_or(StreamError::Stopped)?;
+    let Opened { address, queue, standing } = guest.open().ok_or(StreamError::Stopped)?;
     tracing::debug!(%address, "stream opened");
     let (read, write) = tokio::io::split(stream);
     let sending = send(write, queue);
     tokio::pin!(sending);
     // Each by itself: if both sides only wrote, neither would ever read.
     tokio::select! {
-        ended = receive(read, address, &registered, &inlet) => {
+        ended = receive(read, address, &standing, &inlet) => {
             // The queue ends with its stream. What is in it still goes, and a goodbye.
             drop(guest);
             if ended.is_ok() {
@@ -181,33 +192,59 @@ async fn serve(connection: TcpStream, tls: TlsAcceptor, mut guest: Guest, inlet:
 async fn receive(
     mut stream: impl AsyncRead + Unpin,
     from: SocketAddr,
-    registered: &Arc<AtomicBool>,
+    standing: &Arc<Standing>,
     inlet: &Inlet,
 ) -> Result<(), StreamError> {
-    let mut probation = Some(tokio::time::Instant::now() + PROBATION);
+    let mut watch = Watch { standing, patience: PATIENCE, probation: None };
     let (mut bytes, mut datagrams) = (vec![0; READ], Datagrams::default());
     loop {
-        probation = probation.filter(|_| !registered.load(Relaxed));
-        let patience = probation.unwrap_or_else(|| tokio::time::Instant::now() + IDLE);
-        let count = match timeout_at(patience, stream.read(&mut bytes)).await {
-            Ok(count) => count?,
-            // It may have registered since.
-            Err(_) if probation.is_some() && registered.load(Relaxed) => continue,
-            Err(_) => return Err(StreamError::Unregistered),
-        };
+        let count = watch.next(stream.read(&mut bytes)).await??;
         if count == 0 {
             return Ok(());
         }
         datagrams.put(bytes.get(..count).unwrap_or_default());
         while let Some(datagram) = datagrams.take()? {
-            inlet.pass(from, datagram, registered).await?;
+            inlet.pass(from, datagram, standing).await?;
+        }
+    }
+}
+
+/// Watches over a stream's standing.
+struct Watch<'a> {
+    standing: &'a Standing,
+    patience: Patience,
+    /// Until when a registered peer must show.
+    probation: Option<tokio::time::Instant>,
+}
+
+impl Watch<'_> {
+    /// What is read next, unless the stream's time ends before.
+    async fn next<T>(&mut self, reading: impl Future<Output = T>) -> Result<T, StreamError> {
+        tokio::pin!(reading);
+        loop {
+            let now = tokio::time::Instant::now();
+            let probation = self.probation.unwrap_or(now + self.patience.unregistered);
+            self.probation = Some(probation).filter(|_| !self.standing.is_registered());
+            let until = self.probation.unwrap_or(now + self.patience.idle);
+            // Who always has something to say would be asked never.
+            if until <= now {
+                return Err(StreamError::Unregistered);
+            }
+            tokio::select! {
+                read = timeout_at(until, &mut reading) => match read {
+                    Ok(read) => return Ok(read),
+                    Err(_) if self.probation.is_some() && self.standing.is_registered() => {}
+                    Err(_) => return Err(StreamError::Unregistered),
+                },
+                () = self.standing.changed() => {}
+            }
         }
     }
 }
 
 impl Inlet {
     /// Waits for room: then the peer's TCP waits too, and everyone has his turn.
-    async fn pass(&self, from: SocketAddr, datagram: &[u8], registered: &Arc<AtomicBool>) -> Result<(), StreamError> {
+    async fn pass(&self, from: SocketAddr, datagram: &[u8], standing: &Arc<Standing>) -> Result<(), StreamError> {
         match datagram.first().map(|first| classify(*first)) {
             Some(Kind::Quic) => {
                 let length = datagram.len();
@@ -215,8 +252,8 @@ impl Inlet {
                 self.quic.pass(Packet::new(&meta, datagram));
             }
             Some(Kind::Knothole) => {
-                let registered = Arc::clone(registered);
-                let streamed = Streamed { from, port: self.port, datagram: datagram.to_vec(), registered };
+                let standing = Arc::clone(standing);
+                let streamed = Streamed { from, port: self.port, datagram: datagram.to_vec(), standing };
                 self.machine.send(streamed).await.map_err(|_| StreamError::Stopped)?;
             }
             // Nobody needs STUN to learn of a made-up address.
@@ -243,4 +280,57 @@ async fn send(mut stream: impl AsyncWrite + Unpin, mut queue: mpsc::Receiver<Vec
         timeout(WRITE_PATIENCE, written).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
     }
     timeout(WRITE_PATIENCE, stream.shutdown()).await.unwrap_or(Ok(()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::{pending, ready};
+
+    /// Far less than `idle`, and more than a machine under load takes for nothing.
+    const LONG: Duration = Duration::from_secs(10);
+
+    fn watch(standing: &Standing, unregistered: Duration) -> Watch<'_> {
+        Watch { standing, patience: Patience { unregistered, idle: Duration::from_secs(3600) }, probation: None }
+    }
+
+    #[tokio::test]
+    async fn a_stream_ends_soon_after_its_registration_has_gone_and_not_while_it_is_there() {
+        let standing = Standing::default();
+        standing.set(true);
+        let mut watch = watch(&standing, Duration::from_millis(10));
+        let reading = watch.next(pending::<()>());
+        tokio::pin!(reading);
+        assert!(timeout(Duration::from_millis(100), &mut reading).await.is_err(), "it waits");
+        standing.set(false);
+        assert!(matches!(timeout(LONG, reading).await, Ok(Err(StreamError::Unregistered))));
+    }
+
+    #[tokio::test]
+    async fn who_always_says_something_and_never_registers_is_ended_too() {
+        let standing = Standing::default();
+        let mut watch = watch(&standing, Duration::from_millis(10));
+        let saying = async {
+            while watch.next(ready(())).await.is_ok() {
+                tokio::task::yield_now().await
+            }
+        };
+        assert!(timeout(LONG, saying).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn who_registers_within_its_time_has_all_of_it_again_when_the_registration_goes() {
+        let standing = Standing::default();
+        let mut watch = watch(&standing, LONG);
+        assert!(watch.next(ready(())).await.is_ok());
+        let first = watch.probation;
+        assert!(watch.next(ready(())).await.is_ok());
+        assert_eq!(watch.probation, first, "saying something brings no more");
+        standing.set(true);
+        assert!(watch.next(ready(())).await.is_ok());
+        assert_eq!(watch.probation, None);
+        standing.set(false);
+        assert!(watch.next(ready(())).await.is_ok());
+        assert!(watch.probation > first);
+    }
 }
