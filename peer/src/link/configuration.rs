@@ -111,19 +111,36 @@ pub(super) fn client(
     Ok(ClientConfig::new(Arc::new(crypto)))
 }
 
+/// By how much later the accepting end sends its sign of life: both begin anew whenever they hear the other, so with one interval
+/// both would send at the same moment, and each idle minute would cost twice as much. A tenth of the shortest is longer
+/// than half a round trip.
+const LATER: f64 = 1.1;
+
+/// Which end of a connection this is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    Dialler,
+    Acceptor,
+}
+
 /// One stream each way, opened by the dialler; a round trip of `rtt` until one is measured.
 pub(super) fn transport(
     heartbeat: Heartbeat,
+    end: End,
     rtt: Option<Duration>,
     activity: Arc<Activity>,
 ) -> Result<TransportConfig, SetupError> {
+    let keep_alive = match end {
+        End::Dialler => heartbeat.keep_alive,
+        End::Acceptor => heartbeat.keep_alive.mul_f64(LATER),
+    };
     let mut config = TransportConfig::default();
     config
         .max_concurrent_bidi_streams(VarInt::from_u32(1))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .datagram_receive_buffer_size(None)
         .send_window(SEND_WINDOW)
-        .keep_alive_interval(Some(heartbeat.keep_alive))
+        .keep_alive_interval(Some(keep_alive))
         .max_idle_timeout(Some(IdleTimeout::try_from(heartbeat.idle_timeout).map_err(SetupError::because)?))
         .congestion_controller_factory(Arc::new(PerPath::new(activity)));
     let mut mtu = MtuDiscoveryConfig::default();

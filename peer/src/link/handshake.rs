@@ -11,7 +11,7 @@ use quinn::{Connecting, Connection, Endpoint, Incoming, RecvStream, SendStream, 
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use super::configuration::{SetupError, transport};
+use super::configuration::{End, SetupError, transport};
 use super::conversation::{Conversation, GREETING, UNEXPECTED_PEER};
 use super::live::{Enlisted, Shared, locked};
 use super::{Down, LinkId};
@@ -91,7 +91,7 @@ async fn accept(
     expected: PeerId,
 ) -> Option<(Connection, bool, SendStream, RecvStream)> {
     let activity = shared.socket.routes().activity(virtual_address);
-    server.transport_config(Arc::new(transport(shared.heartbeat, None, activity).ok()?));
+    server.transport_config(Arc::new(transport(shared.heartbeat, End::Acceptor, None, activity).ok()?));
     let mut connecting = incoming.accept_with(Arc::new(server)).ok()?;
     connecting.handshake_data().await.ok()?;
     let (connection, finished) = connecting.into_0rtt().ok()?;

@@ -296,7 +296,7 @@ impl Links {
     ) -> Result<Connecting, SetupError> {
         let Shared { socket, secret, heartbeat, .. } = &*self.shared;
         let activity = socket.routes().activity(virtual_address);
-        let transport = configuration::transport(*heartbeat, rtt, activity)?;
+        let transport = configuration::transport(*heartbeat, configuration::End::Dialler, rtt, activity)?;
         let known = || locked(&self.sessions).get(&expected).cloned();
         let mut config = match known().filter(|_| alpn == PEER_ALPN) {
             Some(known) => known,
