@@ -160,8 +160,7 @@ impl Engine {
                     });
                 }
                 Event::Trial { delay_s } => self.begin_trial(delay_s),
-                // There is one main socket, and no other to go on from: the next keepalive finds the new mapping.
-                Event::Renew => tracing::debug!("the NAT is about to drop our mapping"),
+                Event::Renew => self.handle_renewal_due(now),
             }
         }
     }
