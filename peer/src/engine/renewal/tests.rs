@@ -8,6 +8,7 @@ use knothole_rendezvous::Policy;
 use knothole_rendezvous::serve::{Config, Serving};
 use tokio::time::{sleep, timeout};
 
+use super::Circumstances;
 use crate::command::{Command, PathKind};
 use crate::engine;
 use crate::event::EventKind;
@@ -123,4 +124,23 @@ async fn a_conversation_goes_on_over_renewals_and_nothing_is_lost() {
     alice.stop().await;
     bob.stop().await;
     serving.shutdown().await;
+}
+
+#[test]
+fn a_port_is_left_only_where_its_mapping_ends_by_itself_and_not_all_the_time() {
+    let address = |text: &str| Some(text.parse().unwrap());
+    let usual = Circumstances { observed: address("203.0.113.7:9"), granted: None, streams: false, since: None };
+    assert!(usual.allow());
+    assert!(Circumstances { since: Some(Duration::from_secs(40)), ..usual }.allow());
+    assert!(Circumstances { granted: address("100.64.0.1:9"), ..usual }.allow(), "a router behind the carrier's NAT");
+    for other in [
+        Circumstances { observed: None, ..usual },
+        Circumstances { observed: address("127.0.0.1:9"), ..usual },
+        Circumstances { observed: address("[2001:db8::7]:9"), ..usual },
+        Circumstances { granted: address("8.8.8.8:9"), ..usual },
+        Circumstances { streams: true, ..usual },
+        Circumstances { since: Some(Duration::from_secs(3)), ..usual },
+    ] {
+        assert!(!other.allow(), "{other:?}");
+    }
 }
