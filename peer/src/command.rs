@@ -94,6 +94,14 @@ pub enum Command {
         /// It is stored.
         reply: Reply<()>,
     },
+    /// As if our mapping were about to end.
+    #[cfg(test)]
+    Renew {
+        /// Whether or not there is a mapping.
+        forced: bool,
+        /// The port that is sent from then.
+        reply: Reply<u16>,
+    },
     /// Says goodbye to everybody, finishes what is under way and stops.
     Stop(oneshot::Sender<()>),
 }

@@ -77,6 +77,15 @@ impl Engine {
                 Err(error) => answer(reply, Err(error)),
             },
             Command::Read { with, upto, reply } => self.read(&with, upto, reply),
+            #[cfg(test)]
+            Command::Renew { forced, reply } => {
+                if forced {
+                    self.renew(now);
+                } else {
+                    self.handle_renewal_due(now);
+                }
+                answer(reply, Ok(self.socket.port()));
+            }
             Command::Stop(done) => self.stopping = Some(done),
         }
     }

@@ -24,7 +24,7 @@ const REPETITION: Duration = Duration::from_secs(1);
 /// How much later than asked for an echo may come: a slow round trip.
 const LATE: Duration = Duration::from_secs(3);
 /// The rendezvous whose view of us counts: the preferred one.
-const PREFERRED: RendezvousId = RendezvousId(0);
+pub(super) const PREFERRED: RendezvousId = RendezvousId(0);
 
 /// The machine for the present network, and the memory of all.
 pub(super) struct Mappings {
@@ -38,6 +38,8 @@ pub(super) struct Mappings {
     trial: u64,
     /// Its task, which ends with the engine however long the delay is.
     running: JoinSet<()>,
+    /// When we went on from a fresh port the last time.
+    pub(super) renewed: Option<Instant>,
 }
 
 /// What came of a trial.
@@ -59,6 +61,7 @@ impl Mappings {
             trials,
             trial: 0,
             running: JoinSet::new(),
+            renewed: None,
         }
     }
 
@@ -160,8 +163,7 @@ impl Engine {
                     });
                 }
                 Event::Trial { delay_s } => self.begin_trial(delay_s),
-                // There is one main socket, and no other to go on from: the next keepalive finds the new mapping.
-                Event::Renew => tracing::debug!("the NAT is about to drop our mapping"),
+                Event::Renew => self.handle_renewal_due(now),
             }
         }
     }

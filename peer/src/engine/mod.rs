@@ -14,6 +14,7 @@ mod links;
 mod network;
 mod paths;
 mod rendezvous;
+mod renewal;
 mod start;
 mod timers;
 mod tunnels;

@@ -86,6 +86,11 @@ impl Surroundings {
         (surroundings, inputs)
     }
 
+    /// What the router opened for us.
+    pub(super) const fn mapped(&self) -> &Mapped {
+        &self.mapped
+    }
+
     /// Ends what works on the network.
     pub(super) async fn stop(self) {
         drop(self.pictures);
@@ -220,8 +225,11 @@ impl Engine {
     pub(super) fn refresh_hosts(&mut self, now: Instant) {
         let loopback = self.allow_loopback.then_some(IpAddr::V4(Ipv4Addr::LOCALHOST));
         let addresses = self.surroundings.picture.hosts().into_iter().chain(loopback);
-        let port = self.socket.port();
-        let reached = addresses.map(|ip| SocketAddr::new(ip, port)).filter(|address| self.socket.reaches(*address));
+        // The tests in here are of what happens to paths over IPv4, and one over IPv6 would be preferred.
+        #[cfg(test)]
+        let addresses = addresses.filter(IpAddr::is_ipv4);
+        let own = addresses.map(|ip| SocketAddr::new(ip, self.socket.port_of(ip)));
+        let reached = own.filter(|address| self.socket.reaches(*address));
         self.traversal.set_hosts(reached.collect(), now);
     }
 

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, ErrorKind, IoSliceMut};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::task::{Context, Poll, Wake, Waker};
 
@@ -31,12 +31,16 @@ pub(super) struct Bases {
     open: RwLock<Numbered>,
     /// How many there are, to be read without the lock.
     count: AtomicUsize,
+    /// The one that took the main socket's place for IPv4, to be read without the lock; 0 for none.
+    main: AtomicU16,
     news: Arc<News>,
 }
 
 #[derive(Debug, Default)]
 struct Numbered {
     sockets: BTreeMap<Base, Arc<Further>>,
+    /// Those among them that are or were the main socket, the oldest first.
+    mains: VecDeque<Base>,
     /// The number given last. Numbers go round, so that what is still said of a closed socket means no other.
     last: Base,
 }
@@ -63,6 +67,8 @@ pub(super) struct Further {
     bell: Arc<Bell>,
     waker: Waker,
     carries: AtomicBool,
+    /// Whether it is, or was, the main socket of IPv4; see [`Socket::renew`](super::Socket::renew).
+    main: bool,
 }
 
 impl Bases {
@@ -74,7 +80,7 @@ impl Bases {
     pub(super) fn open(&self, count: usize) -> Vec<Base> {
         let mut opened = Vec::new();
         let mut numbered = self.open.write().unwrap_or_else(PoisonError::into_inner);
-        while opened.len() < count && numbered.sockets.len() < BASES {
+        while opened.len() < count && numbered.sockets.len() - numbered.mains.len() < BASES {
             let port = match Port::bind_small(false, 0) {
                 Ok(port) => port,
                 Err(why) => {
@@ -83,12 +89,7 @@ impl Bases {
                 }
             };
             port.hold(SMALL_BUFFER);
-            let base = numbered.free();
-            let bell = Arc::new(Bell { base, listed: AtomicBool::new(false), news: self.news.clone() });
-            let waker = Waker::from(bell.clone());
-            let further = Further { port, bell, waker, carries: AtomicBool::new(false) };
-            numbered.sockets.insert(base, Arc::new(further));
-            opened.push(base);
+            opened.push(self.insert(&mut numbered, port, false).bell.base);
         }
         self.count.store(numbered.sockets.len(), SeqCst);
         let bells: Vec<_> = opened.iter().filter_map(|base| numbered.sockets.get(base)).cloned().collect();
@@ -98,10 +99,49 @@ impl Bases {
         opened
     }
 
+    fn insert(&self, numbered: &mut Numbered, port: Port, main: bool) -> Arc<Further> {
+        let base = numbered.free();
+        let bell = Arc::new(Bell { base, listed: AtomicBool::new(false), news: self.news.clone() });
+        let waker = Waker::from(bell.clone());
+        // The main socket has its room from the beginning.
+        let further = Arc::new(Further { port, bell, waker, carries: AtomicBool::new(main), main });
+        numbered.sockets.insert(base, further.clone());
+        further
+    }
+
+    /// From now on this is the main socket of IPv4. What was in its place is heard until it is closed, but no more than
+    /// `formers` of them. Returns the one to be closed.
+    pub(super) fn set_main(&self, port: Port, formers: usize) -> Option<Base> {
+        let mut numbered = self.open.write().unwrap_or_else(PoisonError::into_inner);
+        let further = self.insert(&mut numbered, port, true);
+        let before = numbered.mains.back().copied();
+        numbered.mains.push_back(further.bell.base);
+        self.count.store(numbered.sockets.len(), SeqCst);
+        // Only after it can be found.
+        self.main.store(further.bell.base.0, SeqCst);
+        let surplus = numbered.mains.len().saturating_sub(formers + 1);
+        let surplus: Vec<_> = numbered.mains.iter().take(surplus).copied().collect();
+        drop(numbered);
+        further.waker.wake_by_ref();
+        for base in surplus {
+            self.close(base);
+        }
+        before
+    }
+
+    /// What took the main socket's place for IPv4, if anything did.
+    pub(super) fn main(&self) -> Option<Arc<Further>> {
+        match self.main.load(Relaxed) {
+            0 => None,
+            base => self.further(Base(base)),
+        }
+    }
+
     /// Closes one. False: it was not open.
     pub(super) fn close(&self, base: Base) -> bool {
         let mut numbered = self.open.write().unwrap_or_else(PoisonError::into_inner);
         let closed = numbered.sockets.remove(&base);
+        numbered.mains.retain(|main| *main != base);
         self.count.store(numbered.sockets.len(), SeqCst);
         drop(numbered);
         self.news.list().retain(|listed| *listed != base);
@@ -151,7 +191,7 @@ impl Bases {
             if let Poll::Ready(count) = further.port.poll_receive(&mut cx, buffers, metas, counters) {
                 // There may be more, after the others' turn.
                 further.bell.list();
-                return Poll::Ready((base, count));
+                return Poll::Ready((if further.main { Base::MAIN } else { base }, count));
             }
         }
         Poll::Pending

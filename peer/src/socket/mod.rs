@@ -22,6 +22,7 @@ mod demultiplex;
 mod frames;
 mod port;
 mod quic;
+mod renewal;
 mod route;
 mod routes;
 #[cfg(test)]
@@ -108,10 +109,10 @@ impl Socket {
         Ok((Arc::new(socket), arrivals))
     }
 
-    /// The port number, the same in both families.
+    /// The port number: IPv4's, where the system has that. The same in both families until [`Self::renew`].
     #[must_use]
     pub fn port(&self) -> u16 {
-        self.ports.first().map_or(0, Port::number)
+        self.bases.main().map_or_else(|| self.ports.first().map_or(0, Port::number), |fresh| fresh.port().number())
     }
 
     /// Whether this system has the address family of `address`.
@@ -164,7 +165,7 @@ impl Socket {
         }
         let send = |port: &Port| port.send(to, datagram, ttl, &self.counters);
         let sent = match base {
-            Base::MAIN => self.port_for(to).map(send),
+            Base::MAIN => self.by_main(to, send),
             base => self.bases.towards(base, to).map(|further| send(further.port())),
         };
         if sent.is_none() {

@@ -37,18 +37,18 @@ impl AsyncUdpSocket for Socket {
         };
         let transmit = Transmit { destination: route.hop(), src_ip: None, ..transmit.clone() };
         let sent = match route {
-            Route::Direct { base: Base::MAIN, remote } => {
-                self.port_for(remote).map(|port| port.transmit(&transmit, &self.counters))
-            }
+            Route::Direct { base: Base::MAIN, remote } => match self.renewed(remote) {
+                Some(fresh) => Some(fresh.transmit(&transmit, &self.counters)),
+                None => self.port_for(remote).map(|port| port.transmit(&transmit, &self.counters)),
+            },
             Route::Direct { base, remote } => {
                 self.bases.towards(base, remote).map(|further| further.transmit(&transmit, &self.counters))
             }
             Route::Relay { rendezvous, channel } => self
-                .port_for(rendezvous)
-                .map(|port| port.transmit_relayed(&relay_header(channel), &transmit, &self.counters)),
-            Route::Flight { rendezvous, slot, introduction } => self
-                .port_for(rendezvous)
-                .map(|port| port.transmit_relayed(&flight_header(slot, introduction), &transmit, &self.counters)),
+                .by_main(rendezvous, |port| port.transmit_relayed(&relay_header(channel), &transmit, &self.counters)),
+            Route::Flight { rendezvous, slot, introduction } => self.by_main(rendezvous, |port| {
+                port.transmit_relayed(&flight_header(slot, introduction), &transmit, &self.counters)
+            }),
         };
         sent.unwrap_or_else(|| {
             self.counters.dropped_no_route.increase();

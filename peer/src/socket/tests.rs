@@ -13,6 +13,8 @@ use tokio::time::timeout;
 
 use super::*;
 
+mod renewal;
+
 const ALICE: VirtualAddress = VirtualAddress::new(1);
 const BOB: VirtualAddress = VirtualAddress::new(2);
 const SOON: Duration = Duration::from_secs(10);
