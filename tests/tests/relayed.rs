@@ -31,15 +31,15 @@ fn networks_that_cannot_meet_talk_through_the_relay_and_say_why() -> Result<()> 
         let hosts = [
             lab.host_behind("random", NatKind::RandomSymmetric)?,
             lab.host_behind("random2", NatKind::RandomSymmetric)?,
-            lab.host_behind("restricted", NatKind::EimApdf)?,
             lab.nft_host("fully-random", Input::Drop, true)?,
         ];
         let mut town = Town::new(lab)?;
-        for (a, b) in [(0, 1), (0, 2), (2, 3), (1, 3)] {
+        for (a, b) in [(0, 1), (1, 2)] {
             let (mut alice, mut bob) = (town.newcomer(&hosts[a])?, town.newcomer(&hosts[b])?);
             let took = first_word(&mut alice, &mut bob)?;
             println!("{} – {}: first word after {took:.0?}", hosts[a].name(), hosts[b].name());
-            let why = json!({"kind": "relay", "why": "no direct path was found between the two networks"});
+            let why = "both networks give every connection an unforeseeable port; no direct path can be found";
+            let why = json!({"kind": "relay", "why": why});
             alice.event("path", &why, PATIENCE)?;
             bob.call("message.send", json!({"to": "alice", "text": "and back"}))?;
             alice.event("message", &json!({"text": "and back"}), PATIENCE)?;

@@ -24,13 +24,15 @@ impl Town {
     #[allow(dead_code, reason = "each test file uses another part of this module")]
     pub(crate) fn new(lab: &mut Lab) -> Result<Self> {
         let host = lab.public_host("rendezvous")?;
-        Self::around(&host)
+        Self::around(lab, &host)
     }
 
-    fn around(host: &Host) -> Result<Self> {
+    fn around(lab: &Lab, host: &Host) -> Result<Self> {
         let programs = binaries()?;
         let directory = tempfile::tempdir()?;
-        let command = host.command(programs.join("knothole-rendezvous"));
+        let mut command = host.command(programs.join("knothole-rendezvous"));
+        // By a second address peers tell what their NAT does.
+        command.args(["--alternate", &format!("{}:3479", lab.add_address(host)?)]);
         let listen = format!("{}:3478", host.address());
         let rendezvous = Rendezvous::start(command, &listen, &directory.path().join("state"))?;
         Ok(Self { directory, programs, rendezvous, homes: 0 })
@@ -41,7 +43,7 @@ impl Town {
     pub(crate) fn with_rendezvous_between(lab: &mut Lab) -> Result<Self> {
         let host = lab.public_host("rendezvous")?;
         lab.set_link(&host, Link::WIRE);
-        Self::around(&host)
+        Self::around(lab, &host)
     }
 
     pub(crate) fn home(&mut self) -> PathBuf {
