@@ -212,8 +212,27 @@ impl AddressPlan {
     }
 }
 
-/// The documentation /24 for the first 254 (RFC 5737), the benchmarking /16 for 65,535 more (RFC 2544).
+/// The documentation /24 for the first 254 (RFC 5737), the benchmarking /16 for 64,770 more (RFC 2544). None ends in 0 or 255: to
+/// the kernel those of a /24 are broadcast addresses, and what comes to one of its own is not translated.
 fn public([a, b, c]: [u8; 3], [d, e]: [u8; 2], number: u32) -> IpAddr {
-    let [.., high, low] = number.to_be_bytes();
-    IpAddr::V4(if number < 255 { Ipv4Addr::new(a, b, c, low) } else { Ipv4Addr::new(d, e, high, low) })
+    let [.., high] = (number.saturating_sub(1) / 254).to_be_bytes();
+    let [.., low] = (number.saturating_sub(1) % 254 + 1).to_be_bytes();
+    IpAddr::V4(if high == 0 { Ipv4Addr::new(a, b, c, low) } else { Ipv4Addr::new(d, e, high, low) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn no_public_address_is_given_twice_or_is_a_broadcast_address_of_its_network() {
+        let mut plan = AddressPlan::default();
+        let given: Vec<_> = (0..3000).map(|_| plan.next_router()).collect();
+        assert_eq!(given.iter().collect::<BTreeSet<_>>().len(), given.len());
+        for address in given {
+            let IpAddr::V4(v4) = address else { panic!("{address}") };
+            assert!(!matches!(v4.octets()[3], 0 | 255), "{v4}");
+        }
+    }
 }
