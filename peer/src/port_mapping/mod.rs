@@ -18,6 +18,10 @@ use tokio::time::{sleep, timeout};
 
 use crate::network::Picture;
 
+/// How long the answer to a question that is wanted no more is waited for, should it grant a port: a router on the LAN takes
+/// milliseconds.
+const ANSWER: Duration = Duration::from_millis(150);
+
 /// How long a mapping is asked for: NAT-PMP's recommendation (RFC 6886 section 3.3). It outlives a peer that dies without
 /// giving it back by no more than that.
 const LIFETIME: Duration = Duration::from_secs(7200);
@@ -155,10 +159,24 @@ impl PortMapping {
         let mut told = Mapped::default();
         loop {
             let place = self.place(&pictures.borrow_and_update());
-            let (lease, protocols) = tokio::select! {
-                found = self.ask(place) => found,
-                changed = pictures.changed() => if changed.is_ok() { continue } else { return },
-                () = mapped.closed() => return,
+            let mut asking = std::pin::pin!(self.ask(place));
+            let found = tokio::select! {
+                found = &mut asking => Ok(found),
+                changed = pictures.changed() => Err(changed.is_ok()),
+                () = mapped.closed() => Err(false),
+            };
+            let (lease, protocols) = match found {
+                Ok(found) => found,
+                Err(goes_on) => {
+                    // What the router is granting at this moment must not be forgotten.
+                    if let Ok((Some(lease), _)) = timeout(ANSWER, asking).await {
+                        lease.give_back().await;
+                    }
+                    if goes_on {
+                        continue;
+                    }
+                    return;
+                }
             };
             tell(&mapped, &mut told, Mapped { external: lease.as_ref().map(Lease::external), protocols }).await;
             if !self.hold(lease, place, &mut pictures, &mapped, &mut told).await {

@@ -1,20 +1,23 @@
 //! `rpc` and `daemon`: the engine for programs.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, bail};
 use knothole::home::Home;
 use knothole_proto::contact_link::RendezvousAddress;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::time::timeout;
 
 use crate::output::Output;
 use crate::session::{Reached, reach};
 use crate::signals::Signals;
 
+/// How long an engine that is not wanted any more may take to start: it opens a database and some sockets.
+const START: Duration = Duration::from_secs(2);
+
 /// Passes JSON-RPC between the engine and standard input and output, until the input ends.
 pub(crate) async fn run(home: &Home, rendezvous: Vec<RendezvousAddress>, signals: &mut Signals) -> anyhow::Result<()> {
-    let reached = tokio::select! {
-        reached = reach(home, &rendezvous, false) => reached?,
-        () = signals.end() => return Ok(()),
-    };
+    let Some(reached) = reach_unless_ended(home, &rendezvous, signals).await? else { return Ok(()) };
     match reached {
         Reached::Here(hosted, stream) => {
             let (reader, writer) = tokio::io::split(stream);
@@ -33,6 +36,24 @@ pub(crate) async fn run(home: &Home, rendezvous: Vec<RendezvousAddress>, signals
             }
         }
     }
+}
+
+/// The engine, or nothing if a signal ends the program before: one that was starting by then is ended in good order, for it
+/// may have asked the router for a port already.
+async fn reach_unless_ended(
+    home: &Home,
+    rendezvous: &[RendezvousAddress],
+    signals: &mut Signals,
+) -> anyhow::Result<Option<Reached>> {
+    let mut reaching = std::pin::pin!(reach(home, rendezvous, false));
+    tokio::select! {
+        reached = &mut reaching => return reached.map(Some),
+        () = signals.end() => {}
+    }
+    if let Ok(Ok(Reached::Here(hosted, _))) = timeout(START, reaching).await {
+        hosted.stop().await;
+    }
+    Ok(None)
 }
 
 async fn pass(mut reader: impl AsyncRead + Unpin, mut writer: impl AsyncWrite + Unpin) -> anyhow::Result<()> {
@@ -63,10 +84,7 @@ pub(crate) async fn daemon(
     signals: &mut Signals,
     output: &Output,
 ) -> anyhow::Result<()> {
-    let reached = tokio::select! {
-        reached = reach(home, &rendezvous, false) => reached?,
-        () = signals.end() => return Ok(()),
-    };
+    let Some(reached) = reach_unless_ended(home, &rendezvous, signals).await? else { return Ok(()) };
     let Reached::Here(hosted, _) = reached else {
         bail!("a Knothole runs for {} already; end it first, or choose another --home", home.path().display());
     };
