@@ -20,6 +20,12 @@ pub const MAX_DATAGRAM: usize = 1200;
 /// An invitation carries at most this many candidates: two families with some interfaces each; more would be noise.
 pub const MAX_CANDIDATES: usize = 8;
 
+/// The longest envelope in a letter: a text of 900 bytes and what stands around it, so that a letter fits a datagram.
+pub const MAX_ENVELOPE: usize = 1024;
+
+/// Peers named by one message at most: what fits a datagram.
+pub const MAX_NAMED: usize = 30;
+
 /// Messages on their way at once. A peer with hundreds of contacts starts them in waves; a rendezvous keeps at most this
 /// many for a peer that does not answer.
 pub const MAX_OUTSTANDING: usize = 32;
@@ -68,6 +74,62 @@ pub enum ToRendezvous {
         /// As when I was told of it.
         channel: u32,
     },
+    /// Tell me when these are here and when they leave, those of them that watch me too and let me see them.
+    Watch {
+        /// These replace all that were named before; otherwise they are added, or changed.
+        fresh: bool,
+        /// At most [`MAX_NAMED`].
+        peers: Vec<Watched>,
+    },
+    /// Give this letter to that peer, and answer with [`ToPeer::Posted`].
+    Post {
+        /// Who is to have it.
+        to: PeerId,
+        /// Names the letter in the answer; chosen by the sender.
+        letter: LetterName,
+        /// At most [`MAX_ENVELOPE`] bytes that only the two peers can read.
+        envelope: Vec<u8>,
+        /// Whether it is to wait in the peer's mailbox, if that is open for me, while the peer is away.
+        keep: bool,
+    },
+    /// Keep letters for me while I am away; or, with `open` false, no more, and destroy those that wait.
+    Mailbox {
+        /// Whether letters are wanted.
+        open: bool,
+        /// The senders replace all that were named before; otherwise they are added.
+        fresh: bool,
+        /// Whose letters are kept, at most [`MAX_NAMED`] in one message.
+        senders: Vec<PeerId>,
+    },
+    /// I have these letters of my mailbox in durable storage: destroy them.
+    Collected {
+        /// As in [`ToPeer::Letter`].
+        letters: Vec<u64>,
+    },
+}
+
+/// A letter's name between its sender and the rendezvous.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct LetterName(pub [u8; 8]);
+
+/// Somebody whose coming and going a peer wants to know of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Watched {
+    /// Who.
+    pub peer: PeerId,
+    /// Whether that peer may know of ours; otherwise it is told, and treated, as if we were not here.
+    pub shown: bool,
+}
+
+/// What became of a letter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Posted {
+    /// The peer is here, and it has been passed on to it.
+    Passed,
+    /// It waits in the peer's mailbox, on disk.
+    Kept,
+    /// Neither: the peer is away and keeps no mailbox for the sender, or there is no room.
+    Returned,
 }
 
 /// What a rendezvous tells a peer. New messages are appended, never inserted.
@@ -136,6 +198,33 @@ pub enum ToPeer {
     RelayClosed {
         /// As when it was opened.
         channel: u32,
+    },
+    /// Where peers that you watch are now.
+    Presence {
+        /// At most [`MAX_NAMED`], each with whether it is here.
+        peers: Vec<(PeerId, bool)>,
+    },
+    /// What became of your letter.
+    Posted {
+        /// As in [`ToRendezvous::Post`].
+        letter: LetterName,
+        /// It is where it is said to be, durably if in the mailbox.
+        outcome: Posted,
+    },
+    /// Whether letters are kept for you from now on, or why not any: the rendezvous has no mailboxes, or no room.
+    Mailbox {
+        /// As was asked for, unless it cannot be.
+        open: bool,
+    },
+    /// A letter for you.
+    Letter {
+        /// Its name in your mailbox, to be told when you have it ([`ToRendezvous::Collected`]); none if it comes straight
+        /// from its sender.
+        id: Option<u64>,
+        /// Who sends it, if it comes straight from its sender. A mailbox does not know.
+        from: Option<PeerId>,
+        /// What it holds.
+        envelope: Vec<u8>,
     },
 }
 

@@ -131,6 +131,10 @@ impl Server {
             }
             ToRendezvous::Goodbye => self.goodbye(now, slot),
             ToRendezvous::Refuse { channel } => self.refuse_relay(now, slot, channel),
+            ToRendezvous::Watch { .. } => self.counters.dropped_relay += 1,
+            ToRendezvous::Post { .. } | ToRendezvous::Mailbox { .. } | ToRendezvous::Collected { .. } => {
+                self.counters.dropped_relay += 1;
+            }
         }
     }
 

@@ -74,7 +74,11 @@ impl Traversal {
             ToPeer::RelayClosed { channel } => {
                 self.handle_relay_closed(|relay| *relay == Relay { rendezvous: id, channel });
             }
-            ToPeer::Closing => {}
+            ToPeer::Closing
+            | ToPeer::Presence { .. }
+            | ToPeer::Posted { .. }
+            | ToPeer::Mailbox { .. }
+            | ToPeer::Letter { .. } => {}
         }
     }
 
