@@ -12,6 +12,7 @@ pub mod contact_link;
 pub mod control;
 pub mod conversation;
 pub mod datagram;
+pub mod envelope;
 pub mod frames;
 pub mod hard_nat;
 pub mod hops;

@@ -130,13 +130,18 @@ fn nonce(sequence: u64) -> Nonce {
 
 /// `N` bytes for one purpose: HKDF-SHA256, salt `knothole 1`, the parts of `info` one after the other.
 pub(crate) fn derive<const N: usize>(secret: &RegistrationSecret, info: &[&[u8]]) -> [u8; N] {
+    hkdf(b"knothole 1", &secret.0, info)
+}
+
+/// HKDF-SHA256 (RFC 5869), the parts of `info` one after the other.
+pub(crate) fn hkdf<const N: usize>(salt: &[u8], secret: &[u8; 32], info: &[&[u8]]) -> [u8; N] {
     struct Length(usize);
     impl KeyType for Length {
         fn len(&self) -> usize {
             self.0
         }
     }
-    let key: Prk = Salt::new(HKDF_SHA256, b"knothole 1").extract(&secret.0);
+    let key: Prk = Salt::new(HKDF_SHA256, salt).extract(secret);
     let mut out = [0; N];
     #[expect(clippy::expect_used, reason = "HKDF-SHA256 gives up to 8160 bytes; 48 at most are asked for")]
     key.expand(info, Length(N)).and_then(|okm| okm.fill(&mut out)).expect("a short key");
