@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::candidate::{Candidate, CheckKey, IntroductionId};
-use crate::datagram::{CONTROL, Header};
+use crate::datagram::{CONTROL, HEADER, Header, TAG};
 use crate::identity::PeerId;
 use crate::seal::{Direction, Freshness, RegistrationSecret, ReplayWindow, SealKey};
 
@@ -38,6 +38,8 @@ const LONGEST_TIMEOUT: Duration = Duration::from_secs(2);
 const MAX_SENDINGS: u8 = 10;
 /// Acknowledgements carried by one datagram.
 const MAX_ACKNOWLEDGEMENTS: usize = 32;
+/// What can be sealed in a control datagram: all but its header and the seal's tag.
+const MAX_TEXT: usize = MAX_DATAGRAM - HEADER - TAG;
 
 /// What a peer tells its rendezvous. New messages are appended, never inserted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -228,12 +230,6 @@ pub enum ToPeer {
     },
 }
 
-#[derive(Serialize, Deserialize)]
-struct Payload<M> {
-    acknowledges: Vec<u64>,
-    message: Option<M>,
-}
-
 struct Outstanding {
     datagram: Vec<u8>,
     sendings: u8,
@@ -417,12 +413,32 @@ impl<Out: Serialize, In: DeserializeOwned> Channel<Out, In> {
     fn sealed(&mut self, message: Option<Out>) -> Vec<u8> {
         let sequence = self.next_sequence;
         self.next_sequence += 1;
-        let payload = Payload { acknowledges: std::mem::take(&mut self.acknowledges), message };
         // Serialising these types into memory cannot fail; an empty text would be dropped by the other side.
-        let text = postcard::to_allocvec(&payload).unwrap_or_default();
+        let message = postcard::to_allocvec(&message).unwrap_or_default();
+        let acknowledges = self.acknowledgements(MAX_TEXT.saturating_sub(message.len()));
+        let mut text = postcard::to_allocvec(&acknowledges).unwrap_or_default();
+        text.extend_from_slice(&message);
         let header = Header { kind: CONTROL, flags: 0, port: 0, slot: self.slot, number: sequence };
         self.seal.seal(header.to_bytes(), sequence, &text)
     }
+
+    /// Takes the acknowledgements that fit in so many bytes; those beside the largest messages wait for the next datagram.
+    fn acknowledgements(&mut self, room: usize) -> Vec<u64> {
+        // Their number takes one byte, as there are at most 32.
+        let mut left = room.saturating_sub(1);
+        let fits = |sequence: &&u64| {
+            let rest = left.checked_sub(varint_length(**sequence));
+            left = rest.unwrap_or_default();
+            rest.is_some()
+        };
+        let count = self.acknowledges.iter().take_while(fits).count();
+        self.acknowledges.drain(..count).collect()
+    }
+}
+
+/// How many bytes postcard takes for a number: one for every seven bits.
+const fn varint_length(number: u64) -> usize {
+    (u64::BITS - (number | 1).leading_zeros()).div_ceil(7) as usize
 }
 
 #[cfg(test)]
@@ -540,5 +556,59 @@ mod tests {
         pair.rendezvous.acknowledges = vec![u64::MAX; MAX_ACKNOWLEDGEMENTS];
         pair.rendezvous.send(message, pair.now).unwrap();
         assert!(pair.rendezvous.poll_transmit(pair.now).unwrap().len() <= MAX_DATAGRAM);
+    }
+
+    /// The largest letter either way, with all acknowledgements that may wait: those that do not fit follow at once.
+    #[test]
+    fn the_largest_letter_fits_a_datagram_and_acknowledgements_that_do_not_come_with_the_next() {
+        let mut pair = pair();
+        let waiting: Vec<_> = (0..MAX_ACKNOWLEDGEMENTS as u64).map(|n| u64::MAX - n).collect();
+        let (id, from, to) = (Some(u64::MAX), Some(PeerId::new([255; 32])), PeerId::new([255; 32]));
+        let envelope = vec![255; MAX_ENVELOPE];
+        pair.rendezvous.acknowledges.clone_from(&waiting);
+        pair.rendezvous.send(ToPeer::Letter { id, from, envelope: envelope.clone() }, pair.now).unwrap();
+        let sizes: Vec<_> = std::iter::from_fn(|| pair.rendezvous.poll_transmit(pair.now)).map(|d| d.len()).collect();
+        assert_eq!(sizes.len(), 2, "{sizes:?}");
+        assert!(sizes.iter().all(|size| *size <= MAX_DATAGRAM), "{sizes:?}");
+
+        let letter = LetterName([255; 8]);
+        pair.peer.acknowledges.clone_from(&waiting);
+        pair.peer.send(ToRendezvous::Post { to, letter, envelope, keep: true }, pair.now).unwrap();
+        let mut acknowledged = Vec::new();
+        while let Some(datagram) = pair.peer.poll_transmit(pair.now) {
+            assert!(datagram.len() <= MAX_DATAGRAM, "{}", datagram.len());
+            let text = pair.rendezvous.open.open(&datagram, Header::parse(&datagram).unwrap().number).unwrap();
+            acknowledged.extend(postcard::take_from_bytes::<Vec<u64>>(&text).unwrap().0);
+        }
+        assert_eq!(acknowledged, waiting, "each once");
+    }
+
+    #[test]
+    fn the_most_names_fit_a_datagram() {
+        let peer = PeerId::new([255; 32]);
+        let messages = [
+            ToRendezvous::Watch { fresh: true, peers: vec![Watched { peer, shown: true }; MAX_NAMED] },
+            ToRendezvous::Mailbox { open: true, fresh: true, senders: vec![peer; MAX_NAMED] },
+            ToRendezvous::Collected { letters: vec![u64::MAX; MAX_NAMED] },
+        ];
+        for message in messages {
+            let mut pair = pair();
+            pair.peer.acknowledges = vec![u64::MAX; MAX_ACKNOWLEDGEMENTS];
+            pair.peer.send(message, pair.now).unwrap();
+            assert!(pair.peer.poll_transmit(pair.now).unwrap().len() <= MAX_DATAGRAM);
+        }
+        let mut pair = pair();
+        pair.rendezvous.acknowledges = vec![u64::MAX; MAX_ACKNOWLEDGEMENTS];
+        pair.rendezvous.send(ToPeer::Presence { peers: vec![(peer, true); MAX_NAMED] }, pair.now).unwrap();
+        assert!(pair.rendezvous.poll_transmit(pair.now).unwrap().len() <= MAX_DATAGRAM);
+    }
+
+    #[test]
+    fn numbers_are_as_long_as_postcard_makes_them() {
+        for bits in 0..64 {
+            for number in [(1_u64 << bits) - 1, 1 << bits, u64::MAX >> bits] {
+                assert_eq!(varint_length(number), postcard::to_allocvec(&number).unwrap().len(), "{number}");
+            }
+        }
     }
 }

@@ -35,6 +35,16 @@ pub struct Counters {
     pub refused: u64,
     /// Acceptances and "opened" relayed.
     pub relayed: u64,
+    /// Letters posted, whatever became of them.
+    pub letters_posted: u64,
+    /// Letters passed straight to a peer that is here.
+    pub letters_passed: u64,
+    /// Letters returned: the recipient is away, or does not keep up, and no mailbox took them; or one of the bounds below.
+    pub letters_returned: u64,
+    /// Letters returned because their sender posted too many too fast.
+    pub letters_refused_rate: u64,
+    /// Letters returned because their recipient has too many of peers that it has not named.
+    pub letters_refused_strangers: u64,
     /// Relay channels offered with an invitation.
     pub channels_offered: u64,
     /// Relay channels that came into use by an acceptance.

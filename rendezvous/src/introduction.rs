@@ -16,6 +16,7 @@ use knothole_proto::seal::TagKey;
 use knothole_proto::tunnel::told;
 
 use crate::admission::{Bucket, microseconds};
+use crate::letters::Post;
 use crate::outbox::Line;
 use crate::server::Server;
 
@@ -132,9 +133,10 @@ impl Server {
             ToRendezvous::Goodbye => self.goodbye(now, slot),
             ToRendezvous::Refuse { channel } => self.refuse_relay(now, slot, channel),
             ToRendezvous::Watch { .. } => self.counters.dropped_relay += 1,
-            ToRendezvous::Post { .. } | ToRendezvous::Mailbox { .. } | ToRendezvous::Collected { .. } => {
-                self.counters.dropped_relay += 1;
+            ToRendezvous::Post { to, letter, envelope, keep } => {
+                self.post(now, slot, Post { to, letter, envelope, keep })
             }
+            ToRendezvous::Mailbox { .. } | ToRendezvous::Collected { .. } => self.counters.dropped_relay += 1,
         }
     }
 
@@ -214,7 +216,7 @@ impl Server {
     }
 
     /// Has what is to be said to the peer in this slot go out before anything else.
-    fn flush(&mut self, now: Instant, slot: u32) {
+    pub(crate) fn flush(&mut self, now: Instant, slot: u32) {
         let Some(entry) = self.registry.at(slot, now) else { return };
         let (local, to) = (entry.local, entry.registration.address());
         while let Some(payload) = entry.line.as_mut().and_then(|line| line.channel.poll_transmit(now)) {

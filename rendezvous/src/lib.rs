@@ -7,6 +7,7 @@
 //! ```text
 //! registry      who is registered: slots, the way from a peer to its slot, what expires when
 //! introduction  what one peer may ask of another, and the key of an introduction
+//! letters       what one peer leaves for another: passed straight, if that is here
 //! relay         frames between two peers that have no direct path (yet)
 //! outbox        datagrams on their way, and when a control message is repeated
 //! closing       telling everybody goodbye, a bounded number at a time
@@ -27,6 +28,7 @@ mod departed;
 mod discovery;
 mod echo;
 mod introduction;
+mod letters;
 mod outbox;
 mod policy;
 mod registry;

@@ -8,6 +8,7 @@ use knothole_proto::control::RendezvousChannel;
 use knothole_proto::datagram::Transmit;
 use knothole_proto::seal::RegistrationSecret;
 
+use crate::admission::Bucket;
 use crate::policy::LocalSocket;
 
 /// A registration's control channel, and what the outbox must know of it.
@@ -19,11 +20,17 @@ pub(crate) struct Line {
     ready: bool,
     /// Whether the peer was told that the rendezvous closes.
     pub(crate) told: bool,
+    /// What the peer has left of letters that it may post; here, because few post any, and entries are short.
+    pub(crate) letters: Bucket,
+    /// Letters to it from peers that it has not named: all of them together have this.
+    pub(crate) strangers: Bucket,
 }
 
 impl Line {
     pub(crate) fn new(secret: &RegistrationSecret, slot: u32) -> Self {
-        Self { channel: RendezvousChannel::of_rendezvous(secret, slot), armed: None, ready: false, told: false }
+        let channel = RendezvousChannel::of_rendezvous(secret, slot);
+        let (letters, strangers) = (Bucket::default(), Bucket::default());
+        Self { channel, armed: None, ready: false, told: false, letters, strangers }
     }
 }
 

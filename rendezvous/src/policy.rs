@@ -23,6 +23,12 @@ pub struct Policy {
     /// Acceptances and "opened" by one peer. Default: 256 at once, 8 a second: one for each invitation of its own, and
     /// for each by as many contacts as may invite it at the same time.
     pub relays: Rate,
+    /// Letters by one peer. Default: 256 at once, 8 a second: three texts of the greatest length in pieces, and a person who
+    /// writes fast to many; a thirtieth of what one may have relayed.
+    pub letters: Rate,
+    /// Letters that pass straight to one peer from all those whom it has not named. Default: 128 at once, 8 a second, in bytes
+    /// as much as all first flights to one peer may bring.
+    pub strangers_letters: Rate,
     /// Relay channels at once. Default: 250,000, one for four registrations, some 40 MB: most pairs find a direct path,
     /// and leave their channel two minutes later. When there are so many, the one that was idle longest makes way.
     pub relay_channels: u32,
@@ -43,6 +49,8 @@ impl Default for Policy {
             unauthenticated: Rate { burst: 4_000, per_second: 1_000 },
             invitations: Rate { burst: 64, per_second: 2 },
             relays: Rate { burst: 256, per_second: 8 },
+            letters: Rate { burst: 256, per_second: 8 },
+            strangers_letters: Rate { burst: 128, per_second: 8 },
             relay_channels: 250_000,
             relay_channels_each: 64,
             relay_bytes: Rate { burst: 2_000_000, per_second: 256_000 },

@@ -16,7 +16,7 @@ use knothole_proto::seal::RegistrationSecret;
 use knothole_proto::stun::server::{Place, answer};
 use knothole_proto::tunnel::{is_made_up, told};
 
-use crate::admission::Admission;
+use crate::admission::{Admission, Bucket, microseconds};
 use crate::closing::Closing;
 use crate::counters::Counters;
 use crate::departed::Departed;
@@ -152,12 +152,15 @@ impl Server {
         let peer = entry.registration.peer();
         let (slot, old) = self.registry.insert(entry, now).ok()?;
         // Neither signing in anew nor leaving and coming back is a way to more invitations.
-        let allowance = match &old {
-            Some(old) => old.allowance.clone(),
+        let (allowance, letters) = match &old {
+            Some(old) => (old.allowance.clone(), letters_left(old)),
             None => self.departed.recall(peer),
         };
         if let Some(entry) = self.registry.at(slot, now) {
             entry.allowance = allowance;
+            if !letters.is_full(microseconds(self.start, now)) {
+                entry.line.insert(Box::new(Line::new(&entry.secret, slot))).letters = letters;
+            }
         }
         if let Some(old) = old {
             self.ended(now, slot, old);
@@ -378,7 +381,7 @@ impl Server {
 
     /// Lets go of what hung on a registration.
     pub(crate) fn ended(&mut self, now: Instant, slot: u32, mut entry: Entry) {
-        self.departed.remember(entry.registration.peer(), &entry.allowance, now);
+        self.departed.remember(entry.registration.peer(), &entry.allowance, letters_left(&entry), now);
         self.left_streams.extend(Some(entry.registration.address()).filter(|address| is_made_up(*address)));
         self.close_relays(now, slot);
         self.echoes.forget(slot);
@@ -388,6 +391,11 @@ impl Server {
             closing.unacknowledged -= 1;
         }
     }
+}
+
+/// What is left of the letters that a peer may post.
+fn letters_left(entry: &Entry) -> Bucket {
+    entry.line.as_ref().map(|line| line.letters).unwrap_or_default()
 }
 
 /// An IPv4 address as such, though a socket for both families shows it within an IPv6 address. A link-local address

@@ -1,0 +1,96 @@
+//! Letters: what one peer leaves with the rendezvous for another. Only the two can read them.
+//!
+//! ```text
+//! Post ──► within the sender's ration? ──► recipient here? ──► Letter, at once; the sender is told Passed
+//!                                                  └─ away ──► Returned
+//! ```
+//! A peer may hide from another: towards that one it is away, in all that is said and when. Its letters reach it all the
+//! same.
+//!
+//! One letter causes one letter at most, of the same bytes and a few around them: nobody is flooded with more than its senders
+//! spend.
+
+use std::time::Instant;
+
+use knothole_proto::control::{LetterName, MAX_ENVELOPE, Posted, ToPeer};
+use knothole_proto::identity::PeerId;
+
+use crate::admission::microseconds;
+use crate::outbox::Line;
+use crate::server::Server;
+
+/// What a peer posts.
+pub(crate) struct Post {
+    pub(crate) to: PeerId,
+    pub(crate) letter: LetterName,
+    pub(crate) envelope: Vec<u8>,
+    #[expect(dead_code, reason = "there are no mailboxes yet")]
+    pub(crate) keep: bool,
+}
+
+impl Server {
+    /// Takes a letter from the peer in this slot, and tells it what became of it.
+    pub(crate) fn post(&mut self, now: Instant, slot: u32, post: Post) {
+        self.counters.letters_posted += 1;
+        let now_us = microseconds(self.start, now);
+        let Some(sender) = self.registry.at(slot, now) else { return };
+        let from = sender.registration.peer();
+        let letters = sender.line.as_mut().map(|line| &mut line.letters);
+        if post.envelope.len() > MAX_ENVELOPE {
+            self.counters.dropped_malformed += 1;
+            return self.posted(now, slot, post.letter, Posted::Returned);
+        }
+        if !letters.is_some_and(|letters| letters.take(self.policy.letters, now_us)) {
+            self.counters.letters_refused_rate += 1;
+            return self.posted(now, slot, post.letter, Posted::Returned);
+        }
+        let recipient = self.registry.find(post.to, now).filter(|recipient| *recipient != slot);
+        let hidden = self.hides(post.to, from);
+        let visible = recipient.filter(|_| !hidden);
+        if let Some(recipient) = visible
+            && self.pass(now, recipient, from, post.to, &post.envelope)
+        {
+            // It goes before anything else, as an invitation does.
+            self.flush(now, recipient);
+            return self.posted(now, slot, post.letter, Posted::Passed);
+        }
+        self.posted(now, slot, post.letter, Posted::Returned);
+        // After the answer, which neither says nor shows by its moment that there was anybody.
+        if let Some(recipient) = recipient.filter(|_| hidden) {
+            self.pass(now, recipient, from, post.to, &post.envelope);
+        }
+    }
+
+    /// Whether `recipient` wants to be away for `sender`.
+    #[expect(clippy::unused_self, reason = "nobody can say so yet")]
+    pub(crate) const fn hides(&self, _recipient: PeerId, _sender: PeerId) -> bool {
+        false
+    }
+
+    /// Whether `recipient` has named `sender`, so that it is no stranger.
+    #[expect(clippy::unused_self, reason = "nobody can say so yet")]
+    pub(crate) const fn knows(&self, _recipient: PeerId, _sender: PeerId) -> bool {
+        false
+    }
+
+    /// Passes a letter straight to the peer in this slot; false if that does not keep up, or has enough of strangers.
+    fn pass(&mut self, now: Instant, slot: u32, from: PeerId, to: PeerId, envelope: &[u8]) -> bool {
+        let now_us = microseconds(self.start, now);
+        let (rate, known) = (self.policy.strangers_letters, self.knows(to, from));
+        let Some(entry) = self.registry.at(slot, now) else { return false };
+        let line = entry.line.get_or_insert_with(|| Box::new(Line::new(&entry.secret, slot)));
+        if !known && !line.strangers.take(rate, now_us) {
+            self.counters.letters_refused_strangers += 1;
+            return false;
+        }
+        let said = self.say(now, slot, ToPeer::Letter { id: None, from: Some(from), envelope: envelope.to_vec() });
+        self.counters.letters_passed += u64::from(said);
+        said
+    }
+
+    /// Tells the peer in this slot what became of its letter. One that does not keep up with our answers asks again.
+    fn posted(&mut self, now: Instant, slot: u32, letter: LetterName, outcome: Posted) {
+        self.counters.letters_returned += u64::from(outcome == Posted::Returned);
+        self.say(now, slot, ToPeer::Posted { letter, outcome });
+    }
+}
