@@ -10,6 +10,7 @@ mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
 
+use crate::content::Content;
 use crate::frames::{Frame, MAX_TEXT, MessageId};
 
 /// Messages sent and not yet acknowledged; what a receiver may have to hold before its disk has it.
@@ -28,8 +29,8 @@ pub struct Outgoing {
     pub message: MessageId,
     /// When it was written, in milliseconds since 1970.
     pub at: u64,
-    /// What was written.
-    pub text: String,
+    /// What it says.
+    pub content: Content,
 }
 
 /// A message of the other side, not yet in durable storage.
@@ -43,8 +44,8 @@ pub struct Incoming {
     pub message: MessageId,
     /// When it was written, by its author's clock, in milliseconds since 1970.
     pub at: u64,
-    /// What was written.
-    pub text: String,
+    /// What it says.
+    pub content: Content,
 }
 
 /// What the owner must do or know.
@@ -254,7 +255,7 @@ impl Conversation {
                     self.events.push_back(Event::Renumber);
                 }
             }
-            Frame::Message { number, message, at, text } => {
+            Frame::Message { number, message, at, content } => {
                 let Some(log) = self.their_log else {
                     return self.events.push_back(Event::Violation);
                 };
@@ -266,7 +267,7 @@ impl Conversation {
                 } else {
                     received.taken = number;
                     received.pending += 1;
-                    self.events.push_back(Event::Store(Incoming { log, number, message, at, text }));
+                    self.events.push_back(Event::Store(Incoming { log, number, message, at, content }));
                 }
             }
             Frame::Acknowledge { log, upto } if log == self.log && upto <= self.sent => self.handle_acknowledge(upto),
@@ -326,13 +327,13 @@ impl Conversation {
         if self.sent - self.acknowledged >= WINDOW {
             return None;
         }
-        let Some(Outgoing { number, message, at, text }) = self.ready.pop_front() else {
+        let Some(Outgoing { number, message, at, content }) = self.ready.pop_front() else {
             self.load();
             return None;
         };
         self.sent = number;
         self.events.push_back(Event::Sent { upto: number });
-        Some(Frame::Message { number, message, at, text })
+        Some(Frame::Message { number, message, at, content })
     }
 
     /// What the owner must do next.

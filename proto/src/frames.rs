@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::content::Content;
 use crate::identity::{InvalidKey, base32_bytes, base32_text};
 use crate::traversal::MAX_NOTE;
 
@@ -60,8 +61,8 @@ pub enum Frame {
         message: MessageId,
         /// When it was written, by the author's clock, in milliseconds since 1970.
         at: u64,
-        /// What was written, at most [`MAX_TEXT`] bytes.
-        text: String,
+        /// What it says.
+        content: Content,
     },
     /// All messages of this log up to this number are in durable storage.
     Acknowledge {
@@ -114,7 +115,7 @@ impl Frame {
             return Err(InvalidFrame::Version);
         }
         match postcard::take_from_bytes::<Self>(rest) {
-            Ok((Self::Message { text, .. }, _)) if text.len() > MAX_TEXT => Err(InvalidFrame::Bounds),
+            Ok((Self::Message { content, .. }, _)) if !content.is_within_bounds() => Err(InvalidFrame::Bounds),
             Ok((Self::Note { note }, _)) if note.len() > MAX_NOTE => Err(InvalidFrame::Bounds),
             Ok((frame, [])) => Ok(Some(frame)),
             Ok(_) => Err(InvalidFrame::Bounds),
@@ -127,10 +128,13 @@ impl Frame {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::content::tests::any_content;
     use proptest::prelude::*;
 
     fn message(text: String) -> Frame {
-        Frame::Message { number: u64::MAX, message: MessageId([255; 16]), at: u64::MAX, text }
+        let reply = Some(MessageId([255; 16]));
+        let content = Content::Text { text, reply, expires_s: Some(u32::MAX) };
+        Frame::Message { number: u64::MAX, message: MessageId([255; 16]), at: u64::MAX, content }
     }
 
     #[test]
@@ -151,8 +155,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_message_reads_back(text in ".*", number: u64, at: u64, id: [u8; 16]) {
-            let frame = Frame::Message { number, message: MessageId(id), at, text };
+        fn every_message_reads_back(content in any_content(), number: u64, at: u64, id: [u8; 16]) {
+            let frame = Frame::Message { number, message: MessageId(id), at, content };
             prop_assert_eq!(Frame::parse(&frame.to_body()), Ok(Some(frame)));
         }
 

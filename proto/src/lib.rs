@@ -9,6 +9,7 @@
 pub mod candidate;
 pub mod certificate;
 pub mod contact_link;
+pub mod content;
 pub mod control;
 pub mod conversation;
 pub mod datagram;

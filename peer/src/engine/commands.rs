@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use knothole_proto::contact_link::{ContactLink, MAX_VIA, RendezvousAddress};
+use knothole_proto::content::Content;
 use knothole_proto::conversation::Outgoing;
 use knothole_proto::frames::MessageId;
 use knothole_proto::identity::PeerId;
@@ -189,11 +190,11 @@ impl Engine {
         };
         self.traversal.connect(id, now);
         self.look_around(id, now);
-        let (message, at) = (message_id(), wall_clock());
-        self.after(self.store.compose(peer, message, text.clone(), at), move |engine, result| {
+        let (message, at, content) = (message_id(), wall_clock(), Content::from(text));
+        self.after(self.store.compose(peer, message, content.clone(), at), move |engine, result| {
             answer(reply, result.as_ref().map(|_| message).map_err(|error| CommandError::Store(error.to_string())));
             if let Ok(position) = result {
-                engine.handle_written(peer, Outgoing { number: position.number, message, at, text });
+                engine.handle_written(peer, Outgoing { number: position.number, message, at, content });
             }
         });
     }

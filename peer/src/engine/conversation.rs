@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use knothole_proto::content::Content;
 use knothole_proto::conversation::{Conversation, Event, Incoming, LOAD_BYTES, Outgoing, WINDOW};
 use knothole_proto::frames::{Frame, MessageId};
 use knothole_proto::identity::PeerId;
@@ -93,7 +94,7 @@ impl Engine {
                         number: message.position.number,
                         message: message.id,
                         at: message.at,
-                        text: message.text,
+                        content: message.content,
                     });
                     if let Some(conversation) = engine.conversation(id) {
                         conversation.handle_outbox(load, outbox.collect());
@@ -103,7 +104,7 @@ impl Engine {
             }
             Event::Store(message) => {
                 let position = Position { log: message.log, number: message.number };
-                let stored = self.store.receive(peer, position, message.message, message.text.clone(), message.at);
+                let stored = self.store.receive(peer, position, message.message, message.content.clone(), message.at);
                 self.after(stored, move |engine, result| engine.handle_stored(peer, message, result));
             }
             Event::Sent { upto: number } => match self.contacts.get_mut(&id) {
@@ -132,10 +133,12 @@ impl Engine {
         if let Some(conversation) = &mut contact.conversation {
             conversation.handle_stored(message.log, receipt.upto);
         }
-        if receipt.fresh {
+        if receipt.fresh
+            && let Content::Text { text, .. } = message.content
+        {
             contact.unread += 1;
             let name = contact.name.clone();
-            self.emit(EventKind::Message { peer, name, message: message.message, text: message.text });
+            self.emit(EventKind::Message { peer, name, message: message.message, text });
         }
         self.pump(id);
     }

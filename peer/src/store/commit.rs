@@ -131,7 +131,7 @@ mod tests {
     }
 
     fn compose(home: &Home, n: u8) -> Outcome<Position> {
-        home.store.compose(peer(2), id(n), "x".repeat(6000), 0)
+        home.store.compose(peer(2), id(n), "x".repeat(6000).into(), 0)
     }
 
     #[tokio::test]

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use knothole_proto::content::MAX_EMOJI;
 use knothole_proto::frames::MAX_TEXT;
 use rusqlite::ErrorCode;
 
@@ -81,6 +82,9 @@ pub enum StoreError {
     /// No message of this conversation has this id.
     #[error("no such message in this conversation; see `knothole history`")]
     UnknownMessage,
+    /// A reaction is empty or too long to be one.
+    #[error("a reaction is one emoji, of at most {MAX_EMOJI} bytes; send more as a message")]
+    InvalidReaction,
     /// Another contact is called so.
     #[error("another contact is already called \"{0}\"; choose another name")]
     NameTaken(String),

@@ -54,7 +54,7 @@ impl Home {
     /// Stores a message of Bob's whose id and text follow from its number.
     pub(super) async fn receive(&self, log: u64, number: u64) -> Result<super::Receipt, StoreError> {
         let id = id(u8::try_from(number).unwrap());
-        self.store.receive(peer(2), Position { log, number }, id, format!("text {number}"), number).await
+        self.store.receive(peer(2), Position { log, number }, id, format!("text {number}").into(), number).await
     }
 }
 

@@ -114,7 +114,7 @@ impl Store {
 fn newest(database: &Connection, contact: i64, before: i64, limit: u32) -> Result<Vec<Message>, StoreError> {
     let mut statement = database.prepare_cached(
         "SELECT id, mine, text, at, stored_at, state FROM messages
-            WHERE contact = ?1 AND sequence < ?2 ORDER BY sequence DESC LIMIT ?3",
+            WHERE contact = ?1 AND shown = 1 AND sequence < ?2 ORDER BY sequence DESC LIMIT ?3",
     )?;
     let found = statement.query_map((contact, before, limit), message)?;
     Ok(found.collect::<rusqlite::Result<_>>()?)
@@ -131,7 +131,7 @@ fn indexed(
     let mut statement = database.prepare_cached(
         "SELECT id, mine, messages.text, at, stored_at, state
             FROM messages_search CROSS JOIN messages ON messages.sequence = messages_search.rowid
-            WHERE messages_search MATCH ?4 AND messages_search.rowid < ?2 AND contact = ?1
+            WHERE messages_search MATCH ?4 AND messages_search.rowid < ?2 AND contact = ?1 AND shown = 1
             ORDER BY messages_search.rowid DESC LIMIT ?3",
     )?;
     let phrase = format!("\"{}\"", search.replace('"', "\"\""));
@@ -149,7 +149,7 @@ fn scanned(
     let search = search.to_lowercase();
     let mut statement = database.prepare_cached(
         "SELECT id, mine, text, at, stored_at, state FROM messages
-            WHERE contact = ?1 AND sequence < ?2 ORDER BY sequence DESC",
+            WHERE contact = ?1 AND shown = 1 AND sequence < ?2 ORDER BY sequence DESC",
     )?;
     let found = statement
         .query_map((contact, before), message)?
@@ -184,7 +184,7 @@ mod tests {
         home.store.add(peer(3), None, vec![]).await.unwrap();
         for (n, text) in (1..).zip(texts) {
             home.store.compose(peer(2), id(n), (*text).into(), 0).await.unwrap();
-            home.store.compose(peer(3), id(n), format!("to another: {text}"), 0).await.unwrap();
+            home.store.compose(peer(3), id(n), format!("to another: {text}").into(), 0).await.unwrap();
         }
         home
     }

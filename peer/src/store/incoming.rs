@@ -1,11 +1,13 @@
 //! A contact's messages: stored once each, acknowledged without gaps, and marked when read.
 
-use knothole_proto::frames::{MAX_TEXT, MessageId};
+use knothole_proto::content::Content;
+use knothole_proto::frames::MessageId;
 use knothole_proto::identity::PeerId;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::contact::{known, talking};
-use super::{Outcome, Position, Store, StoreError, now, saturating};
+use super::content::{self, Entry};
+use super::{Outcome, Position, Store, StoreError, saturating};
 
 /// Logs that are remembered for each contact. A contact begins a new one after an accident; a hostile one at will.
 const LOGS: u32 = 16;
@@ -53,13 +55,18 @@ impl Store {
     /// order; a log that is new begins at 1.
     ///
     /// # Errors
-    /// [`StoreError::TooLong`], [`StoreError::UnknownContact`], [`StoreError::NotAccepted`], [`StoreError::Blocked`], or
-    /// those of the disk. Then it must not be acknowledged.
-    pub fn receive(&self, peer: PeerId, position: Position, id: MessageId, text: String, at: u64) -> Outcome<Receipt> {
+    /// [`StoreError::TooLong`], [`StoreError::InvalidReaction`], [`StoreError::UnknownContact`],
+    /// [`StoreError::NotAccepted`], [`StoreError::Blocked`], or those of the disk. Then it must not be acknowledged.
+    pub fn receive(
+        &self,
+        peer: PeerId,
+        position: Position,
+        id: MessageId,
+        content: Content,
+        at: u64,
+    ) -> Outcome<Receipt> {
         self.submit(move |database| {
-            if text.len() > MAX_TEXT {
-                return Err(StoreError::TooLong(text.len()));
-            }
+            content::check(&content)?;
             let contact = talking(database, peer)?;
             let log = position.log.cast_signed();
             let before = upto(database, contact, log)?;
@@ -71,11 +78,7 @@ impl Store {
             };
             match arrival {
                 Arrival::Fresh => {
-                    let mut insert = database.prepare_cached(
-                        "INSERT INTO messages (contact, id, mine, log, number, text, at, stored_at, state)
-                            VALUES (?1, ?2, 0, ?3, ?4, ?5, ?6, ?7, 'delivered')",
-                    )?;
-                    insert.execute((contact, id.0, log, number, &text, saturating(at), now()))?;
+                    content::insert(database, &Entry { contact, id, mine: false, position, at, content: &content })?;
                 }
                 // It was stored under another number, which its author no longer uses.
                 Arrival::Renumbered => {
@@ -229,6 +232,8 @@ fn place(log: i64, number: i64) -> Position {
 
 #[cfg(test)]
 mod tests {
+    use knothole_proto::frames::MAX_TEXT;
+
     use super::*;
     use crate::store::fixture::{home, home_with_bob, id, peer};
 
@@ -314,7 +319,7 @@ mod tests {
     async fn strangers_and_long_texts_are_refused() {
         let home = home();
         let position = Position { log: 1, number: 1 };
-        let from = |text: String| home.store.receive(peer(2), position, id(1), text, 0);
+        let from = |text: String| home.store.receive(peer(2), position, id(1), text.into(), 0);
         assert_eq!(from("x".into()).await, Err(StoreError::UnknownContact));
         home.store.request(peer(2), vec![], None).await.unwrap();
         assert_eq!(from("x".into()).await, Err(StoreError::NotAccepted));

@@ -11,6 +11,7 @@
 mod commit;
 mod contact;
 mod contacts;
+mod content;
 mod error;
 #[cfg(test)]
 mod fixture;

@@ -1,11 +1,13 @@
 //! My messages: numbered when composed, kept until acknowledged, followed until read.
 
-use knothole_proto::frames::{MAX_TEXT, MessageId};
+use knothole_proto::content::Content;
+use knothole_proto::frames::MessageId;
 use knothole_proto::identity::PeerId;
 use rusqlite::{Connection, Params};
 
 use super::contact::{known, talking};
-use super::{Outcome, Position, Store, StoreError, now, saturating};
+use super::content::{self, Entry};
+use super::{Outcome, Position, Store, StoreError, saturating};
 
 /// A message of mine that the contact has not acknowledged.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,8 +16,8 @@ pub struct Outgoing {
     pub position: Position,
     /// Its name.
     pub id: MessageId,
-    /// What was written.
-    pub text: String,
+    /// What it says.
+    pub content: Content,
     /// When it was written, in milliseconds since 1970.
     pub at: u64,
 }
@@ -24,13 +26,11 @@ impl Store {
     /// Puts a message at the end of my log with `peer`: it is queued, and has the returned position, once this is done.
     ///
     /// # Errors
-    /// [`StoreError::TooLong`], [`StoreError::MessageKnown`], [`StoreError::UnknownContact`], [`StoreError::NotAccepted`],
-    /// [`StoreError::Blocked`], or those of the disk.
-    pub fn compose(&self, peer: PeerId, id: MessageId, text: String, at: u64) -> Outcome<Position> {
+    /// [`StoreError::TooLong`], [`StoreError::InvalidReaction`], [`StoreError::MessageKnown`],
+    /// [`StoreError::UnknownContact`], [`StoreError::NotAccepted`], [`StoreError::Blocked`], or those of the disk.
+    pub fn compose(&self, peer: PeerId, id: MessageId, content: Content, at: u64) -> Outcome<Position> {
         self.submit(move |database| {
-            if text.len() > MAX_TEXT {
-                return Err(StoreError::TooLong(text.len()));
-            }
+            content::check(&content)?;
             let contact = talking(database, peer)?;
             if database
                 .prepare_cached("SELECT 1 FROM messages WHERE contact = ?1 AND id = ?2")?
@@ -41,12 +41,9 @@ impl Store {
             let (log, number): (i64, i64) = database
                 .prepare_cached("UPDATE contacts SET next = next + 1 WHERE contact = ?1 RETURNING log, next - 1")?
                 .query_one([contact], |row| Ok((row.get(0)?, row.get(1)?)))?;
-            let mut insert = database.prepare_cached(
-                "INSERT INTO messages (contact, id, mine, log, number, text, at, stored_at, state)
-                    VALUES (?1, ?2, 1, ?3, ?4, ?5, ?6, ?7, 'queued')",
-            )?;
-            insert.execute((contact, id.0, log, number, &text, saturating(at), now()))?;
-            Ok(Position { log: log.cast_unsigned(), number: number.unsigned_abs() })
+            let position = Position { log: log.cast_unsigned(), number: number.unsigned_abs() };
+            content::insert(database, &Entry { contact, id, mine: true, position, at, content: &content })?;
+            Ok(position)
         })
     }
 
@@ -58,18 +55,19 @@ impl Store {
     pub fn outbox(&self, peer: PeerId, after: u64, limit: u32, budget: usize) -> Outcome<Vec<Outgoing>> {
         self.submit(move |database| {
             let contact = known(database, peer)?.contact;
-            let mut statement = database.prepare_cached(
-                "SELECT log, number, id, text, at FROM messages INDEXED BY messages_unacknowledged
+            let mut statement = database.prepare_cached(&format!(
+                "SELECT log, number, id, at, {} FROM messages INDEXED BY messages_unacknowledged
                     WHERE contact = ?1 AND mine = 1 AND state IN ('queued', 'sent')
                         AND log = (SELECT log FROM contacts WHERE contact = ?1) AND number > ?2
                     ORDER BY number LIMIT ?3",
-            )?;
+                content::COLUMNS,
+            ))?;
             let mut rows = statement.query((contact, saturating(after), limit))?;
             let mut outbox = Vec::new();
             let mut left = budget;
             while let Some(row) = rows.next()? {
-                let text: String = row.get(3)?;
-                match left.checked_sub(text.len()) {
+                let content = content::content(row, 4)?;
+                match left.checked_sub(content.text_len()) {
                     Some(rest) => left = rest,
                     None if outbox.is_empty() => left = 0,
                     None => break,
@@ -80,8 +78,8 @@ impl Store {
                         number: row.get::<_, i64>(1)?.unsigned_abs(),
                     },
                     id: MessageId(row.get(2)?),
-                    text,
-                    at: row.get::<_, i64>(4)?.unsigned_abs(),
+                    content,
+                    at: row.get::<_, i64>(3)?.unsigned_abs(),
                 });
             }
             Ok(outbox)
@@ -201,12 +199,14 @@ fn ids(database: &Connection, statement: &str, params: impl Params) -> Result<Ve
 
 #[cfg(test)]
 mod tests {
+    use knothole_proto::frames::MAX_TEXT;
+
     use super::*;
     use crate::store::MessageState;
     use crate::store::fixture::{Home, home_with_bob, id, peer};
 
     async fn compose(home: &Home, n: u8) -> Position {
-        home.store.compose(peer(2), id(n), format!("text {n}"), u64::from(n)).await.unwrap()
+        home.store.compose(peer(2), id(n), format!("text {n}").into(), u64::from(n)).await.unwrap()
     }
 
     async fn numbers(home: &Home, after: u64, limit: u32, budget: usize) -> Vec<u64> {
@@ -234,7 +234,7 @@ mod tests {
         compose(&home, 1).await;
         assert_eq!(home.store.compose(peer(2), id(1), "x".into(), 0).await, Err(StoreError::MessageKnown));
         let long = "x".repeat(MAX_TEXT + 1);
-        assert_eq!(home.store.compose(peer(2), id(2), long, 0).await, Err(StoreError::TooLong(MAX_TEXT + 1)));
+        assert_eq!(home.store.compose(peer(2), id(2), long.into(), 0).await, Err(StoreError::TooLong(MAX_TEXT + 1)));
         assert_eq!(home.store.compose(peer(3), id(2), "x".into(), 0).await, Err(StoreError::UnknownContact));
         assert_eq!(compose(&home, 2).await.number, 2);
     }
@@ -244,9 +244,9 @@ mod tests {
         let home = home_with_bob().await;
         let text = "語".repeat(MAX_TEXT / 3) + "\0";
         assert_eq!(text.len(), MAX_TEXT);
-        home.store.compose(peer(2), id(1), text.clone(), u64::MAX).await.unwrap();
+        home.store.compose(peer(2), id(1), text.clone().into(), u64::MAX).await.unwrap();
         let outbox = home.store.outbox(peer(2), 0, 9, 0).await.unwrap();
-        assert_eq!((&outbox[0].text, outbox[0].at), (&text, i64::MAX.unsigned_abs()));
+        assert_eq!((&outbox[0].content, outbox[0].at), (&text.into(), i64::MAX.unsigned_abs()));
     }
 
     #[tokio::test]

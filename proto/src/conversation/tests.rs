@@ -15,7 +15,7 @@ struct Side {
 }
 
 fn outgoing(number: u64) -> Outgoing {
-    Outgoing { number, message: MessageId([number as u8; 16]), at: number, text: format!("message {number}") }
+    Outgoing { number, message: MessageId([number as u8; 16]), at: number, content: format!("message {number}").into() }
 }
 
 impl Side {
@@ -81,8 +81,8 @@ impl Side {
 }
 
 fn assert_exactly_once(from: &Side, to: &Side) {
-    let sent: Vec<_> = from.outbox.iter().map(|m| &m.text).collect();
-    let got: Vec<_> = to.inbox.iter().map(|m| &m.text).collect();
+    let sent: Vec<_> = from.outbox.iter().map(|m| &m.content).collect();
+    let got: Vec<_> = to.inbox.iter().map(|m| &m.content).collect();
     assert_eq!(sent[..got.len()], got[..], "in order, none twice, none missing before another");
     assert!(from.delivered <= got.len() as u64, "nothing is delivered that is not stored");
 }
@@ -184,8 +184,8 @@ fn at_most_a_window_is_on_its_way_and_a_sender_that_ignores_it_is_a_violation() 
     }
     receiver.drain();
     assert_eq!(receiver.violations, 0);
-    let Outgoing { number, message, at, text } = outgoing(WINDOW + 1);
-    receiver.machine.handle_frame(Frame::Message { number, message, at, text });
+    let Outgoing { number, message, at, content } = outgoing(WINDOW + 1);
+    receiver.machine.handle_frame(Frame::Message { number, message, at, content });
     receiver.drain();
     assert_eq!(receiver.violations, 1);
 }
@@ -194,8 +194,8 @@ fn at_most_a_window_is_on_its_way_and_a_sender_that_ignores_it_is_a_violation() 
 fn a_message_before_the_hello_is_a_violation() {
     let mut side = Side::new(1);
     side.machine.handle_link_up();
-    let Outgoing { number, message, at, text } = outgoing(1);
-    side.machine.handle_frame(Frame::Message { number, message, at, text });
+    let Outgoing { number, message, at, content } = outgoing(1);
+    side.machine.handle_frame(Frame::Message { number, message, at, content });
     side.drain();
     assert_eq!(side.violations, 1);
 }
