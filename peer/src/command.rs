@@ -94,6 +94,8 @@ pub enum Command {
         /// It is stored.
         reply: Reply<()>,
     },
+    /// Reads the whole database, and tells what is wrong with it.
+    Check(Reply<Vec<String>>),
     /// As if our mapping were about to end.
     #[cfg(test)]
     Renew {

@@ -262,3 +262,15 @@ fn the_demo_delivers_its_transcript() {
     assert_eq!((said("alice: "), said("bob: ")), (2, 2), "{transcript}");
     assert!(transcript.contains("direct"), "{transcript}");
 }
+
+#[test]
+fn check_tells_a_sound_database_from_a_damaged_one_with_or_without_an_engine() {
+    let home = home();
+    done(home.path(), &["--rendezvous", RENDEZVOUS, "add", BOB, "--name", "bob"]);
+    assert_eq!(done(home.path(), &["check"]), "the database is sound\n");
+    let daemon = Daemon::start(home.path());
+    assert_eq!(json(&done(home.path(), &["check", "--json"])), serde_json::json!([]));
+    drop(daemon);
+    fs::write(home.path().join("knothole.db"), "no database ".repeat(1000)).unwrap();
+    assert!(reproach(home.path(), &["check"], 1).contains("restore it from a backup"));
+}

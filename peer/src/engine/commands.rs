@@ -78,6 +78,9 @@ impl Engine {
                 Err(error) => answer(reply, Err(error)),
             },
             Command::Read { with, upto, reply } => self.read(&with, upto, reply),
+            Command::Check(reply) => {
+                self.after(self.store.check(), move |_, result| answer(reply, result.map_err(Into::into)));
+            }
             #[cfg(test)]
             Command::Renew { forced, reply } => {
                 if forced {

@@ -321,6 +321,12 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_a_check_of_the_store_finds_is_told() {
+        let mut session = Session::new();
+        assert_eq!(session.result("store.check", json!({})).await, json!({"findings": ["a finding"]}));
+    }
+
+    #[tokio::test]
     async fn parameters_may_go_by_position() {
         let mut session = Session::new();
         session.result("message.send", json!(["bob", "hi"])).await;

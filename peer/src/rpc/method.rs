@@ -100,6 +100,7 @@ pub(super) async fn call(peer: &Peer, request: Request) -> Result<Value, Failure
             let upto = message_id("upto", &upto)?;
             done(peer.request(|reply| Command::Read { with, upto, reply }).await)
         }
+        "store.check" => Ok(json!({"findings": peer.request(Command::Check).await?})),
         "netcheck" => netcheck(peer, parameters(given)?).await,
         unknown => Err(Failure::unknown_method(unknown)),
     }

@@ -1,19 +1,14 @@
 //! What was said, page by page, and finding it again.
 
-use std::ops::RangeInclusive;
-
 use knothole_proto::frames::MessageId;
 use knothole_proto::identity::PeerId;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ValueRef};
 use rusqlite::{Connection, Row};
 
 use super::contact::known;
+use super::grams::{self, fold, holds};
 use super::incoming::sequence;
 use super::{MAX_PAGE, Outcome, Store, StoreError};
-
-/// Characters of a search that the index answers. It knows no fewer than three; and a longer one than this costs more there,
-/// a list for each of its characters, than reading the conversation.
-const INDEXED: RangeInclusive<usize> = 3..=256;
 
 /// A message as a conversation shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,13 +92,9 @@ impl Store {
             let contact = known(database, peer)?.contact;
             let before = before.map_or(Ok(i64::MAX), |id| sequence(database, contact, id))?;
             let limit = limit.min(MAX_PAGE);
-            let mut page = match search.as_deref().unwrap_or_default() {
-                "" => newest(database, contact, before, limit)?,
-                // SQLite reads an expression up to a NUL.
-                search if INDEXED.contains(&search.chars().count()) && !search.contains('\0') => {
-                    indexed(database, contact, before, limit, search)?
-                }
-                search => scanned(database, contact, before, limit, search)?,
+            let mut page = match fold(search.as_deref().unwrap_or_default()).as_slice() {
+                [] => newest(database, contact, before, limit)?,
+                search => found(database, contact, before, limit, search)?,
             };
             page.reverse();
             Ok(page)
@@ -120,40 +111,23 @@ fn newest(database: &Connection, contact: i64, before: i64, limit: u32) -> Resul
     Ok(found.collect::<rusqlite::Result<_>>()?)
 }
 
-fn indexed(
+fn found(
     database: &Connection,
     contact: i64,
     before: i64,
     limit: u32,
-    search: &str,
+    search: &[char],
 ) -> Result<Vec<Message>, StoreError> {
     // The cross join walks the index, newest first, and stops when the page is full.
     let mut statement = database.prepare_cached(
-        "SELECT id, mine, messages.text, at, stored_at, state
-            FROM messages_search CROSS JOIN messages ON messages.sequence = messages_search.rowid
-            WHERE messages_search MATCH ?4 AND messages_search.rowid < ?2 AND contact = ?1 AND shown = 1
-            ORDER BY messages_search.rowid DESC LIMIT ?3",
+        "SELECT id, mine, text, at, stored_at, state
+            FROM messages_grams CROSS JOIN messages ON messages.sequence = messages_grams.rowid
+            WHERE messages_grams MATCH ?3 AND messages_grams.rowid < ?2 AND contact = ?1 AND shown = 1
+            ORDER BY messages_grams.rowid DESC",
     )?;
-    let phrase = format!("\"{}\"", search.replace('"', "\"\""));
-    let found = statement.query_map((contact, before, limit, phrase), message)?;
-    Ok(found.collect::<rusqlite::Result<_>>()?)
-}
-
-fn scanned(
-    database: &Connection,
-    contact: i64,
-    before: i64,
-    limit: u32,
-    search: &str,
-) -> Result<Vec<Message>, StoreError> {
-    let search = search.to_lowercase();
-    let mut statement = database.prepare_cached(
-        "SELECT id, mine, text, at, stored_at, state FROM messages
-            WHERE contact = ?1 AND shown = 1 AND sequence < ?2 ORDER BY sequence DESC",
-    )?;
-    let found = statement
-        .query_map((contact, before), message)?
-        .filter(|found| found.as_ref().map_or(true, |message| message.text.to_lowercase().contains(&search)))
+    let candidates = statement.query_map((contact, before, grams::expression(contact, search)), message)?;
+    let found = candidates
+        .filter(|candidate| candidate.as_ref().map_or(true, |message| holds(&message.text, search)))
         .take(limit as usize);
     Ok(found.collect::<rusqlite::Result<_>>()?)
 }
@@ -228,6 +202,9 @@ mod tests {
             ("0%", vec!["100% \"sure\" _x_"]),
             ("0% OR Gr", vec![]),
             ("_", vec!["100% \"sure\" _x_"]),
+            ("g", vec!["Grüße aus KÖLN"]),
+            ("s k", vec!["Grüße aus KÖLN"]),
+            ("東タワ", vec![]),
             ("another", vec![]),
             ("kö\0n", vec![]),
             (&"x".repeat(300), vec![]),
@@ -253,8 +230,6 @@ mod tests {
         home.store.remove(peer(3)).await.unwrap();
         assert_eq!(found(&home, "knot").await, ["two knots"]);
         assert_eq!(found(&home, "hole").await, ["a hole"]);
-        home.execute("INSERT INTO messages_search (messages_search, rank) VALUES ('integrity-check', 1)")
-            .await
-            .unwrap();
+        home.execute("INSERT INTO messages_grams (messages_grams) VALUES ('integrity-check')").await.unwrap();
     }
 }

@@ -8,6 +8,7 @@
 //! What it does not do: it keeps nobody else out of the home (the engine's lock does), it never shows, sends or interprets
 //! a text, it keeps no keys, and it does not encrypt: the file is readable to whoever can read the home.
 
+mod check;
 mod commit;
 mod contact;
 mod contacts;
@@ -15,6 +16,7 @@ mod content;
 mod error;
 #[cfg(test)]
 mod fixture;
+mod grams;
 mod history;
 mod incoming;
 mod outgoing;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use super::error::{OpenError, StoreError};
-use super::saturating;
+use super::{grams, saturating};
 
 /// The file's name in the home.
 pub(super) const FILE: &str = "knothole.db";
@@ -18,7 +18,7 @@ pub(super) const FILE: &str = "knothole.db";
 const APPLICATION: i32 = 0x4B6E_6F74;
 
 /// The n-th entry leads from version n to n + 1 (SQLite's `user_version`).
-const MIGRATIONS: &[&str] = &[include_str!("schema_1.sql"), include_str!("schema_2.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("schema_1.sql"), include_str!("schema_2.sql"), include_str!("schema_3.sql")];
 
 /// A backup program may hold the file for a moment; a person waits no longer than this for an honest error.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
@@ -50,6 +50,7 @@ pub(super) fn open(home: &Path) -> Result<Connection, OpenError> {
     }
     configure(&database).map_err(refuse)?;
     migrate(&mut database).map_err(refuse)?;
+    look(&database).map_err(refuse)?;
     Ok(database)
 }
 
@@ -83,6 +84,7 @@ fn origin(database: &Connection) -> rusqlite::Result<Origin> {
 
 fn configure(database: &Connection) -> rusqlite::Result<()> {
     database.set_prepared_statement_cache_capacity(PREPARED_STATEMENTS);
+    grams::register(database)?;
     // The answer is the mode that is now in force; "delete", on a file system without shared memory, serves as well.
     database.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
     // A commit returns when the bytes are on the disk: "delivered" is said only then.
@@ -108,6 +110,19 @@ fn migrate(database: &mut Connection) -> rusqlite::Result<()> {
     transaction.commit()
 }
 
+/// A quick look, whatever the size: the places where every use of the file begins. The whole of it is
+/// [`Store::check`](super::Store::check)'s.
+fn look(database: &Connection) -> rusqlite::Result<()> {
+    for place in [
+        "SELECT count(*) FROM (SELECT name FROM contacts LIMIT 1)",
+        "SELECT count(*) FROM (SELECT text FROM messages ORDER BY sequence DESC LIMIT 1)",
+        "SELECT count(*) FROM (SELECT rowid FROM messages_grams WHERE messages_grams MATCH 'e' LIMIT 1)",
+    ] {
+        database.query_row(place, [], |_| Ok(()))?;
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::{Seek, SeekFrom, Write};
@@ -115,8 +130,8 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::store::Store;
     use crate::store::fixture::{id, peer};
+    use crate::store::{Position, Store};
 
     fn home_with(sql: &str) -> TempDir {
         let home = tempfile::tempdir().unwrap();
@@ -140,22 +155,66 @@ mod tests {
         }
     }
 
+    /// A file as version `version` wrote it, with all of its tables filled that are of the first version.
+    fn home_of_version(version: usize) -> TempDir {
+        let home = tempfile::tempdir().unwrap();
+        let database = Connection::open(home.path().join(FILE)).unwrap();
+        grams::register(&database).unwrap();
+        for migration in &MIGRATIONS[..version] {
+            database.execute_batch(migration).unwrap();
+        }
+        let fill = format!(
+            "PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {version};
+             INSERT INTO settings (key, value) VALUES ('kept', x'0102');
+             INSERT INTO contacts (contact, peer, name, state, added_at, log, next)
+                VALUES (1, x'{bob}', 'Bob', 'contact', 5, -1, 2);
+             INSERT INTO contact_via (contact, position, key, host, port) VALUES (1, 0, x'{bob}', 'host', 7);
+             INSERT INTO received (contact, log, upto, used) VALUES (1, 9, 1, 1);
+             INSERT INTO messages (contact, id, mine, log, number, text, at, stored_at, state)
+                VALUES (1, x'{mine}', 1, -1, 1, 'an old version', 6, 7, 'queued'),
+                       (1, x'{theirs}', 0, 9, 1, '旧版本', 6, 8, 'delivered');",
+            bob = "02".repeat(32),
+            mine = "09".repeat(16),
+            theirs = "0a".repeat(16),
+        );
+        database.execute_batch(&fill).unwrap();
+        home
+    }
+
     #[tokio::test]
-    async fn a_version_1_file_keeps_what_it_holds() {
-        let home = home_with(&format!(
-            "{} INSERT INTO contacts (peer, name, state, added_at, log, next)
-                    VALUES (x'{}', 'Bob', 'contact', 5, -1, 2);
-                INSERT INTO messages (contact, id, mine, log, number, text, at, stored_at, state)
-                    VALUES (1, x'{}', 1, -1, 1, 'from version 1', 6, 7, 'queued');",
-            version_1(),
-            "02".repeat(32),
-            "09".repeat(16),
-        ));
-        let store = Store::open(home.path()).unwrap();
-        assert_eq!(store.contacts().await.unwrap()[0].name, "Bob");
-        assert_eq!(store.history(peer(2), Some("version".into()), None, 9).await.unwrap()[0].text, "from version 1");
-        let position = store.compose(peer(2), id(1), "next".into(), 8).await.unwrap();
-        assert_eq!((position.log, position.number), (u64::MAX, 2));
+    async fn a_file_of_every_earlier_version_keeps_what_it_holds() {
+        for version in 1..=MIGRATIONS.len() {
+            let home = home_of_version(version);
+            let store = Store::open(home.path()).unwrap();
+            let contacts = store.contacts().await.unwrap();
+            assert_eq!((contacts[0].name.as_str(), contacts[0].unread, contacts[0].via.len()), ("Bob", 1, 1));
+            assert_eq!(store.setting("kept").await, Ok(Some(vec![1, 2])));
+            assert_eq!(store.history(peer(2), None, None, 9).await.unwrap().len(), 2);
+            for search in ["version", "旧版", "本", "AN"] {
+                let found = store.history(peer(2), Some(search.into()), None, 9).await.unwrap();
+                assert_eq!(found.len(), 1, "{search} in version {version}");
+            }
+            let conversation = store.conversation(peer(2)).await.unwrap();
+            assert_eq!(conversation.received, Some(Position { log: 9, number: 1 }), "version {version}");
+            let position = store.compose(peer(2), id(1), "next".into(), 8).await.unwrap();
+            assert_eq!((position.log, position.number), (u64::MAX, 2), "version {version}");
+            assert_eq!(store.check().await, Ok(vec![]), "version {version}");
+        }
+    }
+
+    #[test]
+    fn a_migrated_file_has_the_tables_of_a_new_one() {
+        let shape = |home: &Path| {
+            let database = open(home).unwrap();
+            let mut statement =
+                database.prepare("SELECT type, name, sql FROM sqlite_schema ORDER BY type, name").unwrap();
+            let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap();
+            rows.collect::<rusqlite::Result<Vec<(String, String, Option<String>)>>>().unwrap()
+        };
+        let new = tempfile::tempdir().unwrap();
+        for version in 1..=MIGRATIONS.len() {
+            assert_eq!(shape(home_of_version(version).path()), shape(new.path()), "version {version}");
+        }
     }
 
     #[test]

@@ -152,6 +152,10 @@ pub(crate) enum Verb {
         lifetime: bool,
     },
 
+    /// Read the whole database and tell what is wrong with it
+    #[command(after_help = "Example:\n  knothole check && echo sound")]
+    Check,
+
     /// Speak JSON-RPC 2.0 on standard input and output, one object a line
     #[command(
         after_help = "Example:\n  echo '{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"status\"}' | knothole rpc\n\n\

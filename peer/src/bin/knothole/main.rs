@@ -3,6 +3,7 @@
 
 mod arguments;
 mod chat;
+mod check;
 mod contacts;
 mod delivery;
 mod demo;
@@ -63,6 +64,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     }
     match verb {
         Verb::Id { qr } => identity::run(&home, rendezvous, qr, &output),
+        Verb::Check => check::run(&home, &output).await,
         Verb::Rpc => rpc::run(&home, rendezvous, &mut signals).await,
         Verb::Daemon => rpc::daemon(&home, rendezvous, &mut signals, &output).await,
         verb => {
@@ -97,6 +99,6 @@ async fn carry_out(verb: Verb, session: &mut Session, output: &Output) -> anyhow
         Verb::History(page) => history::run(session, page, output).await,
         Verb::Netcheck { lifetime } => netcheck::run(session, lifetime, output).await,
         // They need no session, and were carried out before.
-        Verb::Demo | Verb::Id { .. } | Verb::Rpc | Verb::Daemon => Ok(()),
+        Verb::Demo | Verb::Id { .. } | Verb::Check | Verb::Rpc | Verb::Daemon => Ok(()),
     }
 }

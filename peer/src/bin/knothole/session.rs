@@ -152,6 +152,12 @@ pub(crate) async fn reach(
     }
 }
 
+/// A client of the engine of `home`, if one runs in another process.
+pub(crate) async fn running(home: &Home) -> Option<Client> {
+    let (_, client, _events) = client(Reached::Elsewhere(elsewhere(home).await?));
+    Some(client)
+}
+
 /// A stream to an engine that answers. One that is about to stop may still take a connection, and then drop it.
 async fn elsewhere(home: &Home) -> Option<UnixStream> {
     let (reader, writer) = rpc::connect(home).await.ok()?.into_split();
