@@ -76,10 +76,12 @@ pub enum ToRendezvous {
         /// As when I was told of it.
         channel: u32,
     },
-    /// Tell me when these are here and when they leave, those of them that watch me too and let me see them.
+    /// Tell me when these are here and when they leave, those of them that watch me too and let me see them. They are added
+    /// to those named before, or changed.
     Watch {
-        /// These replace all that were named before; otherwise they are added, or changed.
-        fresh: bool,
+        /// All from whom I hide have been named: whoever else asks may know of me. Ends what an *unseen* registration began
+        /// with ([`SignInRequest`](crate::registration::SignInRequest)).
+        complete: bool,
         /// At most [`MAX_NAMED`].
         peers: Vec<Watched>,
     },
@@ -107,6 +109,11 @@ pub enum ToRendezvous {
     Collected {
         /// As in [`ToPeer::Letter`].
         letters: Vec<u64>,
+    },
+    /// I watch these no more, nor hide from them: they are strangers to me.
+    Unwatch {
+        /// At most [`MAX_NAMED`].
+        peers: Vec<PeerId>,
     },
 }
 
@@ -302,11 +309,11 @@ impl<Out: Serialize, In: DeserializeOwned> Channel<Out, In> {
         }
     }
 
-    /// Takes a message for delivery.
+    /// Takes a message for delivery, and gives it its number.
     ///
     /// # Errors
     /// [`ChannelFull`] when [`MAX_OUTSTANDING`] are on their way.
-    pub fn send(&mut self, message: Out, now: Instant) -> Result<(), ChannelFull> {
+    pub fn send(&mut self, message: Out, now: Instant) -> Result<u64, ChannelFull> {
         if self.outstanding.len() >= MAX_OUTSTANDING {
             return Err(ChannelFull);
         }
@@ -314,7 +321,19 @@ impl<Out: Serialize, In: DeserializeOwned> Channel<Out, In> {
         let datagram = self.sealed(Some(message));
         let entry = Outstanding { datagram, sendings: 0, timeout: FIRST_TIMEOUT, due: now };
         self.outstanding.insert(sequence, entry);
-        Ok(())
+        Ok(sequence)
+    }
+
+    /// Whether the message of this number is on its way: neither acknowledged nor given up.
+    #[must_use]
+    pub fn is_outstanding(&self, sequence: u64) -> bool {
+        self.outstanding.contains_key(&sequence)
+    }
+
+    /// How many messages are on their way.
+    #[must_use]
+    pub fn outstanding(&self) -> usize {
+        self.outstanding.len()
     }
 
     /// Takes a control datagram whose header names this slot.

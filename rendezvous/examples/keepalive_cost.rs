@@ -29,7 +29,7 @@ fn populated(count: u32, now: Instant) -> (Server, Vec<(SocketAddr, u32, TagKey)
         let secret = RegistrationSecret(id);
         let [_, a, b, c] = n.to_be_bytes();
         let address = SocketAddr::from(([10, a, b, c], 4000));
-        let request = SignInRequest { interval_s: 600 };
+        let request = SignInRequest { interval_s: 600, unseen: false };
         let answer = server.sign_in(now, LocalSocket(0), PeerId::new(id), address, &request, &secret);
         let SignInAnswer::Registered { slot, .. } = answer else { return None };
         Some((address, slot, TagKey::new(&secret)))

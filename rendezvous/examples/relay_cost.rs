@@ -47,7 +47,8 @@ fn sign_in(server: &mut Server, n: u32, now: Instant) -> Option<Peer> {
     let [_, a, b, c] = n.to_be_bytes();
     let address = SocketAddr::from(([10, a, b, c], 4000));
     let id = PeerId::new(id);
-    let answer = server.sign_in(now, LocalSocket(0), id, address, &SignInRequest { interval_s: 600 }, &secret);
+    let answer =
+        server.sign_in(now, LocalSocket(0), id, address, &SignInRequest { interval_s: 600, unseen: false }, &secret);
     let SignInAnswer::Registered { slot, .. } = answer else { return None };
     Some(Peer { id, address, channel: PeerChannel::of_peer(&secret, slot) })
 }

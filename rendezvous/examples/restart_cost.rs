@@ -46,7 +46,7 @@ fn populated(server: &mut Server, count: u32, now: Instant) -> Vec<Peer> {
         let secret = RegistrationSecret(id);
         let [_, a, b, c] = n.to_be_bytes();
         let address = SocketAddr::from(([10, a, b, c], 4000));
-        let request = SignInRequest { interval_s: 20 };
+        let request = SignInRequest { interval_s: 20, unseen: false };
         let answer = server.sign_in(now, LocalSocket(0), PeerId::new(id), address, &request, &secret);
         let SignInAnswer::Registered { slot, ticket, .. } = answer else { return None };
         Some(Peer { address, slot, secret, ticket })
@@ -110,7 +110,7 @@ fn main() {
         .filter_map(|(peer, error)| {
             let parsed = parse_from_rendezvous(&TagKey::new(&peer.secret), Header::parse(error)?, error);
             let Some(FromRendezvous::UnknownSlot { token: Some(token), .. }) = parsed else { return None };
-            let shown = Return { nonce: peer.slot.into(), interval_s: 20, token, ticket: &peer.ticket };
+            let shown = Return { nonce: peer.slot.into(), interval_s: 20, unseen: false, token, ticket: &peer.ticket };
             Some((peer.address, shown.to_bytes(&Resumption::of(&peer.secret).tag_key(), peer.slot)))
         })
         .collect();

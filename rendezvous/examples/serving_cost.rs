@@ -74,7 +74,7 @@ async fn sign_in(endpoint: Endpoint, at: RendezvousAddress, to: SocketAddr, n: u
     let config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls)?));
     let connection = endpoint.connect_with(config, to, "rendezvous")?.await?;
     let (mut send, mut receive) = connection.open_bi().await?;
-    send.write_all(&to_bytes(&SignInRequest { interval_s: 600 })).await?;
+    send.write_all(&to_bytes(&SignInRequest { interval_s: 600, unseen: false })).await?;
     send.finish()?;
     let answer: SignInAnswer = from_bytes(&receive.read_to_end(1024).await?).context("an answer")?;
     let mut secret = [0; 32];
@@ -167,7 +167,7 @@ fn restarts(state: &Path, to: SocketAddr, peers: &[Peer], mut server: Child) -> 
         let mut back = 0;
         let show = |peer: &Peer, n: usize| {
             let token = tokens.get(n).copied().unwrap_or_default();
-            let shown = Return { nonce: 1, interval_s: 600, token, ticket: &peer.ticket };
+            let shown = Return { nonce: 1, interval_s: 600, unseen: false, token, ticket: &peer.ticket };
             shown.to_bytes(&peer.resumption.tag_key(), peer.slot)
         };
         send_each(&sockets, to, peers, show, |answer, _| back += u32::from(answer.first() == Some(&RETURNED)));

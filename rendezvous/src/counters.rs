@@ -45,6 +45,10 @@ pub struct Counters {
     pub letters_refused_rate: u64,
     /// Letters returned because their recipient has too many of peers that it has not named.
     pub letters_refused_strangers: u64,
+    /// Peers named to be watched, or to hide from.
+    pub watched: u64,
+    /// Messages of who has come or gone.
+    pub presence: u64,
     /// Relay channels offered with an invitation.
     pub channels_offered: u64,
     /// Relay channels that came into use by an acceptance.
@@ -81,6 +85,8 @@ pub struct Counters {
     pub dropped_unadmitted: u64,
     /// Dropped: an acceptance or an "opened" for a peer that is not here or does not keep up, or beyond the rate.
     pub dropped_relay: u64,
+    /// Dropped: peers named to be watched, beyond the rate, or beyond what one or all may watch.
+    pub dropped_watch: u64,
     /// Dropped: a relay frame for no channel, or from neither of its two peers, or one of them is gone.
     pub dropped_foreign: u64,
     /// Dropped: a relay frame beyond the first flight, or its answer, on a channel that is only offered.

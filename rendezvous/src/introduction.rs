@@ -132,7 +132,8 @@ impl Server {
             }
             ToRendezvous::Goodbye => self.goodbye(now, slot),
             ToRendezvous::Refuse { channel } => self.refuse_relay(now, slot, channel),
-            ToRendezvous::Watch { .. } => self.counters.dropped_relay += 1,
+            ToRendezvous::Watch { complete, peers } => self.watch(now, slot, complete, &peers),
+            ToRendezvous::Unwatch { peers } => self.unwatch(now, slot, &peers),
             ToRendezvous::Post { to, letter, envelope, keep } => {
                 self.post(now, slot, Post { to, letter, envelope, keep })
             }
@@ -147,7 +148,7 @@ impl Server {
         let refused = Some(ToPeer::Refused { introduction });
         let reply = if !inviter.allowance.invitations.take(self.policy.invitations, now_us) || self.closing.is_some() {
             refused
-        } else if let Some(invitee) = self.registry.find(to, now).filter(|invitee| *invitee != slot) {
+        } else if let Some(invitee) = self.present(now, to, from).filter(|invitee| *invitee != slot) {
             let key = self.introductions.key(introduction, from, to);
             let candidates = passed_on(candidates, observed);
             let had = self.relay.between([slot, invitee]);
@@ -193,7 +194,7 @@ impl Server {
         let sender = self.registry.at(slot, now)?;
         let (from, observed) = (sender.registration.peer(), told(sender.registration.address()));
         let admitted = sender.allowance.relays.take(self.policy.relays, now_us);
-        let recipient = self.registry.find(to, now).filter(|recipient| admitted && *recipient != slot);
+        let recipient = self.present(now, to, from).filter(|recipient| admitted && *recipient != slot);
         let said = recipient.filter(|recipient| {
             let message = message(from, observed, &self.introductions);
             self.say(now, *recipient, message)
@@ -201,6 +202,11 @@ impl Server {
         let counter = if said.is_some() { &mut self.counters.relayed } else { &mut self.counters.dropped_relay };
         *counter += 1;
         said.map(|recipient| (recipient, from))
+    }
+
+    /// The slot of a peer that is here and does not hide from that one.
+    fn present(&mut self, now: Instant, peer: PeerId, from: PeerId) -> Option<u32> {
+        self.registry.find(peer, now).filter(|slot| !self.hides(now, *slot, from))
     }
 
     fn goodbye(&mut self, now: Instant, slot: u32) {

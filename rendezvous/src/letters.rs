@@ -45,10 +45,10 @@ impl Server {
             return self.posted(now, slot, post.letter, Posted::Returned);
         }
         let recipient = self.registry.find(post.to, now).filter(|recipient| *recipient != slot);
-        let hidden = self.hides(post.to, from);
+        let hidden = recipient.is_some_and(|recipient| self.hides(now, recipient, from));
         let visible = recipient.filter(|_| !hidden);
         if let Some(recipient) = visible
-            && self.pass(now, recipient, from, post.to, &post.envelope)
+            && self.pass(now, recipient, from, &post.envelope)
         {
             // It goes before anything else, as an invitation does.
             self.flush(now, recipient);
@@ -57,26 +57,14 @@ impl Server {
         self.posted(now, slot, post.letter, Posted::Returned);
         // After the answer, which neither says nor shows by its moment that there was anybody.
         if let Some(recipient) = recipient.filter(|_| hidden) {
-            self.pass(now, recipient, from, post.to, &post.envelope);
+            self.pass(now, recipient, from, &post.envelope);
         }
     }
 
-    /// Whether `recipient` wants to be away for `sender`.
-    #[expect(clippy::unused_self, reason = "nobody can say so yet")]
-    pub(crate) const fn hides(&self, _recipient: PeerId, _sender: PeerId) -> bool {
-        false
-    }
-
-    /// Whether `recipient` has named `sender`, so that it is no stranger.
-    #[expect(clippy::unused_self, reason = "nobody can say so yet")]
-    pub(crate) const fn knows(&self, _recipient: PeerId, _sender: PeerId) -> bool {
-        false
-    }
-
     /// Passes a letter straight to the peer in this slot; false if that does not keep up, or has enough of strangers.
-    fn pass(&mut self, now: Instant, slot: u32, from: PeerId, to: PeerId, envelope: &[u8]) -> bool {
+    fn pass(&mut self, now: Instant, slot: u32, from: PeerId, envelope: &[u8]) -> bool {
         let now_us = microseconds(self.start, now);
-        let (rate, known) = (self.policy.strangers_letters, self.knows(to, from));
+        let (rate, known) = (self.policy.strangers_letters, self.knows(now, slot, from));
         let Some(entry) = self.registry.at(slot, now) else { return false };
         let line = entry.line.get_or_insert_with(|| Box::new(Line::new(&entry.secret, slot)));
         if !known && !line.strangers.take(rate, now_us) {

@@ -9,6 +9,7 @@
 //! introduction  what one peer may ask of another, and the key of an introduction
 //! letters       what one peer leaves for another: passed straight, if that is here
 //! relay         frames between two peers that have no direct path (yet)
+//! presence      who is told that somebody comes or goes, and from whom a peer hides
 //! outbox        datagrams on their way, and when a control message is repeated
 //! closing       telling everybody goodbye, a bounded number at a time
 //! ticket        coming back after a restart without a handshake
@@ -31,6 +32,7 @@ mod introduction;
 mod letters;
 mod outbox;
 mod policy;
+mod presence;
 mod registry;
 mod relay;
 #[expect(

@@ -10,6 +10,7 @@ use knothole_proto::seal::RegistrationSecret;
 
 use crate::admission::Bucket;
 use crate::policy::LocalSocket;
+use crate::presence::Watching;
 
 /// A registration's control channel, and what the outbox must know of it.
 pub(crate) struct Line {
@@ -24,13 +25,15 @@ pub(crate) struct Line {
     pub(crate) letters: Bucket,
     /// Letters to it from peers that it has not named: all of them together have this.
     pub(crate) strangers: Bucket,
+    /// Of whose coming and going the peer is told, if it wants to be.
+    pub(crate) watching: Option<Box<Watching>>,
 }
 
 impl Line {
     pub(crate) fn new(secret: &RegistrationSecret, slot: u32) -> Self {
         let channel = RendezvousChannel::of_rendezvous(secret, slot);
         let (letters, strangers) = (Bucket::default(), Bucket::default());
-        Self { channel, armed: None, ready: false, told: false, letters, strangers }
+        Self { channel, armed: None, ready: false, told: false, letters, strangers, watching: None }
     }
 }
 
@@ -71,7 +74,8 @@ impl Outbox {
         let Some(slot) = self.ready.pop_front() else { return };
         let Some(line) = line else { return };
         line.ready = false;
-        let wanted = line.channel.poll_timeout();
+        let news = line.watching.as_ref().and_then(|watching| watching.poll_timeout());
+        let wanted = line.channel.poll_timeout().into_iter().chain(news).min();
         if wanted != line.armed {
             self.disarm(slot, line);
             self.due.extend(wanted.map(|when| (when, slot)));
@@ -103,5 +107,13 @@ impl Line {
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         self.armed = None;
         self.channel.handle_timeout(now);
+        if let Some(watching) = &mut self.watching {
+            watching.handle_given_up(&self.channel, now);
+        }
+    }
+
+    /// Puts what the peer is to be told of others into its channel, as far as that may be now; returns how many messages.
+    pub(crate) fn tell(&mut self, start: Instant, now: Instant) -> u64 {
+        self.watching.as_mut().map_or(0, |watching| watching.tell(&mut self.channel, start, now))
     }
 }

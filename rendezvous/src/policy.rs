@@ -29,6 +29,10 @@ pub struct Policy {
     /// Letters that pass straight to one peer from all those whom it has not named. Default: 128 at once, 8 a second, in bytes
     /// as much as all first flights to one peer may bring.
     pub strangers_letters: Rate,
+    /// Peers that one registration names to be watched. Default: 4,096 at once, 64 a second: four times all that it may watch.
+    pub watches: Rate,
+    /// Peers watched by all registrations. Default: 64,000,000, some 512 MB, 64 for each registration of a full rendezvous.
+    pub watches_in_all: usize,
     /// Relay channels at once. Default: 250,000, one for four registrations, some 40 MB: most pairs find a direct path,
     /// and leave their channel two minutes later. When there are so many, the one that was idle longest makes way.
     pub relay_channels: u32,
@@ -51,6 +55,8 @@ impl Default for Policy {
             relays: Rate { burst: 256, per_second: 8 },
             letters: Rate { burst: 256, per_second: 8 },
             strangers_letters: Rate { burst: 128, per_second: 8 },
+            watches: Rate { burst: 4_096, per_second: 64 },
+            watches_in_all: 64_000_000,
             relay_channels: 250_000,
             relay_channels_each: 64,
             relay_bytes: Rate { burst: 2_000_000, per_second: 256_000 },

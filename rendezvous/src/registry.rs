@@ -38,8 +38,28 @@ pub(crate) struct Entry {
     pub(crate) allowance: Allowance,
     /// What a ticket was answered with that brought this registration about; 0 after a sign-in.
     pub(crate) chance: u64,
+    /// Whether it is as if it were not here to all that it has not named: it has yet to say from whom it hides.
+    pub(crate) unseen: bool,
     /// The way in by which the peer came last; its NAT lets answers through only from there.
     pub(crate) local: LocalSocket,
+}
+
+/// A peer's name within this process: the hash by which the table finds it, under a secret, but for two bits that whoever
+/// keeps marks may use. That two of a million peers share one is as likely as one in nine million.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Mark(u64);
+
+impl Mark {
+    /// The bits that are no part of a mark. The table looks at the lowest (as many as it has places) and the highest seven.
+    pub(crate) const FREE: u64 = 0b11 << 40;
+
+    pub(crate) const fn new(bits: u64) -> Self {
+        Self(bits & !Self::FREE)
+    }
+
+    pub(crate) const fn bits(self) -> u64 {
+        self.0
+    }
 }
 
 /// The table of registrations.
@@ -135,6 +155,19 @@ impl Registry {
             .filter(|slot| occupant(&self.pages, *slot).is_some_and(|entry| now < entry.registration.expires()))
     }
 
+    /// The mark of a peer, here or not.
+    pub(crate) fn mark(&self, peer: PeerId) -> Mark {
+        Mark::new(hashed(&self.hash, peer))
+    }
+
+    /// The slot of the peer with this mark that is registered now.
+    pub(crate) fn find_mark(&self, mark: Mark, now: Instant) -> Option<u32> {
+        let is =
+            |slot: &u32| occupant(&self.pages, *slot).is_some_and(|entry| self.mark(entry.registration.peer()) == mark);
+        let slot = self.by_peer.find(mark.bits(), is).copied()?;
+        occupant(&self.pages, slot).filter(|entry| now < entry.registration.expires()).map(|_| slot)
+    }
+
     /// Ends a registration.
     pub(crate) fn remove(&mut self, slot: u32) -> Option<Entry> {
         let entry = self.place(slot)?.take()?;
@@ -184,7 +217,7 @@ fn occupant(pages: &[Box<[Option<Entry>]>], slot: u32) -> Option<&Entry> {
 
 fn hashed(key: &TagKey, peer: PeerId) -> u64 {
     let tag = key.tag(peer.as_bytes());
-    u64::from_ne_bytes(std::array::from_fn(|i| tag[i]))
+    Mark::new(u64::from_ne_bytes(std::array::from_fn(|i| tag[i]))).bits()
 }
 
 #[cfg(test)]
@@ -207,7 +240,15 @@ mod tests {
         let secret = RegistrationSecret([1; 32]);
         let address = SocketAddr::from(([192, 0, 2, 1], 4000));
         let registration = Registration::new(peer(n), &secret, address, Duration::from_secs(lifetime), now);
-        Entry { registration, secret, line: None, allowance: Allowance::default(), chance: 0, local: LocalSocket(0) }
+        Entry {
+            registration,
+            secret,
+            line: None,
+            allowance: Allowance::default(),
+            chance: 0,
+            unseen: false,
+            local: LocalSocket(0),
+        }
     }
 
     /// What one registered peer costs: the entry, its link in the wheel, and five bytes of hash table at 7/16 to 7/8 full.

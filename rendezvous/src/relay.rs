@@ -190,6 +190,14 @@ impl Server {
         }
     }
 
+    /// Closes the channel that these two have.
+    pub(crate) fn part(&mut self, now: Instant, one: u32, other: u32) {
+        if let Some(channel) = self.relay.between([one, other]) {
+            self.counters.channels_declined += 1;
+            self.close_relay(now, channel);
+        }
+    }
+
     /// Closes the channels of a registration that has ended, and tells the others.
     pub(crate) fn close_relays(&mut self, now: Instant, slot: u32) {
         let first = |relay: &Relay| relay.of(slot).next();

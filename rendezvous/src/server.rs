@@ -24,6 +24,7 @@ use crate::echo::Echoes;
 use crate::introduction::{Allowance, Introductions};
 use crate::outbox::{Line, Outbox};
 use crate::policy::{LocalSocket, Policy};
+use crate::presence::Presence;
 use crate::registry::{Entry, Registry};
 use crate::relay::Relay;
 use crate::ticket::Tickets;
@@ -44,6 +45,7 @@ pub struct Server {
     pub(crate) registry: Registry,
     pub(crate) introductions: Introductions,
     pub(crate) relay: Relay,
+    pub(crate) presence: Presence,
     pub(crate) outbox: Outbox,
     pub(crate) counters: Counters,
     pub(crate) closing: Option<Closing>,
@@ -69,6 +71,7 @@ impl Server {
             registry: Registry::new(policy.registrations, derived(&seed, b"peer table"), now),
             introductions: Introductions::new(&derived(&seed, b"introductions"), derived(&seed, b"invitations")),
             relay: Relay::new(policy.relay_channels, derived(&seed, b"relay channels")),
+            presence: Presence::default(),
             outbox: Outbox::default(),
             counters: Counters::default(),
             closing: None,
@@ -133,7 +136,8 @@ impl Server {
         let lifetime = lifetime(request.interval_s);
         let registration = Registration::new(peer, secret, observed, lifetime, now);
         let allowance = Allowance::default();
-        let entry = Entry { registration, secret: secret.clone(), line: None, allowance, chance: 0, local };
+        let unseen = request.unseen;
+        let entry = Entry { registration, secret: secret.clone(), line: None, allowance, chance: 0, unseen, local };
         let registered = if self.closing.is_some() { None } else { self.register(now, entry) };
         let Some(slot) = registered else {
             self.counters.sign_in_refused += 1;
@@ -178,6 +182,7 @@ impl Server {
         }
         self.close_idle_relays(now);
         self.send_echoes(now);
+        self.lapse(now);
         while let Some(slot) = self.outbox.pop_due(now) {
             if let Some(line) = self.registry.at(slot, now).and_then(|entry| entry.line.as_mut()) {
                 line.handle_timeout(now);
@@ -190,10 +195,9 @@ impl Server {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let idle = self.relay.poll_timeout_s().map(|due_s| self.start + Duration::from_secs(due_s.into()));
-        [self.registry.poll_timeout(), self.outbox.poll_timeout(), self.echoes.poll_timeout(), idle]
-            .into_iter()
-            .flatten()
-            .min()
+        let (registry, outbox, echoes) =
+            (self.registry.poll_timeout(), self.outbox.poll_timeout(), self.echoes.poll_timeout());
+        [registry, outbox, echoes, self.presence.poll_timeout(), idle].into_iter().flatten().min()
     }
 
     /// The next datagram to send, and by which way.
@@ -212,6 +216,9 @@ impl Server {
                 self.outbox.rest(None);
                 continue;
             };
+            if let Some(line) = entry.line.as_mut() {
+                self.counters.presence += line.tell(self.start, now);
+            }
             if let Some(payload) = entry.line.as_mut().and_then(|line| line.channel.poll_transmit(now)) {
                 return Some((entry.local, Transmit { to: entry.registration.address(), ttl: None, payload }));
             }
@@ -384,6 +391,7 @@ impl Server {
         self.departed.remember(entry.registration.peer(), &entry.allowance, letters_left(&entry), now);
         self.left_streams.extend(Some(entry.registration.address()).filter(|address| is_made_up(*address)));
         self.close_relays(now, slot);
+        self.watch_ended(now, &mut entry);
         self.echoes.forget(slot);
         let Some(line) = entry.line.as_mut() else { return };
         self.outbox.disarm(slot, line);
@@ -431,7 +439,7 @@ mod tests {
         let now = Instant::now();
         let mut server = Server::new(Policy::default(), [1; 32], now);
         let peer = SocketAddr::from(([198, 51, 100, 1], 4000));
-        let request = SignInRequest { interval_s: 20 };
+        let request = SignInRequest { interval_s: 20, unseen: false };
         let secret = RegistrationSecret([2; 32]);
         server.sign_in(now, LocalSocket(0), PeerId::new([3; 32]), peer, &request, &secret);
         let mut guess = [0; 60];
@@ -453,7 +461,14 @@ mod tests {
         let (secret, way) = (RegistrationSecret([2; 32]), LocalSocket(0));
         let key = TagKey::new(&secret);
         let sign_in = |server: &mut Server, from| {
-            server.sign_in(now, way, PeerId::new([3; 32]), from, &SignInRequest { interval_s: 20 }, &secret);
+            server.sign_in(
+                now,
+                way,
+                PeerId::new([3; 32]),
+                from,
+                &SignInRequest { interval_s: 20, unseen: false },
+                &secret,
+            );
             std::mem::take(&mut server.left_streams)
         };
         assert_eq!(sign_in(&mut server, stream), []);

@@ -173,7 +173,8 @@ impl Server {
         let secret = resumption.secret(shown.nonce, chance);
         let registration = Registration::new(peer, &secret, from, lifetime(shown.interval_s), now);
         let allowance = Allowance::default();
-        let entry = Entry { registration, secret, line: None, allowance, chance, local };
+        let unseen = shown.unseen;
+        let entry = Entry { registration, secret, line: None, allowance, chance, unseen, local };
         let Some(slot) = self.register(now, entry) else {
             self.counters.sign_in_refused += 1;
             return self.answer_no_ticket(now, from, local, header, datagram);

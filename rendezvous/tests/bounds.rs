@@ -90,7 +90,7 @@ fn a_ticket_shown_right_after_expiry_ends_what_hung_on_the_old_registration() {
     let mut world = World::new(Policy::default());
     let (mut alice, mut bob) = (world.sign_in(1, 5), world.sign_in(2, 600));
     let secret = RegistrationSecret([9; 32]);
-    let request = SignInRequest { interval_s: 5 };
+    let request = SignInRequest { interval_s: 5, unseen: false };
     let answer = world.server.sign_in(world.now, LOCAL, alice.id, alice.address, &request, &secret);
     let SignInAnswer::Registered { slot, ticket, .. } = answer else { panic!("{answer:?}") };
     alice.secret = secret.clone();
@@ -103,7 +103,7 @@ fn a_ticket_shown_right_after_expiry_ends_what_hung_on_the_old_registration() {
     let Some(FromRendezvous::UnknownSlot { token: Some(token), .. }) = alice.read(&error[0].1) else {
         panic!("{error:?}")
     };
-    let shown = Return { nonce: 1, interval_s: 5, token, ticket: &ticket };
+    let shown = Return { nonce: 1, interval_s: 5, unseen: false, token, ticket: &ticket };
     let out = world.hand(alice.address, &shown.to_bytes(&Resumption::of(&secret).tag_key(), slot));
     assert!(out.iter().any(|(to, answer)| *to == alice.address && answer[0] == RETURNED));
     assert_eq!(bob.hear(&out), [ToPeer::RelayClosed { channel }]);

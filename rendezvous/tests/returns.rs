@@ -118,7 +118,7 @@ impl Town {
     fn sign_in(&mut self) {
         self.sign_ins += 1;
         let secret = RegistrationSecret([self.sign_ins as u8; 32]);
-        let request = SignInRequest { interval_s: self.client.interval().as_secs() as u16 };
+        let request = SignInRequest { interval_s: self.client.interval().as_secs() as u16, unseen: false };
         let answer = self.server.sign_in(self.now, LOCAL, self.me, self.address, &request, &secret);
         self.client.handle_signed_in(RENDEZVOUS, &answer, &secret, self.now);
     }

@@ -109,7 +109,7 @@ impl Client {
     async fn sign_in(&self, to: SocketAddr) -> SignedIn {
         let connection = self.endpoint.connect_with(self.quic.clone(), to, "rendezvous").unwrap().await.unwrap();
         let (mut send, mut receive) = connection.open_bi().await.unwrap();
-        send.write_all(&to_bytes(&SignInRequest { interval_s: 20 })).await.unwrap();
+        send.write_all(&to_bytes(&SignInRequest { interval_s: 20, unseen: false })).await.unwrap();
         send.finish().unwrap();
         let answer = from_bytes(&receive.read_to_end(1024).await.unwrap()).unwrap();
         let mut secret = [0; 32];

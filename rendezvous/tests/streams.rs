@@ -179,7 +179,7 @@ async fn sign_in(identity: &IdentitySecret, serving: &Serving, at: SocketAddr) -
     let endpoint = Endpoint::new(config, None, socket, Arc::new(TokioRuntime)).unwrap();
     let connection = endpoint.connect_with(quic, at, "rendezvous").unwrap().await.unwrap();
     let (mut send, mut receive) = connection.open_bi().await.unwrap();
-    send.write_all(&to_bytes(&SignInRequest { interval_s: 20 })).await.unwrap();
+    send.write_all(&to_bytes(&SignInRequest { interval_s: 20, unseen: false })).await.unwrap();
     send.finish().unwrap();
     let answer = from_bytes(&receive.read_to_end(1024).await.unwrap()).unwrap();
     let mut secret = [0; 32];

@@ -264,7 +264,7 @@ impl Simulation {
     fn sign_in(&mut self, packet: &Packet) {
         let peer = PeerId::new(std::array::from_fn(|i| packet.payload[1 + i]));
         let secret = RegistrationSecret(std::array::from_fn(|i| packet.payload[33 + i]));
-        let request = SignInRequest { interval_s: 20 };
+        let request = SignInRequest { interval_s: 20, unseen: false };
         let answer = self.server.sign_in(self.now, LocalSocket(0), peer, packet.src, &request, &secret);
         let payload = [&[SIGNED_IN][..], &secret.0, &to_bytes(&answer)].concat();
         self.world.send(self.now, self.server_host, Packet::udp(packet.dst, packet.src, payload));

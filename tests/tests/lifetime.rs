@@ -130,7 +130,7 @@ impl Town {
         self.sign_ins += 1;
         let from = self.nat.outbound(self.now, Self::inside(MAIN), rendezvous()).unwrap();
         let secret = RegistrationSecret([self.sign_ins as u8; 32]);
-        let request = SignInRequest { interval_s: self.client.interval().as_secs() as u16 };
+        let request = SignInRequest { interval_s: self.client.interval().as_secs() as u16, unseen: false };
         let answer = self.server.sign_in(self.now, LOCAL, PeerId::new([3; 32]), from, &request, &secret);
         self.nat.inbound(self.now, rendezvous(), from);
         self.client.handle_signed_in(rendezvous(), &answer, &secret, self.now);

@@ -78,6 +78,7 @@ enum Phase {
 pub struct Client {
     profile: Profile,
     interval: Duration,
+    unseen: bool,
     phase: Phase,
     pause: Duration,
     /// Attempts to come back since the registration was lost.
@@ -97,6 +98,7 @@ impl Client {
         Self {
             profile: Profile::Default,
             interval: Profile::Default.interval(),
+            unseen: false,
             phase: Phase::Pausing { until: now },
             pause: FIRST_PAUSE,
             attempts: 0,
@@ -219,12 +221,29 @@ impl Client {
         }
     }
 
-    /// Says something to the rendezvous.
+    /// Says something to the rendezvous; the message's number is for [`is_outstanding`](Self::is_outstanding).
     ///
     /// # Errors
     /// [`ChannelFull`] while not registered, or when too much is unacknowledged.
-    pub fn send(&mut self, message: ToRendezvous, now: Instant) -> Result<(), ChannelFull> {
+    pub fn send(&mut self, message: ToRendezvous, now: Instant) -> Result<u64, ChannelFull> {
         self.registered_mut().ok_or(ChannelFull)?.channel.send(message, now)
+    }
+
+    /// Whether the message of this number, of the present registration, is on its way: neither acknowledged nor given up.
+    #[must_use]
+    pub fn is_outstanding(&self, number: u64) -> bool {
+        self.registered().is_some_and(|active| active.channel.is_outstanding(number))
+    }
+
+    /// Registers as one who is not here to anybody before it has said from whom it hides, from the next registration on.
+    pub const fn set_unseen(&mut self, unseen: bool) {
+        self.unseen = unseen;
+    }
+
+    /// Whether it does.
+    #[must_use]
+    pub const fn is_unseen(&self) -> bool {
+        self.unseen
     }
 
     /// What a spare socket of ours sends to have an echo after `delay_s` seconds, within

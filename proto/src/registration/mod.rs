@@ -44,6 +44,9 @@ pub fn lifetime(interval_s: u16) -> Duration {
 pub struct SignInRequest {
     /// Seconds between the peer's keepalives, within [`INTERVAL_RANGE_S`].
     pub interval_s: u16,
+    /// Whether nobody is to know of this peer, as if it were away, until it has said from whom it hides
+    /// ([`Watch`](crate::control::ToRendezvous::Watch)).
+    pub unseen: bool,
 }
 
 /// What the rendezvous answers. New answers are appended.

@@ -20,6 +20,8 @@ pub const MAX_TICKET: usize = 256;
 /// Bytes of a [`Resumption`] in a ticket.
 pub const RESUMPTION: usize = 48;
 const TOKEN: usize = 8;
+/// In the flags of a return.
+const UNSEEN: u8 = 1;
 const RETURNED_LENGTH: usize = HEADER + 16 + TAG;
 
 /// What the rendezvous and the peer will know each other by when all else is forgotten.
@@ -72,6 +74,8 @@ pub struct Return<'a> {
     pub nonce: u64,
     /// Seconds between its keepalives.
     pub interval_s: u16,
+    /// As in a [`SignInRequest`](super::SignInRequest).
+    pub unseen: bool,
     /// From the rendezvous' "unknown slot".
     pub token: u64,
     /// As the rendezvous gave it.
@@ -82,7 +86,8 @@ impl Return<'_> {
     /// The datagram. `slot` is the one that was unknown.
     #[must_use]
     pub fn to_bytes(&self, key: &TagKey, slot: u32) -> Vec<u8> {
-        let header = Header { kind: RETURN, flags: 0, port: self.interval_s, slot, number: self.nonce };
+        let flags = if self.unseen { UNSEEN } else { 0 };
+        let header = Header { kind: RETURN, flags, port: self.interval_s, slot, number: self.nonce };
         tagged(key, header, &[&self.token.to_be_bytes(), self.ticket].concat())
     }
 }
@@ -94,7 +99,13 @@ pub fn parse_return(header: Header, datagram: &[u8]) -> Option<Return<'_>> {
     let (token, ticket) = rest.get(HEADER..)?.split_first_chunk::<TOKEN>()?;
     let sound = header.kind == RETURN && !ticket.is_empty() && ticket.len() <= MAX_TICKET;
     let token = u64::from_be_bytes(*token);
-    sound.then_some(Return { nonce: header.number, interval_s: header.port, token, ticket })
+    sound.then_some(Return {
+        nonce: header.number,
+        interval_s: header.port,
+        unseen: header.flags & UNSEEN != 0,
+        token,
+        ticket,
+    })
 }
 
 /// The answer to a ticket that was believed, under the new registration's key. Shorter than what it answers.
@@ -139,7 +150,7 @@ pub fn parse_renewed<'a>(key: &TagKey, header: Header, datagram: &'a [u8]) -> Op
 mod tests {
     use super::*;
 
-    const SHOWN: Return<'_> = Return { nonce: 5, interval_s: 20, token: 7, ticket: &[9; 117] };
+    const SHOWN: Return<'_> = Return { nonce: 5, interval_s: 20, unseen: false, token: 7, ticket: &[9; 117] };
 
     fn resumption() -> Resumption {
         Resumption::of(&RegistrationSecret([1; 32]))

@@ -52,8 +52,9 @@ impl Traversal {
     /// The request for the sign-in that an [`Event::SignIn`] asks for.
     #[must_use]
     pub fn sign_in_request(&self, id: RendezvousId) -> Option<registration::SignInRequest> {
-        let interval = self.rendezvous.get(&id)?.interval().as_secs();
-        Some(registration::SignInRequest { interval_s: u16::try_from(interval).unwrap_or(u16::MAX) })
+        let client = self.rendezvous.get(&id)?;
+        let interval_s = u16::try_from(client.interval().as_secs()).unwrap_or(u16::MAX);
+        Some(registration::SignInRequest { interval_s, unseen: client.is_unseen() })
     }
 
     /// The sign-in succeeded.

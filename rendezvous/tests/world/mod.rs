@@ -61,10 +61,15 @@ impl World {
 
     /// The same; `run` makes its secret another one.
     pub fn try_sign_in(&mut self, n: u8, interval_s: u16, run: u8) -> Result<Peer, SignInAnswer> {
+        self.sign_in_as(n, run, &SignInRequest { interval_s, unseen: false })
+    }
+
+    /// A peer that signs in with this request.
+    pub fn sign_in_as(&mut self, n: u8, run: u8, request: &SignInRequest) -> Result<Peer, SignInAnswer> {
         let id = PeerId::new([n; 32]);
         let address = SocketAddr::from(([198, 51, 100, n], 4000));
         let secret = RegistrationSecret([n ^ run; 32]);
-        let answer = self.server.sign_in(self.now, LOCAL, id, address, &SignInRequest { interval_s }, &secret);
+        let answer = self.server.sign_in(self.now, LOCAL, id, address, request, &secret);
         let SignInAnswer::Registered { slot, observed, .. } = answer else { return Err(answer) };
         assert_eq!(observed, address);
         let channel = PeerChannel::of_peer(&secret, slot);

@@ -117,12 +117,12 @@ impl Active {
         held: &Held,
         nonce: u64,
         token: u64,
-        interval_s: u16,
+        (interval_s, unseen): (u16, bool),
         outgoing: &mut VecDeque<Transmit>,
     ) {
         // Only what is said of the ticket counts from here on.
         self.echoes.clear();
-        let shown = Return { nonce, interval_s, token, ticket: &held.ticket };
+        let shown = Return { nonce, interval_s, unseen, token, ticket: &held.ticket };
         let payload = shown.to_bytes(&held.resumption.tag_key(), self.slot);
         self.transmit(payload, outgoing);
     }

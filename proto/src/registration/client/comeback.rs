@@ -55,7 +55,7 @@ impl Client {
             return self.sign_in_next(now);
         };
         if again <= now {
-            active.show(held, nonce, token, seconds(self.interval), &mut self.outgoing);
+            active.show(held, nonce, token, (seconds(self.interval), self.unseen), &mut self.outgoing);
             self.phase = Phase::Returning { tries: tries + 1, again: now + *wait, nonce, token };
         }
     }
