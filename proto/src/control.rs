@@ -606,8 +606,9 @@ mod tests {
     fn the_most_names_fit_a_datagram() {
         let peer = PeerId::new([255; 32]);
         let messages = [
-            ToRendezvous::Watch { fresh: true, peers: vec![Watched { peer, shown: true }; MAX_NAMED] },
+            ToRendezvous::Watch { complete: true, peers: vec![Watched { peer, shown: true }; MAX_NAMED] },
             ToRendezvous::Mailbox { open: true, fresh: true, senders: vec![peer; MAX_NAMED] },
+            ToRendezvous::Unwatch { peers: vec![peer; MAX_NAMED] },
             ToRendezvous::Collected { letters: vec![u64::MAX; MAX_NAMED] },
         ];
         for message in messages {
