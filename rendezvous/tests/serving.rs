@@ -131,7 +131,7 @@ impl Client {
 
 async fn receive(socket: &UdpSocket) -> Vec<u8> {
     let mut buffer = vec![0; 2048];
-    let received = tokio::time::timeout(Duration::from_secs(5), socket.recv_from(&mut buffer)).await;
+    let received = tokio::time::timeout(Duration::from_secs(20), socket.recv_from(&mut buffer)).await;
     let (length, _) = received.unwrap_or_else(|_| panic!("no answer within 5 s")).unwrap();
     buffer.truncate(length);
     buffer

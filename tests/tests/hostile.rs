@@ -14,7 +14,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use serde_json::json;
 
 const DATAGRAMS: u64 = 1_000_000;
-const PATIENCE: Duration = Duration::from_secs(15);
+const PATIENCE: Duration = Duration::from_secs(30);
 /// What a process may grow by under garbage: its full queues and quinn's buffers, and no table.
 const GROWTH: u64 = 48 << 20;
 

@@ -8,7 +8,7 @@ use knothole_lab::namespaces::{Spoke, Station, run, star};
 use knothole_lab::person::{Person, Rendezvous, binaries};
 use serde_json::json;
 
-const PATIENCE: Duration = Duration::from_secs(15);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 #[test]
 fn registered_over_ipv4_they_meet_over_ipv6_where_that_is_the_only_way() -> Result<()> {

@@ -12,7 +12,7 @@ use nix::sys::signal::Signal;
 use serde_json::json;
 
 /// Finding each other takes a second at most, and the lab's machine may be busy.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A rendezvous whose name stands for nothing, here or anywhere (RFC 6761).
 fn nowhere() -> String {

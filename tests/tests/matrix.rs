@@ -39,7 +39,7 @@ const TRIES: usize = 2;
 /// What is wrong with the last try of a pair, and how many tries there were.
 fn verdict(setting: &Setting<'_>, (alice, bob): (Network, Network)) -> (String, Option<String>) {
     let possible = alice.direct_possible(bob);
-    let patience = Duration::from_secs(if possible { 12 } else { 1 });
+    let patience = Duration::from_secs(if possible { 24 } else { 1 });
     let tries = if possible && alice.takes_guessing(bob) { TRIES } else { 1 };
     let mut outcome = (String::new(), None);
     for run in 1..=tries {
@@ -62,7 +62,7 @@ fn networks_of_every_kind_talk_and_meet_directly_where_they_can() -> Result<()> 
     run("networks_of_every_kind_talk_and_meet_directly_where_they_can", |lab| {
         let setting = Setting::new(lab, binaries()?)?;
         let mut wrong = Vec::new();
-        let end = Instant::now() + Duration::from_secs(180);
+        let end = Instant::now() + Duration::from_secs(400);
         let mut tried = 0;
         let work = |pair| (pair, verdict(&setting, pair));
         crowd(PAIRS, 4, end, work, |(pair, (line, failure))| {

@@ -13,7 +13,7 @@ use knothole_proto::identity::PeerId;
 use nix::sys::signal::Signal;
 
 /// The first question comes at once; the lab's machine may be busy.
-const PATIENCE: Duration = Duration::from_secs(15);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What the router says to a request (RFC 6886 sections 3.2, 3.3 and 3.5), and the lifetime asked for if it was one to map.
 fn answer(request: &[u8]) -> (Vec<u8>, Option<u32>) {

@@ -214,7 +214,8 @@ async fn a_router_of_the_older_kind_is_asked_by_nat_pmp_and_may_choose_another_p
 async fn a_port_mapped_by_upnp_is_given_back() {
     let router = Ipv4Addr::new(127, 77, 0, 3);
     let (ssdp, asked) = igd(router, OUTSIDE);
-    let (pictures, mut news, task) = kept(search(router, ssdp));
+    let patient = Search { patience: PATIENCE, ..search(router, ssdp) };
+    let (pictures, mut news, task) = kept(patient);
     let expected = Mapped { external: Some((OUTSIDE, OURS).into()), protocols: vec![Protocol::Upnp] };
     assert_eq!(first(&mut news).await, expected);
     assert_eq!(asked.recv_timeout(PATIENCE), Ok((Protocol::Upnp, 7200)));

@@ -18,7 +18,7 @@ mod renewal;
 
 const ALICE: VirtualAddress = VirtualAddress::new(1);
 const BOB: VirtualAddress = VirtualAddress::new(2);
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(30);
 
 /// Someone with a socket and QUIC over it.
 struct Person {
@@ -505,10 +505,15 @@ async fn a_transfer_survives_a_relay_that_has_no_room_for_datagrams_of_the_direc
     let (alice, bob) = acquainted("127.0.0.1");
     let relay = Relay::between(&alice, &bob, 1300);
     let (to_bob, to_alice) = connected(&alice, &bob).await;
-    transfer(&to_bob, &to_alice, 1 << 20, || {}).await;
-    assert!(to_bob.stats().path.current_mtu > 1300);
+    // What is sent meanwhile makes QUIC find out; on a busy machine some of its probes get lost.
+    let until = async |found: &dyn Fn(u16) -> bool| {
+        while !found(to_bob.stats().path.current_mtu) {
+            transfer(&to_bob, &to_alice, 1 << 20, || {}).await;
+        }
+    };
+    timeout(SOON, until(&|mtu| mtu > 1300)).await.unwrap();
     transfer(&to_bob, &to_alice, 2 << 20, || relay.take(&alice, &bob)).await;
-    assert!(to_bob.stats().path.current_mtu <= 1300);
+    timeout(SOON, until(&|mtu| mtu <= 1300)).await.unwrap();
 }
 
 /// Not a test of speed: prints the figure for whoever runs it with `--nocapture`.

@@ -18,6 +18,9 @@ use super::{
 };
 use crate::world::{HostId, World};
 
+/// What does not come within this, also on a busy machine, does not come.
+const RECEIVING: Duration = Duration::from_secs(10);
+
 /// A namespace in which programs run. Clones are the same host.
 #[derive(Clone, Debug)]
 pub struct Host {
@@ -124,13 +127,13 @@ impl Host {
         self.namespace.run(work)
     }
 
-    /// A UDP socket on this host, at a port of the caller's choice or, with 0, the kernel's. Receiving gives up after 2 s.
+    /// A UDP socket on this host, at a port of the caller's choice or, with 0, the kernel's. Receiving gives up after 10 s.
     ///
     /// # Errors
     /// The port is taken.
     pub fn udp_socket(&self, port: u16) -> Result<UdpSocket> {
         let socket = self.run(|| UdpSocket::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))))??;
-        socket.set_read_timeout(Some(Duration::from_secs(2)))?;
+        socket.set_read_timeout(Some(RECEIVING))?;
         Ok(socket)
     }
 }

@@ -13,11 +13,11 @@ use crate::network::Network;
 use crate::person::Person;
 
 /// Registration takes two round trips, or the seconds that it takes to give UDP up.
-const REGISTRATION: Duration = Duration::from_secs(10);
+const REGISTRATION: Duration = Duration::from_secs(30);
 /// Whoever is not registered by then is waiting, and keeps the machine from nothing.
 const BUSY: Duration = Duration::from_millis(700);
 /// A message that takes longer is lost to whoever waits for it.
-const DELIVERY: Duration = Duration::from_secs(10);
+const DELIVERY: Duration = Duration::from_secs(20);
 /// Both have been online this long when the first word is written, so that they know what their networks do.
 const SETTLING: Duration = Duration::from_secs(1);
 /// By then the second side has the path that the first has found.
@@ -113,7 +113,7 @@ impl Meeting {
 /// Starts both and waits until they are registered.
 ///
 /// # Errors
-/// They are not, in ten seconds.
+/// They are not, in half a minute.
 pub(super) fn move_in(setting: &Setting<'_>, sites: &[Site; 2]) -> Result<[Person; 2]> {
     let (mut persons, mut waiting) = setting.one_at_a_time(|| {
         let mut persons = [setting.person(&sites[0], &setting.home())?, setting.person(&sites[1], &setting.home())?];
@@ -134,7 +134,7 @@ pub(super) fn move_in(setting: &Setting<'_>, sites: &[Site; 2]) -> Result<[Perso
 /// Waits until it is registered, and returns when that was.
 ///
 /// # Errors
-/// It is not, in ten seconds.
+/// It is not, in half a minute.
 pub fn registered(person: &mut Person) -> Result<Instant> {
     let event = person.event_if_any("registered", &json!({}), REGISTRATION)?;
     Ok(event.context("not registered")?.0)

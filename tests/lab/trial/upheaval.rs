@@ -23,7 +23,7 @@ const AFTER: Duration = Duration::from_secs(3);
 /// How long a device is down: long enough to be noticed, too short for anything to give up.
 const DOWN: Duration = Duration::from_secs(1);
 /// Until both are direct at first: nobody has to guess here.
-const DIRECT: Duration = Duration::from_secs(10);
+const DIRECT: Duration = Duration::from_secs(30);
 
 /// What happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

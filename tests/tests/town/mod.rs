@@ -9,8 +9,8 @@ use knothole_lab::namespaces::{Host, Lab};
 use knothole_lab::person::{Person, Rendezvous, binaries};
 use serde_json::json;
 
-/// Whatever is waited for happens within this, or not at all.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
+/// Whatever is waited for happens within this, also on a machine that is busy, or not at all.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A rendezvous, and homes for peers.
 pub(crate) struct Town {
