@@ -42,6 +42,15 @@ pub enum Command {
         /// The contact.
         reply: Reply<ContactView>,
     },
+    /// Chooses whether a contact may be met directly, or through a relay alone.
+    Path {
+        /// A name or a peer id.
+        who: String,
+        /// Not one packet goes between the two networks.
+        relay_only: bool,
+        /// The contact.
+        reply: Reply<ContactView>,
+    },
     /// Ends all talk with somebody, and lets no request of theirs through.
     Block {
         /// A name or a peer id.
@@ -103,6 +112,14 @@ pub enum Command {
         forced: bool,
         /// The port that is sent from then.
         reply: Reply<u16>,
+    },
+    /// How many datagrams have gone straight to this port.
+    #[cfg(test)]
+    SentTo {
+        /// Whosever it is.
+        port: u16,
+        /// Since the start.
+        reply: Reply<u64>,
     },
     /// Says goodbye to everybody, finishes what is under way and stops.
     Stop(oneshot::Sender<()>),
@@ -217,6 +234,8 @@ pub struct ContactView {
     pub path: Option<PathView>,
     /// Whether its key has been compared.
     pub verified: bool,
+    /// Whether it is met through a relay alone.
+    pub relay_only: bool,
     /// Messages not read.
     pub unread: u32,
 }

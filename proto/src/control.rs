@@ -23,6 +23,9 @@ pub const MAX_CANDIDATES: usize = 8;
 /// The longest envelope in a letter: a text of 900 bytes and what stands around it, so that a letter fits a datagram.
 pub const MAX_ENVELOPE: usize = 1024;
 
+/// The longest greeting with an invitation, in bytes: a name and a sentence.
+pub const MAX_GREETING: usize = 140;
+
 /// Peers named by one message at most: what fits a datagram.
 pub const MAX_NAMED: usize = 30;
 
@@ -52,6 +55,10 @@ pub enum ToRendezvous {
         to: PeerId,
         /// The inviter's own addresses; the observed one is added by the rendezvous.
         candidates: Vec<Candidate>,
+        /// Whether the two are to meet through the relay alone: then the other is told no address of the inviter's.
+        relay_only: bool,
+        /// For one who does not know the inviter: what the inviter says to be taken in. At most [`MAX_GREETING`] bytes.
+        greeting: Option<String>,
     },
     /// I take this invitation up, and have sent my opening packets.
     Accept {
@@ -61,6 +68,8 @@ pub enum ToRendezvous {
         to: PeerId,
         /// The invitee's own addresses.
         candidates: Vec<Candidate>,
+        /// Whether the two are to meet through the relay alone: then the other is told no address of the invitee's.
+        relay_only: bool,
     },
     /// I have sent my opening packets for this introduction too.
     Opened {
@@ -150,7 +159,8 @@ pub enum ToPeer {
         introduction: IntroductionId,
         /// Who asks, proved to the rendezvous by TLS.
         from: PeerId,
-        /// The inviter's address as the rendezvous sees it.
+        /// The inviter's address as the rendezvous sees it; port 0 where there is none for us, see
+        /// [`tunnel`](crate::tunnel::told).
         observed: SocketAddr,
         /// For the checks of this introduction.
         key: CheckKey,
@@ -159,6 +169,8 @@ pub enum ToPeer {
         /// The relay channel that is offered with the invitation. The inviter's first datagrams may come by it at once;
         /// a datagram of ours on it, or our acceptance, makes it the channel of both.
         channel: Option<u32>,
+        /// What a stranger says of itself.
+        greeting: Option<String>,
     },
     /// The invitee takes your invitation up.
     Accepted {
@@ -478,7 +490,13 @@ mod tests {
     }
 
     fn invite(n: u8) -> ToRendezvous {
-        ToRendezvous::Invite { introduction: IntroductionId([n; 12]), to: PeerId::new([n; 32]), candidates: Vec::new() }
+        ToRendezvous::Invite {
+            introduction: IntroductionId([n; 12]),
+            to: PeerId::new([n; 32]),
+            candidates: Vec::new(),
+            relay_only: false,
+            greeting: None,
+        }
     }
 
     fn handle(channel: &mut RendezvousChannel, datagram: &[u8]) -> Opened<ToRendezvous> {
@@ -566,6 +584,7 @@ mod tests {
         let candidate = Candidate { address, kind: crate::candidate::CandidateKind::Host };
         let message = ToPeer::Invited {
             channel: Some(u32::MAX),
+            greeting: Some("x".repeat(MAX_GREETING)),
             introduction: IntroductionId([255; 12]),
             from: PeerId::new([255; 32]),
             observed: address,

@@ -96,6 +96,21 @@ impl Invitation {
         }
     }
 
+    /// What the contact was told with the last invitation is not so any more: another goes out, also in the middle of
+    /// checks. Not while one is out or due: call again when that is over.
+    pub fn renew(&mut self, now: Instant) {
+        if matches!(self.phase, Phase::Idle | Phase::Introduced { .. }) {
+            self.phase = Phase::Idle;
+            self.invite(now);
+        }
+    }
+
+    /// Whether an invitation is out, or checks follow from one.
+    #[must_use]
+    pub const fn is_under_way(&self) -> bool {
+        matches!(self.phase, Phase::Inviting { .. } | Phase::Introduced { .. })
+    }
+
     /// Whether the contact is wanted and nothing is under way to reach it: `invite` would begin something.
     #[must_use]
     pub const fn is_waiting(&self) -> bool {

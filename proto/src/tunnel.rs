@@ -5,7 +5,7 @@
 //!
 //! Not here: TLS, sockets, and when to use a stream at all.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// The longest datagram in a stream: what a link of the internet carries at most, in one packet. Nothing longer is sent by
 /// UDP either.
@@ -73,6 +73,10 @@ pub fn is_made_up(address: SocketAddr) -> bool {
 pub fn told(address: SocketAddr) -> SocketAddr {
     StreamAddress::from_socket_addr(address).map_or(address, |stream| SocketAddr::new(stream.network(), 0))
 }
+
+/// What a peer is told of the address of a contact that meets it through the relay alone: nothing. (The unspecified address,
+/// which is no stream's network.)
+pub const NO_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 /// Whether what a peer was told of an address means that no UDP passes there.
 #[must_use]

@@ -84,10 +84,11 @@ fn introduced(server: &mut Server, n: u32, now: Instant) -> Option<(SocketAddr, 
     let introduction = IntroductionId([7; 12]);
     let mut peers = [alice, bob];
     let ids = peers.each_ref().map(|peer| peer.id);
-    let invite = ToRendezvous::Invite { introduction, to: ids[1], candidates: Vec::new() };
+    let invite =
+        ToRendezvous::Invite { introduction, to: ids[1], candidates: Vec::new(), relay_only: false, greeting: None };
     peers[0].channel.send(invite, now).ok()?;
     let channel = talk(server, &mut peers, now)?;
-    let accept = ToRendezvous::Accept { introduction, to: ids[0], candidates: Vec::new() };
+    let accept = ToRendezvous::Accept { introduction, to: ids[0], candidates: Vec::new(), relay_only: false };
     peers[1].channel.send(accept, now).ok()?;
     talk(server, &mut peers, now);
     Some((peers[0].address, peers[1].address, channel))

@@ -10,10 +10,10 @@ use std::time::Instant;
 
 use aws_lc_rs::hmac;
 use knothole_proto::candidate::{Candidate, CheckKey, IntroductionId, is_reachable};
-use knothole_proto::control::{MAX_CANDIDATES, ToPeer, ToRendezvous};
+use knothole_proto::control::{MAX_CANDIDATES, MAX_GREETING, ToPeer, ToRendezvous};
 use knothole_proto::identity::PeerId;
 use knothole_proto::seal::TagKey;
-use knothole_proto::tunnel::told;
+use knothole_proto::tunnel::{NO_ADDRESS, told};
 
 use crate::admission::{Bucket, microseconds};
 use crate::letters::Post;
@@ -105,20 +105,33 @@ fn passed_on(candidates: &[Candidate], owner: SocketAddr) -> Vec<Candidate> {
     candidates.iter().filter(reachable).take(MAX_CANDIDATES).copied().collect()
 }
 
+/// What one side of an introduction lets the other know of where it is.
+struct Shown {
+    candidates: Vec<Candidate>,
+    /// Nothing at all.
+    relay_only: bool,
+}
+
+impl Shown {
+    /// What is told of one who is seen at this address.
+    fn to_the_other(&self, observed: SocketAddr) -> (SocketAddr, Vec<Candidate>) {
+        if self.relay_only { (NO_ADDRESS, Vec::new()) } else { (observed, passed_on(&self.candidates, observed)) }
+    }
+}
+
 impl Server {
     /// Does what the peer in this slot asks for.
     pub(crate) fn handle_message(&mut self, now: Instant, slot: u32, message: ToRendezvous) {
         match message {
-            ToRendezvous::Invite { introduction, to, candidates } => {
-                self.invite(now, slot, introduction, to, &candidates);
+            ToRendezvous::Invite { introduction, to, candidates, relay_only, greeting } => {
+                let shown = Shown { candidates, relay_only };
+                self.invite(now, slot, introduction, to, &shown, greeting);
             }
-            ToRendezvous::Accept { introduction, to, candidates } => {
-                let relayed = self.relay(now, slot, to, |from, observed, key| ToPeer::Accepted {
-                    introduction,
-                    from,
-                    observed,
-                    key: key.key(introduction, from, to),
-                    candidates: passed_on(&candidates, observed),
+            ToRendezvous::Accept { introduction, to, candidates, relay_only } => {
+                let shown = Shown { candidates, relay_only };
+                let relayed = self.relay(now, slot, to, |from, observed, key| {
+                    let (observed, candidates) = shown.to_the_other(observed);
+                    ToPeer::Accepted { introduction, from, observed, key: key.key(introduction, from, to), candidates }
                 });
                 // Whom nobody invited could otherwise push frames through anybody's NAT.
                 if let Some((inviter, from)) = relayed
@@ -141,7 +154,15 @@ impl Server {
         }
     }
 
-    fn invite(&mut self, now: Instant, slot: u32, introduction: IntroductionId, to: PeerId, candidates: &[Candidate]) {
+    fn invite(
+        &mut self,
+        now: Instant,
+        slot: u32,
+        introduction: IntroductionId,
+        to: PeerId,
+        shown: &Shown,
+        greeting: Option<String>,
+    ) {
         let now_us = microseconds(self.start, now);
         let Some(inviter) = self.registry.at(slot, now) else { return };
         let (from, observed) = (inviter.registration.peer(), told(inviter.registration.address()));
@@ -150,10 +171,11 @@ impl Server {
             refused
         } else if let Some(invitee) = self.present(now, to, from).filter(|invitee| *invitee != slot) {
             let key = self.introductions.key(introduction, from, to);
-            let candidates = passed_on(candidates, observed);
+            let (observed, candidates) = shown.to_the_other(observed);
+            let greeting = greeting.filter(|greeting| greeting.len() <= MAX_GREETING);
             let had = self.relay.between([slot, invitee]);
             let channel = self.offer_relay(now, introduction, [slot, invitee]);
-            let invited = ToPeer::Invited { introduction, from, observed, key, candidates, channel };
+            let invited = ToPeer::Invited { introduction, from, observed, key, candidates, channel, greeting };
             if self.say(now, invitee, invited) {
                 self.introductions.invitations.remember(introduction, from, to);
                 // The inviter's first flight is close behind, and must not overtake it.

@@ -146,7 +146,12 @@ fn an_offer_that_the_invitee_could_not_be_told_of_is_none() {
     // Bob acknowledges nothing, until no more is held for him.
     let mut talker = world.sign_in(3, 600);
     for n in 2..=33 {
-        let accept = ToRendezvous::Accept { introduction: introduction(n), to: bob.id, candidates: Vec::new() };
+        let accept = ToRendezvous::Accept {
+            introduction: introduction(n),
+            to: bob.id,
+            candidates: Vec::new(),
+            relay_only: false,
+        };
         let out = world.say(&mut talker, accept);
         talker.hear(&out);
     }

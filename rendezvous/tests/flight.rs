@@ -47,7 +47,12 @@ fn invite(world: &mut World, inviter: &mut Peer, invitee: &mut Peer, n: u8) -> O
 }
 
 fn accept(world: &mut World, inviter: &mut Peer, invitee: &mut Peer, n: u8) -> Vec<ToPeer> {
-    let accept = ToRendezvous::Accept { introduction: introduction(n), to: inviter.id, candidates: Vec::new() };
+    let accept = ToRendezvous::Accept {
+        introduction: introduction(n),
+        to: inviter.id,
+        candidates: Vec::new(),
+        relay_only: false,
+    };
     let out = world.say(invitee, accept);
     invitee.hear(&out);
     let heard = inviter.hear(&out);

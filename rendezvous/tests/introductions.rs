@@ -7,6 +7,7 @@ use std::time::Duration;
 use knothole_proto::candidate::is_reachable;
 use knothole_proto::control::{MAX_CANDIDATES, MAX_OUTSTANDING, ToPeer, ToRendezvous};
 use knothole_proto::keepalive::FromRendezvous;
+use knothole_proto::tunnel::NO_ADDRESS;
 use knothole_rendezvous::{Policy, Rate};
 use world::{World, address, host, introduction};
 
@@ -16,7 +17,8 @@ fn an_invitation_reaches_the_invitee_with_all_that_it_needs_and_the_answer_comes
     let (mut alice, mut bob) = (world.sign_in(1, 20), world.sign_in(2, 20));
     let out = world.say(&mut alice, bob.invite(9));
     let heard = bob.hear(&out);
-    let [ToPeer::Invited { introduction: id, from, observed, key, candidates, channel: Some(_) }] = &heard[..] else {
+    let [ToPeer::Invited { introduction: id, from, observed, key, candidates, channel: Some(_), .. }] = &heard[..]
+    else {
         panic!("{heard:?}")
     };
     assert_eq!((*id, *from, *observed), (introduction(9), alice.id, alice.address));
@@ -24,7 +26,12 @@ fn an_invitation_reaches_the_invitee_with_all_that_it_needs_and_the_answer_comes
     // The relay channel that is offered with it: tests/flight.rs.
     assert!(matches!(alice.hear(&out)[..], [ToPeer::Relay { .. }]));
 
-    let accept = ToRendezvous::Accept { introduction: *id, to: alice.id, candidates: vec![host("10.0.0.2:6000")] };
+    let accept = ToRendezvous::Accept {
+        introduction: *id,
+        to: alice.id,
+        candidates: vec![host("10.0.0.2:6000")],
+        relay_only: false,
+    };
     let out = world.say(&mut bob, accept);
     let accepted = ToPeer::Accepted {
         introduction: *id,
@@ -39,6 +46,31 @@ fn an_invitation_reaches_the_invitee_with_all_that_it_needs_and_the_answer_comes
     let out = world.say(&mut alice, ToRendezvous::Opened { introduction: *id, to: bob.id });
     assert_eq!(bob.hear(&out), [ToPeer::Opened { introduction: *id, from: alice.id }]);
     assert_eq!((world.server.counters().invited, world.server.counters().relayed), (1, 2));
+}
+
+#[test]
+fn of_one_who_chose_relay_only_the_other_is_told_no_address_in_either_direction() {
+    let mut world = World::new(Policy::default());
+    let (mut alice, mut bob) = (world.sign_in(1, 20), world.sign_in(2, 20));
+    let invite = ToRendezvous::Invite {
+        introduction: introduction(9),
+        to: bob.id,
+        candidates: vec![host("203.0.113.9:5000")],
+        relay_only: true,
+        greeting: None,
+    };
+    let out = world.say(&mut alice, invite);
+    let heard = bob.hear(&out);
+    let [ToPeer::Invited { observed, candidates, channel: Some(_), .. }] = &heard[..] else { panic!("{heard:?}") };
+    assert_eq!((*observed, &candidates[..]), (NO_ADDRESS, &[][..]));
+    alice.hear(&out);
+
+    let candidates = vec![host("203.0.113.2:6000")];
+    let accept = ToRendezvous::Accept { introduction: introduction(9), to: alice.id, candidates, relay_only: true };
+    let out = world.say(&mut bob, accept);
+    let heard = alice.hear(&out);
+    let [ToPeer::Accepted { observed, candidates, .. }] = &heard[..] else { panic!("{heard:?}") };
+    assert_eq!((*observed, &candidates[..]), (NO_ADDRESS, &[][..]));
 }
 
 #[test]
@@ -139,7 +171,8 @@ fn acceptances_beyond_the_rate_and_for_absent_peers_are_dropped_and_counted() {
     let relays = Rate { burst: 2, per_second: 1 };
     let mut world = World::new(Policy { relays, ..Policy::default() });
     let (mut alice, mut bob) = (world.sign_in(1, 20), world.sign_in(2, 20));
-    let accept = |to| ToRendezvous::Accept { introduction: introduction(1), to, candidates: Vec::new() };
+    let accept =
+        |to| ToRendezvous::Accept { introduction: introduction(1), to, candidates: Vec::new(), relay_only: false };
     for _ in 0..3 {
         let out = world.say(&mut bob, accept(alice.id));
         alice.hear(&out);
@@ -157,7 +190,13 @@ fn candidates_that_lead_nowhere_or_are_too_many_are_not_passed_on() {
     let (mut alice, mut bob) = (world.sign_in(1, 20), world.sign_in(2, 20));
     let mut candidates = vec![host("127.0.0.1:22"), host("255.255.255.255:9"), host("224.0.0.1:9")];
     candidates.extend((1..20).map(|port| host(&format!("192.0.2.1:{port}"))));
-    let invite = ToRendezvous::Invite { introduction: introduction(1), to: bob.id, candidates };
+    let invite = ToRendezvous::Invite {
+        introduction: introduction(1),
+        to: bob.id,
+        candidates,
+        relay_only: false,
+        greeting: None,
+    };
     let out = world.say(&mut alice, invite);
     let heard = bob.hear(&out);
     let [ToPeer::Invited { candidates, .. }] = &heard[..] else { panic!("{heard:?}") };

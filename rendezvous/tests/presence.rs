@@ -131,7 +131,7 @@ fn seen_by_bob(hides: bool) -> Vec<Vec<u8>> {
     world.acknowledge(&mut [&mut bob]);
     for message in [
         alice.invite(1),
-        ToRendezvous::Accept { introduction: introduction(7), to: alice.id, candidates: Vec::new() },
+        ToRendezvous::Accept { introduction: introduction(7), to: alice.id, candidates: Vec::new(), relay_only: false },
         ToRendezvous::Opened { introduction: introduction(7), to: alice.id },
     ] {
         out.extend(world.say(&mut bob, message));

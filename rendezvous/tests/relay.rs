@@ -255,7 +255,8 @@ fn an_acceptance_that_nobody_asked_for_opens_no_channel_and_one_that_is_repeated
     let mut world = World::new(Policy::default());
     let (mut alice, mut mallory) = (world.sign_in(1, 20), world.sign_in(2, 20));
     let to = alice.id;
-    let accept = |n| ToRendezvous::Accept { introduction: introduction(n), to, candidates: Vec::new() };
+    let accept =
+        |n| ToRendezvous::Accept { introduction: introduction(n), to, candidates: Vec::new(), relay_only: false };
     let out = world.say(&mut mallory, accept(1));
     assert_eq!(mallory.hear(&out), []);
     assert!(matches!(alice.hear(&out)[..], [ToPeer::Accepted { .. }]));
@@ -305,7 +306,8 @@ fn in_a_full_table_the_channel_that_was_idle_longest_makes_way_for_the_next_and_
     let [_, _, ref mut one, ref mut other, .., ref mut alice, ref mut bob] = peers[..] else { panic!() };
     let mut out = world.say(alice, bob.invite(5));
     bob.hear(&out);
-    let accept = ToRendezvous::Accept { introduction: introduction(5), to: alice.id, candidates: Vec::new() };
+    let accept =
+        ToRendezvous::Accept { introduction: introduction(5), to: alice.id, candidates: Vec::new(), relay_only: false };
     out.extend(world.say(bob, accept));
     for idle in [one, other] {
         assert_eq!(idle.hear(&out), [ToPeer::RelayClosed { channel: channels[1] }]);

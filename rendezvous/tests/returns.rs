@@ -388,7 +388,12 @@ fn the_first_that_a_moved_peer_says_moves_its_registration() {
     let mut town = Town::new(never);
     town.address = at(2);
     let (introduction, to) = (IntroductionId([1; 12]), PeerId::new([9; 32]));
-    town.client.send(ToRendezvous::Invite { introduction, to, candidates: Vec::new() }, town.now).unwrap();
+    town.client
+        .send(
+            ToRendezvous::Invite { introduction, to, candidates: Vec::new(), relay_only: false, greeting: None },
+            town.now,
+        )
+        .unwrap();
     town.run(Duration::from_millis(1));
     assert_eq!(town.client.observed(), Some(at(2)));
     assert_eq!(town.server.counters().moved, 1);

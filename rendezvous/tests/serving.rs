@@ -214,12 +214,20 @@ async fn relay_frames_sent_together_arrive_whole_and_in_order_at_the_other_peer(
     let (mut alice, mut bob) = (Registered::new(&serving, 2).await, Registered::new(&serving, 3).await);
     let id = |n| IdentitySecret::new([n; 32]).public_key();
     let introduction = IntroductionId([7; 12]);
-    alice.say(ToRendezvous::Invite { introduction, to: id(3), candidates: Vec::new() }).await;
+    alice
+        .say(ToRendezvous::Invite {
+            introduction,
+            to: id(3),
+            candidates: Vec::new(),
+            relay_only: false,
+            greeting: None,
+        })
+        .await;
     let ToPeer::Relay { channel, with, .. } = alice.hear().await else { panic!("a channel") };
     assert_eq!(with, id(3));
     let ToPeer::Invited { channel: offered, .. } = bob.hear().await else { panic!("an invitation") };
     assert_eq!(offered, Some(channel));
-    bob.say(ToRendezvous::Accept { introduction, to: id(2), candidates: Vec::new() }).await;
+    bob.say(ToRendezvous::Accept { introduction, to: id(2), candidates: Vec::new(), relay_only: false }).await;
     assert!(matches!(alice.hear().await, ToPeer::Accepted { .. }));
 
     // Lengths as QUIC has them: many of one size, a shorter one, some that differ, one as long as there may be.

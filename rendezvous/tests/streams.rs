@@ -217,7 +217,15 @@ async fn two_without_udp_are_introduced_without_addresses_and_talk_through_the_r
     let serving = serving().await;
     let (mut alice, mut bob) = (Peer::new(&serving, 2).await, Peer::new(&serving, 3).await);
     let introduction = IntroductionId([7; 12]);
-    alice.say(ToRendezvous::Invite { introduction, to: bob.id, candidates: Vec::new() }).await;
+    alice
+        .say(ToRendezvous::Invite {
+            introduction,
+            to: bob.id,
+            candidates: Vec::new(),
+            relay_only: false,
+            greeting: None,
+        })
+        .await;
     let ToPeer::Invited { from, observed, channel: Some(offered), .. } = bob.hear().await else {
         panic!("no invitation")
     };
@@ -228,7 +236,7 @@ async fn two_without_udp_are_introduced_without_addresses_and_talk_through_the_r
     let flight = [&flight_header(alice.slot, introduction)[..], &[0x40; 600]].concat();
     put(&mut alice.stream, &flight).await;
     assert_eq!(bob.receive_frame().await, [&relay_header(channel)[..], &[0x40; 600]].concat());
-    bob.say(ToRendezvous::Accept { introduction, to: alice.id, candidates: Vec::new() }).await;
+    bob.say(ToRendezvous::Accept { introduction, to: alice.id, candidates: Vec::new(), relay_only: false }).await;
     let ToPeer::Accepted { observed, .. } = alice.hear().await else { panic!("not accepted") };
     assert_eq!(observed, "127.0.0.1:0".parse().unwrap());
 
@@ -334,9 +342,17 @@ async fn a_peer_that_reads_nothing_costs_a_queue_and_no_more() {
     let serving = serving().await;
     let (mut alice, mut bob) = (Peer::new(&serving, 2).await, Peer::new(&serving, 3).await);
     let introduction = IntroductionId([7; 12]);
-    alice.say(ToRendezvous::Invite { introduction, to: bob.id, candidates: Vec::new() }).await;
+    alice
+        .say(ToRendezvous::Invite {
+            introduction,
+            to: bob.id,
+            candidates: Vec::new(),
+            relay_only: false,
+            greeting: None,
+        })
+        .await;
     bob.hear().await;
-    bob.say(ToRendezvous::Accept { introduction, to: alice.id, candidates: Vec::new() }).await;
+    bob.say(ToRendezvous::Accept { introduction, to: alice.id, candidates: Vec::new(), relay_only: false }).await;
     let channel = alice.accepted().await;
     // Bob reads no more. What is relayed for alice at once is more than the queue and the kernel's buffers hold.
     let frame = [&relay_header(channel)[..], &[0x40; 1400]].concat();

@@ -50,6 +50,7 @@ impl Engine {
                 Ok((_, peer)) => self.take_in(self.store.accept(peer), reply),
                 Err(error) => answer(reply, Err(error)),
             },
+            Command::Path { who, relay_only, reply } => self.choose_path(&who, relay_only, reply),
             Command::Block { who, reply } => self.block(&who, reply),
             Command::Remove { who, reply } => match self.named(&who) {
                 Ok((id, peer)) => self.after(self.store.remove(peer), move |engine, result| {
@@ -90,6 +91,8 @@ impl Engine {
                 }
                 answer(reply, Ok(self.socket.port()));
             }
+            #[cfg(test)]
+            Command::SentTo { port, reply } => answer(reply, Ok(self.socket.counters().sent.to(port))),
             Command::Stop(done) => self.stopping = Some(done),
         }
     }
@@ -100,7 +103,7 @@ impl Engine {
         Status { peer: self.me, link: ContactLink { peer: self.me, via }, rendezvous: self.rendezvous_status() }
     }
 
-    fn named(&self, who: &str) -> Result<(ContactId, PeerId), CommandError> {
+    pub(super) fn named(&self, who: &str) -> Result<(ContactId, PeerId), CommandError> {
         let id = self.find(who).ok_or_else(|| CommandError::UnknownContact(who.to_owned()))?;
         let contact = self.contacts.get(&id).ok_or_else(|| CommandError::UnknownContact(who.to_owned()))?;
         Ok((id, contact.peer))
@@ -142,6 +145,7 @@ impl Engine {
             }
             None => self.insert_contact(known.clone(), Some(conversation), now),
         };
+        self.hide_from_lan();
         self.traversal.connect(id, now);
         let contact = self.contacts.get_mut(&id);
         contact.map_or_else(
@@ -176,6 +180,7 @@ impl Engine {
                 via: contact.via.clone(),
                 added_at: 0,
                 verified: contact.verified,
+                relay_only: contact.relay_only,
                 greeting: None,
                 unread: contact.unread,
             };
@@ -266,6 +271,7 @@ fn unreachable_view(known: &store::Contact) -> ContactView {
         online: false,
         path: None,
         verified: known.verified,
+        relay_only: known.relay_only,
         unread: known.unread.try_into().unwrap_or(u32::MAX),
     }
 }

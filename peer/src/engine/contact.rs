@@ -27,6 +27,7 @@ pub(super) struct Contact {
     pub(super) state: ContactState,
     pub(super) via: Vec<RendezvousAddress>,
     pub(super) verified: bool,
+    pub(super) relay_only: bool,
     pub(super) unread: u64,
     pub(super) path: Option<(SocketAddr, Duration)>,
     /// Where QUIC goes while there is no path.
@@ -83,6 +84,7 @@ impl Contact {
                 (None, None) => None,
             },
             verified: self.verified,
+            relay_only: self.relay_only,
             unread: self.unread.try_into().unwrap_or(u32::MAX),
         }
     }
@@ -141,6 +143,7 @@ impl Engine {
             state: known.state,
             via: known.via,
             verified: known.verified,
+            relay_only: known.relay_only,
             unread: known.unread,
             path: None,
             relay: None,
@@ -157,6 +160,7 @@ impl Engine {
         if contact.talks() {
             self.links.expect(virtual_address(id), contact.peer);
             self.traversal.add_contact(id, contact.peer, via);
+            self.traversal.set_relay_only(id, contact.relay_only, now);
             self.traversal.connect(id, now);
         }
         self.contacts.insert(id, contact);
@@ -180,6 +184,7 @@ impl Engine {
             self.emit(EventKind::Path { peer, name, path });
         }
         self.leave_unused_rendezvous();
+        self.hide_from_lan();
         self.traversal.remove_contact(id, Instant::now());
         self.links.expect_nobody(virtual_address(id));
         self.timers.forget(id);

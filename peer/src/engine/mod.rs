@@ -13,6 +13,7 @@ mod lifetime;
 mod links;
 mod network;
 mod paths;
+mod relay_only;
 mod rendezvous;
 mod renewal;
 mod start;

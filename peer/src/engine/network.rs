@@ -38,6 +38,8 @@ pub(super) struct Surroundings {
     picture: Picture,
     /// Tells those who work on the present network of the next.
     pictures: watch::Sender<Picture>,
+    /// The same for the LAN: an empty one while we are not to be found there.
+    lan_pictures: watch::Sender<Picture>,
     tasks: Vec<JoinHandle<()>>,
     /// The salt under which we announce ourselves on the LAN, and who else does.
     salt: Option<LanSalt>,
@@ -59,6 +61,8 @@ impl Surroundings {
         let (news, inputs) = mpsc::channel(64);
         let picture = Picture::take();
         let (pictures, seen) = watch::channel(picture.clone());
+        // Who is among the contacts decides whether we are to be found there.
+        let (lan_pictures, seen_of_lan) = watch::channel(Picture::default());
         let mut tasks = vec![spawn(&news, News::Network, |changes| network::watch::watch(picture.clone(), changes))];
         if outgoing.lan_discovery {
             let chance = || {
@@ -67,7 +71,7 @@ impl Surroundings {
                     move |i| seed[i]
                 }))
             };
-            tasks.push(spawn(&news, News::Lan, |heard| lan::discover(me, port, seen.clone(), heard, chance)));
+            tasks.push(spawn(&news, News::Lan, |heard| lan::discover(me, port, seen_of_lan, heard, chance)));
         }
         if outgoing.port_mapping {
             tasks.push(spawn(&news, News::Mapped, |mapped| {
@@ -77,6 +81,7 @@ impl Surroundings {
         let surroundings = Self {
             picture,
             pictures,
+            lan_pictures,
             tasks,
             salt: None,
             neighbours: Vec::new(),
@@ -86,6 +91,17 @@ impl Surroundings {
         (surroundings, inputs)
     }
 
+    /// Whether to announce ourselves on the LAN, and to look for others there.
+    pub(super) fn show_on_lan(&self, shown: bool) {
+        let picture = if shown { self.picture.clone() } else { Picture::default() };
+        self.lan_pictures.send_if_modified(|last| {
+            *last != picture && {
+                *last = picture;
+                true
+            }
+        });
+    }
+
     /// What the router opened for us.
     pub(super) const fn mapped(&self) -> &Mapped {
         &self.mapped
@@ -93,7 +109,7 @@ impl Surroundings {
 
     /// Ends what works on the network.
     pub(super) async fn stop(self) {
-        drop(self.pictures);
+        drop((self.pictures, self.lan_pictures));
         let mut tasks = self.tasks;
         // The first only listens.
         tasks.drain(..1).for_each(|watch| watch.abort());
@@ -156,6 +172,7 @@ impl Engine {
                 self.surroundings.picture = picture.clone();
                 let empty = picture.is_empty();
                 self.surroundings.pictures.send_replace(picture);
+                self.hide_from_lan();
                 self.refresh_hosts(now);
                 // Without any network nothing can be checked, and no path is given up for that.
                 if !empty {
@@ -216,6 +233,7 @@ impl Engine {
         if self.surroundings.clocks.slept(deadline, now, SystemTime::now()) {
             tracing::info!("this machine slept");
             self.surroundings.pictures.send_modify(|_| {});
+            self.surroundings.lan_pictures.send_modify(|_| {});
             self.refresh_hosts(now);
             self.traversal.handle_network_change(now);
             self.try_udp_again();

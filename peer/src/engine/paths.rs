@@ -47,7 +47,7 @@ impl Engine {
                     self.emit(EventKind::Unregistered { rendezvous: rendezvous.address.clone() });
                 }
             }
-            Event::Request { peer, via } => {
+            Event::Request { peer, via, .. } => {
                 if let Some(rendezvous) = self.rendezvous.get(via.0 as usize) {
                     self.handle_request(peer, rendezvous.address.clone());
                 }
@@ -103,6 +103,12 @@ impl Engine {
                 contact.path = None;
                 self.fall_back(id);
                 self.tell_no_path(id, "the direct path stopped answering; looking for another");
+            }
+            Event::PathLeft { contact: id, why } => {
+                let Some(contact) = self.contacts.get_mut(&id) else { return };
+                contact.path = None;
+                self.fall_back(id);
+                self.tell_no_path(id, reason(why));
             }
             Event::Flight { contact, rendezvous, slot, introduction } => {
                 self.fly(contact, Route::Flight { rendezvous, slot, introduction }, now);
@@ -263,6 +269,8 @@ pub(super) const fn reason(why: Unreachable) -> &'static str {
             "one network gives every connection another port, and it could not be found; it is tried again later"
         }
         Unreachable::NoUdp => "this network lets no UDP out",
+        Unreachable::RelayOnly => "you chose relay only for this contact",
+        Unreachable::RelayOnlyThere => "the contact chose relay only",
         Unreachable::NoUdpThere => "the contact's network lets no UDP out",
     }
 }

@@ -109,6 +109,7 @@ pub async fn start(options: Options) -> Result<Peer, StartError> {
         };
         engine.insert_contact(known, conversation, now);
     }
+    engine.hide_from_lan();
     let inputs = Inputs {
         commands: command_inputs,
         arrivals,

@@ -272,7 +272,8 @@ mod tests {
         assert_eq!(
             list[0],
             json!({"peer": bob().to_string(), "name": "bob", "state": "contact", "presence": "online",
-                   "path": {"kind": "direct", "remote": "203.0.113.9:99", "rtt_ms": 1.2, "why": null}, "verified": true, "unread": 3})
+                   "path": {"kind": "direct", "remote": "203.0.113.9:99", "rtt_ms": 1.2, "why": null},
+                   "verified": true, "relay_only": false, "unread": 3})
         );
         assert_eq!((&list[1]["presence"], &list[1]["path"]), (&json!("offline"), &Value::Null));
         assert_eq!(list[1]["state"], "request");
@@ -283,6 +284,8 @@ mod tests {
         let mut session = Session::new();
         let link = format!("knothole:{}?via={}", bob(), Fake::rendezvous());
         let named = json!({"peer": bob().to_string(), "name": "bob"});
+        let relayed = session.result("contact.path", json!({"peer": "bob", "mode": "relay"})).await;
+        assert_eq!(relayed, json!({"peer": bob().to_string(), "name": "bob", "relay_only": true}));
         assert_eq!(session.result("contact.add", json!({"link": link, "name": "bob"})).await, named);
         assert_eq!(session.result("contact.accept", json!({"peer": "bob"})).await, named);
         assert_eq!(session.result("contact.block", json!({"peer": "bob"})).await, named);

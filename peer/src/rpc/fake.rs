@@ -134,6 +134,8 @@ fn carry_out(
         }
         Command::Check(reply) => drop(reply.send(Ok(vec!["a finding".into()]))),
         Command::Renew { reply, .. } => drop(reply.send(Ok(0))),
+        Command::SentTo { reply, .. } => drop(reply.send(Ok(0))),
+        Command::Path { relay_only, reply, .. } => drop(reply.send(Ok(ContactView { relay_only, ..contact() }))),
         Command::Stop(done) => drop(done.send(())),
     }
 }
@@ -169,6 +171,7 @@ fn contact() -> ContactView {
             why: None,
         }),
         verified: true,
+        relay_only: false,
         unread: 3,
     }
 }
@@ -181,6 +184,7 @@ fn stranger() -> ContactView {
         online: false,
         path: None,
         verified: false,
+        relay_only: false,
         unread: 0,
     }
 }

@@ -33,6 +33,12 @@ struct Whom {
 }
 
 #[derive(Deserialize)]
+struct Way {
+    peer: String,
+    mode: String,
+}
+
+#[derive(Deserialize)]
 struct Send {
     to: String,
     text: String,
@@ -73,6 +79,16 @@ pub(super) async fn call(peer: &Peer, request: Request) -> Result<Value, Failure
         "contact.accept" => {
             let Whom { peer: who } = parameters(given)?;
             Ok(peer_and_name(&peer.request(|reply| Command::Accept { who, reply }).await?))
+        }
+        "contact.path" => {
+            let Way { peer: who, mode } = parameters(given)?;
+            let relay_only = match mode.as_str() {
+                "any" => false,
+                "relay" => true,
+                _ => return Err(Failure::parameters("mode is \"any\" or \"relay\"")),
+            };
+            let contact = peer.request(|reply| Command::Path { who, relay_only, reply }).await?;
+            Ok(json!({"peer": contact.peer.to_string(), "name": contact.name, "relay_only": contact.relay_only}))
         }
         "contact.block" => {
             let Whom { peer: who } = parameters(given)?;
@@ -159,6 +175,7 @@ fn contact(contact: &ContactView) -> Value {
         "presence": presence(contact.online),
         "path": contact.path.as_ref().map(path),
         "verified": contact.verified,
+        "relay_only": contact.relay_only,
         "unread": contact.unread,
     })
 }

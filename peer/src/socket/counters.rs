@@ -40,4 +40,25 @@ pub struct Counters {
     pub send_errors: Counter,
     /// Errors that the system reported instead of datagrams.
     pub receive_errors: Counter,
+    /// Where to, and how much.
+    #[cfg(test)]
+    pub sent: Sent,
+}
+
+/// What was handed to the kernel, by port of destination; relay frames, which go to a rendezvous, are not counted.
+#[cfg(test)]
+#[derive(Debug, Default)]
+pub struct Sent(std::sync::Mutex<std::collections::BTreeMap<u16, u64>>);
+
+#[cfg(test)]
+impl Sent {
+    pub(super) fn note(&self, to: std::net::SocketAddr) {
+        *self.0.lock().unwrap().entry(to.port()).or_default() += 1;
+    }
+
+    /// Transmissions to this port so far.
+    #[must_use]
+    pub fn to(&self, port: u16) -> u64 {
+        self.0.lock().unwrap().get(&port).copied().unwrap_or_default()
+    }
 }

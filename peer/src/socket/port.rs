@@ -110,6 +110,8 @@ impl Port {
 
     /// Sends what QUIC made, segmented by the kernel where it can. The only error is `WouldBlock`.
     pub(super) fn transmit(&self, transmit: &Transmit<'_>, counters: &Counters) -> io::Result<()> {
+        #[cfg(test)]
+        counters.sent.note(transmit.destination);
         match self.try_transmit(&self.state, transmit) {
             Err(why) if why.kind() == ErrorKind::WouldBlock => Err(why),
             Err(why) => {
@@ -175,6 +177,8 @@ impl Port {
 
     /// Sends one of our own datagrams if there is room for it, living for `ttl` hops if given.
     pub(super) fn send(&self, to: SocketAddr, datagram: &[u8], ttl: Option<u8>, counters: &Counters) {
+        #[cfg(test)]
+        counters.sent.note(to);
         // Straight to the kernel: what the runtime believes about its room is older than the kernel's own answer.
         let sent = match ttl {
             None => SockRef::from(&self.io).send_to(datagram, &to.into()),

@@ -22,6 +22,8 @@ pub struct Contact {
     pub added_at: u64,
     /// The person has compared the keys.
     pub verified: bool,
+    /// The two meet through a relay alone, and neither learns the other's address.
+    pub relay_only: bool,
     /// What a stranger said with the request, at most [`MAX_GREETING`](super::MAX_GREETING) bytes; only while it is a request.
     pub greeting: Option<String>,
     /// Their messages that the person has not read.
@@ -105,7 +107,7 @@ pub(super) fn one(database: &Connection, peer: PeerId) -> Result<Contact, StoreE
 /// All contacts by name, or only the one that has this id.
 pub(super) fn read(database: &Connection, peer: Option<PeerId>) -> Result<Vec<Contact>, StoreError> {
     let mut contacts = database.prepare_cached(
-        "SELECT contact, peer, name, state, added_at, verified, greeting,
+        "SELECT contact, peer, name, state, added_at, verified, greeting, relay_only,
                 (SELECT count(*) FROM messages INDEXED BY messages_unread
                     WHERE messages.contact = contacts.contact AND mine = 0 AND messages.state = 'delivered')
             FROM contacts WHERE ?1 IS NULL OR peer = ?1 ORDER BY name",
@@ -130,7 +132,8 @@ fn contact(row: &Row<'_>, via: Vec<RendezvousAddress>) -> rusqlite::Result<Conta
         added_at: row.get::<_, i64>(4)?.unsigned_abs(),
         verified: row.get(5)?,
         greeting: row.get(6)?,
-        unread: row.get::<_, i64>(7)?.unsigned_abs(),
+        relay_only: row.get(7)?,
+        unread: row.get::<_, i64>(8)?.unsigned_abs(),
     })
 }
 

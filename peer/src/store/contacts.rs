@@ -123,6 +123,19 @@ impl Store {
         self.change("UPDATE contacts SET verified = 1 WHERE peer = ?1", peer)
     }
 
+    /// Sets whether the two meet through a relay alone.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownContact`], or those of the disk.
+    pub fn set_relay_only(&self, peer: PeerId, relay_only: bool) -> Outcome<Contact> {
+        self.submit(move |database| {
+            known(database, peer)?;
+            let mut change = database.prepare_cached("UPDATE contacts SET relay_only = ?2 WHERE peer = ?1")?;
+            change.execute((peer.as_bytes(), relay_only))?;
+            one(database, peer)
+        })
+    }
+
     /// Calls a contact by another name; spaces around it do not count.
     ///
     /// # Errors
@@ -340,6 +353,18 @@ mod tests {
         let new = store.compose(peer(2), id(1), "hello again".into(), 0).await.unwrap();
         assert_eq!(new.number, 1);
         assert_ne!(new.log, old.log);
+    }
+
+    #[tokio::test]
+    async fn relay_only_is_kept_with_the_contact_and_goes_with_it() {
+        let home = home_with_bob().await;
+        assert!(home.store.set_relay_only(peer(2), true).await.unwrap().relay_only);
+        assert!(home.store.add(peer(2), None, vec![]).await.unwrap().relay_only);
+        assert!(!home.store.set_relay_only(peer(2), false).await.unwrap().relay_only);
+        home.store.set_relay_only(peer(2), true).await.unwrap();
+        home.store.remove(peer(2)).await.unwrap();
+        assert!(!home.store.add(peer(2), None, vec![]).await.unwrap().relay_only);
+        assert_eq!(home.store.set_relay_only(peer(3), true).await, Err(StoreError::UnknownContact));
     }
 
     #[tokio::test]

@@ -18,7 +18,12 @@ pub(super) const FILE: &str = "knothole.db";
 const APPLICATION: i32 = 0x4B6E_6F74;
 
 /// The n-th entry leads from version n to n + 1 (SQLite's `user_version`).
-const MIGRATIONS: &[&str] = &[include_str!("schema_1.sql"), include_str!("schema_2.sql"), include_str!("schema_3.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("schema_1.sql"),
+    include_str!("schema_2.sql"),
+    include_str!("schema_3.sql"),
+    include_str!("schema_4.sql"),
+];
 
 /// A backup program may hold the file for a moment; a person waits no longer than this for an honest error.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);

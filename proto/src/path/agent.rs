@@ -305,6 +305,17 @@ impl Agent {
         *self = Self::new(self.config, seed);
     }
 
+    /// Leaves the path and forgets everything, as [`Self::reset`] does; the owner hears of every address that is not to be
+    /// admitted any more. Whether there was a path.
+    pub fn leave(&mut self) -> bool {
+        let direct = self.selected.is_some();
+        let remotes = std::mem::take(&mut self.remotes);
+        self.reset();
+        let forgotten = |remote: Remote| Event::Forgotten { base: remote.base, remote: remote.candidate.address };
+        self.events.extend(remotes.into_iter().map(forgotten));
+        direct
+    }
+
     pub(super) fn remote(&self, pair: Pair) -> Option<&Remote> {
         self.remotes.iter().find(|remote| remote.pair() == pair)
     }

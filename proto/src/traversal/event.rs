@@ -30,6 +30,10 @@ pub enum Unreachable {
     NoUdp,
     /// Only a relay can be: the contact's network lets no UDP through.
     NoUdpThere,
+    /// Only a relay may be: so it is set here for this contact.
+    RelayOnly,
+    /// Only a relay may be: the contact has set it so.
+    RelayOnlyThere,
     /// Both networks give every connection a port that cannot be foreseen: no direct path can be found.
     BothHard,
     /// The network of one side gives every connection a port of its own, and it was not hit upon. It is tried again, rarely.
@@ -56,6 +60,8 @@ pub enum Event {
         peer: PeerId,
         /// The rendezvous that said so.
         via: RendezvousId,
+        /// What it says of itself; not yet looked at.
+        greeting: Option<String>,
     },
     /// This address proved to be the contact's: QUIC from it is to be taken.
     Admit {
@@ -146,6 +152,13 @@ pub enum Event {
     CloseBase(Base),
     /// The path carries nothing any more. An invitation is on its way already.
     PathLost(ContactId),
+    /// The path is used no more, though it may carry: somebody has chosen so.
+    PathLeft {
+        /// Whose.
+        contact: ContactId,
+        /// Who has.
+        why: Unreachable,
+    },
     /// It was not reached this time.
     Unreachable {
         /// Who.

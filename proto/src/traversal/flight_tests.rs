@@ -164,9 +164,10 @@ fn a_contact_s_flight_has_its_channel_before_the_acceptance_goes_and_a_stranger_
         key: CheckKey([4; 20]),
         candidates: Vec::new(),
         channel: Some(6),
+        greeting: None,
     };
     let mallory = PeerId::new([6; 32]);
-    assert_eq!(alice.hear(invited(mallory)), [Event::Request { peer: mallory, via: RENDEZVOUS }]);
+    assert_eq!(alice.hear(invited(mallory)), [Event::Request { peer: mallory, via: RENDEZVOUS, greeting: None }]);
     assert_eq!(alice.said(), []);
     let events = alice.hear(invited(bob()));
     assert_eq!(events[0], Event::Relay { contact: BOB, rendezvous: remote(), channel: 6 });

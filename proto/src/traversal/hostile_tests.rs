@@ -104,6 +104,7 @@ fn a_rendezvous_of_one_contact_speaks_for_no_other() {
         key: CheckKey([4; 20]),
         candidates: Vec::new(),
         channel: Some(6),
+        greeting: None,
     };
     let (carol, mallory) = (PeerId::new([3; 32]), PeerId::new([6; 32]));
     alice.traversal.add_contact(ContactId(8), carol, vec![RendezvousId(1)]);

@@ -21,10 +21,10 @@ impl Traversal {
             return;
         }
         match message {
-            ToPeer::Invited { introduction, from, observed, key, candidates, channel } => {
-                let remotes = self.remotes(id, observed, &candidates);
+            ToPeer::Invited { introduction, from, observed, key, candidates, channel, greeting } => {
+                let remotes = self.remotes(id, &from, observed, &candidates);
                 let Some(contact) = self.ids.get(&from).and_then(|id| self.contacts.get_mut(id)) else {
-                    self.events.push_back(Event::Request { peer: from, via: id });
+                    self.events.push_back(Event::Request { peer: from, via: id, greeting });
                     return;
                 };
                 // Seen at one address, both are behind one router, and the other's own lies no further than that.
@@ -37,18 +37,21 @@ impl Traversal {
                     if let Some(channel) = channel {
                         self.handle_relay(id, from, channel);
                     }
-                    let candidates = self.own.public();
+                    let relay_only = self.heed_choice(&from, &remotes);
+                    let candidates = self.candidates(relay_only);
                     self.refresh_other_family(id, now);
-                    self.say(id, ToRendezvous::Accept { introduction, to: from, candidates }, now);
+                    self.say(id, ToRendezvous::Accept { introduction, to: from, candidates, relay_only }, now);
                 }
             }
             ToPeer::Accepted { introduction, from, observed, key, candidates } => {
-                let remotes = self.remotes(id, observed, &candidates);
+                let remotes = self.remotes(id, &from, observed, &candidates);
                 let Some(contact) = self.ids.get(&from).and_then(|id| self.contacts.get_mut(id)) else {
                     return;
                 };
                 if contact.handle_accepted(introduction, key, &remotes, now) {
-                    if let Some(relay) = contact.take_offered() {
+                    let offered = contact.take_offered();
+                    self.heed_choice(&from, &remotes);
+                    if let Some(relay) = offered {
                         self.handle_relay(relay.rendezvous, from, relay.channel);
                     }
                     self.say(id, ToRendezvous::Opened { introduction, to: from }, now);
@@ -133,10 +136,10 @@ impl Traversal {
     }
 
     pub(super) fn invite(&mut self, id: ContactId, introduction: IntroductionId, eager: bool, now: Instant) {
-        let candidates = self.own.public();
         let Some(contact) = self.contacts.get_mut(&id) else {
             return;
         };
+        let relay_only = contact.relay_only;
         let to = contact.peer();
         let registered = |via: &RendezvousId| self.rendezvous.get(via).is_some_and(|c| c.observed().is_some());
         let heard = |via: &RendezvousId| self.rendezvous.get(via).is_some_and(|client| !client.is_doubtful());
@@ -145,7 +148,9 @@ impl Traversal {
             Some(via) => {
                 contact.handle_sent(via);
                 self.refresh_other_family(via, now);
-                if !self.say(via, ToRendezvous::Invite { introduction, to, candidates }, now) {
+                let candidates = self.candidates(relay_only);
+                let invite = ToRendezvous::Invite { introduction, to, candidates, relay_only, greeting: None };
+                if !self.say(via, invite, now) {
                     self.handle_declined(introduction, Unreachable::Refused, now);
                 } else if eager {
                     self.fly(id, via, introduction);

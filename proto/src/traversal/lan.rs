@@ -19,7 +19,7 @@ impl Traversal {
     pub fn handle_announcement(&mut self, announcement: &Announcement, salt: LanSalt, now: Instant) {
         let Some(id) = self.recognise(announcement) else { return };
         let me: PeerId = self.me;
-        let Some(contact) = self.contacts.get_mut(&id) else { return };
+        let Some(contact) = self.contacts.get_mut(&id).filter(|contact| contact.may_be_direct()) else { return };
         let (introduction, key) = introduction((&me, salt), (&contact.peer(), announcement.salt));
         let host = |address| Candidate { address, kind: CandidateKind::Host };
         let remotes: Vec<_> = announcement.lan_addresses().map(host).collect();

@@ -18,6 +18,9 @@ mod note;
 mod other_family;
 mod own;
 mod registrations;
+mod relay_only;
+#[cfg(test)]
+mod relay_only_tests;
 mod tactics;
 #[cfg(test)]
 mod tests;

@@ -66,7 +66,8 @@ impl Traversal {
 
     /// A note came. Anything that is none is passed over: it may be of a later version.
     pub fn handle_note(&mut self, id: ContactId, note: &[u8], now: Instant) {
-        let (Some(note), Some(contact)) = (Note::parse(note), self.contacts.get_mut(&id)) else { return };
+        let contact = self.contacts.get_mut(&id).filter(|contact| contact.may_be_direct());
+        let (Some(note), Some(contact)) = (Note::parse(note), contact) else { return };
         match note {
             Note::Candidates { introduction, candidates } => {
                 contact.agent.add_candidates(introduction, &candidates, now);
@@ -76,9 +77,10 @@ impl Traversal {
         self.drain(now);
     }
 
-    /// Tells the contact something, if its connection is up; whether it was.
+    /// Tells the contact something, if its connection is up and it may be reached directly; whether it was told.
     pub(super) fn tell(&mut self, id: ContactId, note: &Note) -> bool {
-        let linked = self.contacts.get(&id).is_some_and(|contact| contact.linked);
+        // All notes are about direct paths.
+        let linked = self.contacts.get(&id).is_some_and(|contact| contact.linked && contact.may_be_direct());
         if linked {
             self.events.push_back(Event::Note { contact: id, note: note.to_bytes() });
         }

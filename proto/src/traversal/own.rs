@@ -133,7 +133,7 @@ impl Traversal {
 
     /// Tells a contact, under this introduction, what it does not know yet.
     pub(super) fn tell_own(&mut self, id: ContactId, introduction: IntroductionId, now: Instant) {
-        let Some(contact) = self.contacts.get_mut(&id) else { return };
+        let Some(contact) = self.contacts.get_mut(&id).filter(|contact| contact.may_be_direct()) else { return };
         let (candidates, serves) = contact.told.tell(introduction, self.own.all());
         if !serves {
             contact.invite(now);

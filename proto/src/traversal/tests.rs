@@ -332,6 +332,7 @@ fn whoever_announces_a_contact_without_end_does_not_keep_it_from_inviting_us() {
         key: crate::candidate::CheckKey([4; 20]),
         candidates: Vec::new(),
         channel: None,
+        greeting: None,
     };
     channel.send(invited, now).unwrap();
     while let Some(datagram) = channel.poll_transmit(now) {

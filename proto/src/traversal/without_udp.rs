@@ -8,6 +8,7 @@ use super::contact::Contact;
 use super::{ContactId, RendezvousId, Traversal, Unreachable, client};
 use crate::candidate::{Candidate, CandidateKind, CheckKey, IntroductionId, is_private};
 use crate::control::MAX_CANDIDATES;
+use crate::identity::PeerId;
 use crate::path::Role;
 use crate::tunnel::is_without_udp;
 
@@ -38,6 +39,16 @@ impl Remotes {
         };
         Self { candidates, observed: without_udp.is_none().then_some(theirs), without_udp }
     }
+
+    /// Nothing, for somebody has chosen so: not even where both are on one network.
+    pub(super) const fn none(why: Unreachable) -> Self {
+        Self { candidates: Vec::new(), observed: None, without_udp: Some(why) }
+    }
+
+    /// Who has chosen that the two meet through the relay alone, if somebody has.
+    pub(super) fn choice(&self) -> Option<Unreachable> {
+        self.without_udp.filter(|why| why.is_choice())
+    }
 }
 
 impl Contact {
@@ -63,7 +74,7 @@ impl Contact {
 
     /// UDP passes here: what did not before may now.
     pub(super) fn handle_udp(&mut self, now: Instant) {
-        if self.without_udp.take().is_some() && self.agent.path().is_none() {
+        if self.without_udp.take_if(|why| !why.is_choice()).is_some() && self.agent.path().is_none() {
             self.invite(now);
         }
     }
@@ -71,11 +82,20 @@ impl Contact {
 
 impl Traversal {
     /// What to check of a contact that is seen at `observed`.
-    pub(super) fn remotes(&self, id: RendezvousId, observed: SocketAddr, candidates: &[Candidate]) -> Remotes {
+    pub(super) fn remotes(
+        &self,
+        id: RendezvousId,
+        from: &PeerId,
+        observed: SocketAddr,
+        candidates: &[Candidate],
+    ) -> Remotes {
+        if let Some(why) = self.choice(from, observed) {
+            return Remotes::none(why);
+        }
         Remotes::new(self.rendezvous.get(&id).and_then(client::Client::observed), observed, candidates)
     }
 
-    /// Why a contact is relayed for want of UDP, as far as its last introduction told.
+    /// Why a contact is relayed for want of UDP, or by choice, as far as its last introduction told.
     #[must_use]
     pub fn without_udp(&self, contact: ContactId) -> Option<Unreachable> {
         self.contacts.get(&contact)?.without_udp()

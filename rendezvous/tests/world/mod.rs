@@ -113,7 +113,12 @@ impl World {
     pub fn introduce(&mut self, inviter: &mut Peer, invitee: &mut Peer, n: u8) -> [Vec<ToPeer>; 2] {
         let out = self.say(inviter, invitee.invite(n));
         let mut heard = [inviter.hear(&out), invitee.hear(&out)];
-        let accept = ToRendezvous::Accept { introduction: introduction(n), to: inviter.id, candidates: Vec::new() };
+        let accept = ToRendezvous::Accept {
+            introduction: introduction(n),
+            to: inviter.id,
+            candidates: Vec::new(),
+            relay_only: false,
+        };
         let out = self.say(invitee, accept);
         heard[0].extend(inviter.hear(&out));
         heard[1].extend(invitee.hear(&out));
@@ -164,6 +169,12 @@ impl Peer {
     }
 
     pub fn invite(&self, n: u8) -> ToRendezvous {
-        ToRendezvous::Invite { introduction: introduction(n), to: self.id, candidates: vec![host("192.168.1.2:5000")] }
+        ToRendezvous::Invite {
+            introduction: introduction(n),
+            to: self.id,
+            candidates: vec![host("192.168.1.2:5000")],
+            relay_only: false,
+            greeting: None,
+        }
     }
 }

@@ -301,7 +301,7 @@ impl Node {
                     let speaks = self.speaker.then_some(now);
                     self.routes.insert(contact, Route { base, remote, speaks, echoed: false });
                 }
-                Event::PathLost(contact) => {
+                Event::PathLost(contact) | Event::PathLeft { contact, .. } => {
                     self.routes.remove(&contact);
                 }
                 Event::Unreachable { why, .. } => self.unreachable.push((now, why)),

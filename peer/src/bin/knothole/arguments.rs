@@ -101,6 +101,20 @@ pub(crate) enum Verb {
         name: String,
     },
 
+    /// Choose how a contact may be reached: by any path, or through a relay alone
+    #[command(
+        after_help = "Example:\n  knothole path bob relay   bob never learns your address, and no packet goes between you\n  \
+        knothole path bob any     directly again, where that is possible\n\n\
+        A relay cannot read what it passes on. While any contact is relay only, nothing is announced on the LAN."
+    )]
+    Path {
+        /// A name or a peer id
+        name: String,
+        /// By any path, or through a relay alone
+        #[arg(value_enum)]
+        mode: Mode,
+    },
+
     /// End all talk with somebody; their requests are dropped from then on
     #[command(after_help = "Example:\n  knothole block mallory")]
     Block {
@@ -181,6 +195,25 @@ pub(crate) struct Message {
     /// How long to wait: 500ms, 30s, 2m, 1h
     #[arg(long, value_parser = duration, default_value = "30s", value_name = "DURATION")]
     pub(crate) timeout: Duration,
+}
+
+/// How a contact may be reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Mode {
+    /// Directly where that is possible
+    Any,
+    /// Through a relay alone
+    Relay,
+}
+
+impl Mode {
+    /// The word for it, as in JSON-RPC.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Any => "any",
+            Self::Relay => "relay",
+        }
+    }
 }
 
 /// What `send` may wait for.

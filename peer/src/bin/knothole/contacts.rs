@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::arguments::Mode;
 use crate::output::Output;
 use crate::session::{Session, entries, name, word};
 use crate::text::harmless;
@@ -40,6 +41,15 @@ pub(crate) async fn accept(session: &mut Session, who: &str, output: &Output) ->
     output.data(&contact, || {
         let name = name(&contact);
         format!("{name} is a contact now; talk with: knothole chat {}", quoted(&name))
+    })?;
+    Ok(())
+}
+
+pub(crate) async fn path(session: &mut Session, who: &str, mode: Mode, output: &Output) -> anyhow::Result<()> {
+    let contact = session.insist("contact.path", json!({"peer": who, "mode": mode.as_str()})).await?;
+    output.data(&contact, || match mode {
+        Mode::Any => format!("{} is reached directly where that is possible", name(&contact)),
+        Mode::Relay => format!("{} is reached through a relay alone, and learns no address of yours", name(&contact)),
     })?;
     Ok(())
 }

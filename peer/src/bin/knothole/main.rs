@@ -92,6 +92,7 @@ async fn carry_out(verb: Verb, session: &mut Session, output: &Output) -> anyhow
         Verb::Add { link, name } => contacts::add(session, &link, name, output).await,
         Verb::Contacts => contacts::list(session, output).await,
         Verb::Accept { name } => contacts::accept(session, &name, output).await,
+        Verb::Path { name, mode } => contacts::path(session, &name, mode, output).await,
         Verb::Block { name } => contacts::block(session, &name, output).await,
         Verb::Remove { name } => contacts::remove(session, &name, output).await,
         Verb::Chat { name } => chat::run(session, &name, output).await,

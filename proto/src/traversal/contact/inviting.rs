@@ -15,6 +15,7 @@ impl Contact {
     /// The latest invitation went this way.
     pub(in crate::traversal) fn handle_sent(&mut self, via: RendezvousId) {
         self.invited_via = Some(via);
+        self.renews = false;
         self.offered = None;
     }
 

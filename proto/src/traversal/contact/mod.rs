@@ -58,6 +58,12 @@ pub(super) struct Contact {
     flight: Flight,
     /// Why its last introduction gave only addresses of our own network to check, or none.
     pub(super) without_udp: Option<Unreachable>,
+    /// Whether it is set here that the two meet through the relay alone.
+    pub(super) relay_only: bool,
+    /// Whether the other side was told otherwise, so that it is to be invited anew.
+    renews: bool,
+    /// Whether what our NAT does was kept from it.
+    pub(super) untold: bool,
     /// Whether its connection is up, so that notes reach it.
     pub(super) linked: bool,
     /// What it was told of our addresses over that connection, and whether it is to be told more.
@@ -96,6 +102,9 @@ impl Contact {
             offered: None,
             flight: Flight::None,
             without_udp: None,
+            relay_only: false,
+            renews: false,
+            untold: false,
             linked: false,
             told: Told::default(),
             tells: false,
@@ -135,8 +144,26 @@ impl Contact {
         self.offered = None;
         self.flight = Flight::None;
         self.dial_due = false;
+        self.renews = false;
         self.unsettled = false;
         self.tactics.rest();
+    }
+
+    /// What the other side was told is not so any more. If it may hold that, it is invited anew.
+    pub(super) fn retract(&mut self, now: Instant) {
+        self.renews =
+            self.linked || self.relay.is_some() || self.agent.path().is_some() || self.invitation.is_under_way();
+        if self.renews {
+            self.invitation.invite(now);
+        }
+    }
+
+    /// Nothing of what was learnt of its addresses is used any more. Whether there was a path.
+    pub(super) fn leave_path(&mut self) -> bool {
+        self.tactics.rest();
+        self.observed = None;
+        self.untold = true;
+        self.agent.leave()
     }
 
     /// Another introduction is wanted, whatever there is already.

@@ -81,6 +81,9 @@ impl Contact {
             self.dial_due = false;
             return Some(Step::Dial);
         }
+        if self.renews {
+            self.invitation.renew(now);
+        }
         if self.invitation.poll_timeout().is_some_and(|due| due <= now) {
             self.invitation.handle_timeout(now);
         }
