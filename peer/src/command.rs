@@ -105,6 +105,13 @@ pub enum Command {
     },
     /// Reads the whole database, and tells what is wrong with it.
     Check(Reply<Vec<String>>),
+    /// Whether letters are to be kept for us at our rendezvous while we are away, and ours at our contacts'.
+    SetMailbox {
+        /// Whether they are.
+        open: bool,
+        /// It is stored; the rendezvous are being told.
+        reply: Reply<()>,
+    },
     /// As if our mapping were about to end.
     #[cfg(test)]
     Renew {
@@ -160,6 +167,33 @@ pub struct Status {
     pub link: ContactLink,
     /// The rendezvous, in the order of preference, then those of contacts.
     pub rendezvous: Vec<RendezvousStatus>,
+    /// Whether letters are to be kept for us while we are away; each rendezvous tells whether it does.
+    pub mailbox: bool,
+    /// Letters that came since we started and could not be opened: their messages come when there is a connection.
+    pub letters_unopened: u64,
+}
+
+/// Whether a rendezvous keeps letters for us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MailboxState {
+    /// It has not been asked, or has not answered, or is somebody else's.
+    Closed,
+    /// It keeps them.
+    Open,
+    /// It has been asked to, and does not.
+    Refused,
+}
+
+impl MailboxState {
+    /// The word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Open => "open",
+            Self::Refused => "refused",
+        }
+    }
 }
 
 /// How we stand with a rendezvous.
@@ -175,6 +209,8 @@ pub struct RendezvousStatus {
     pub rtt: Option<Duration>,
     /// What carries our datagrams to it.
     pub transport: Transport,
+    /// Whether it keeps letters for us.
+    pub mailbox: MailboxState,
 }
 
 /// What the engine knows of this machine's network.

@@ -240,13 +240,7 @@ impl Conversation {
         match frame {
             Frame::Hello { log, received_log, received } => {
                 self.their_log = Some(log);
-                self.received.entry(log).or_default();
-                while self.received.len() > REMEMBERED_LOGS {
-                    let Some(&other) = self.received.keys().find(|known| **known != log) else {
-                        break;
-                    };
-                    self.received.remove(&other);
-                }
+                self.remember(log);
                 let received = if received_log == self.log { received } else { 0 };
                 if (self.acknowledged..=self.written).contains(&received) {
                     self.handle_acknowledge(received);
@@ -274,7 +268,7 @@ impl Conversation {
             Frame::Read { log, upto } if log == self.log && upto <= self.sent => {
                 self.events.push_back(Event::Read { upto });
             }
-            Frame::Acknowledge { .. } | Frame::Read { .. } | Frame::Note { .. } => {}
+            Frame::Acknowledge { .. } | Frame::Read { .. } | Frame::Note { .. } | Frame::Epoch { .. } => {}
         }
     }
 
@@ -298,6 +292,29 @@ impl Conversation {
         if self.their_log == Some(log) && self.linked {
             self.acknowledge_due = Some(received.stored);
         }
+    }
+
+    /// A message of this log came beside the link, in a letter, and is in durable storage: `handle_stored` follows.
+    pub fn handle_beside(&mut self, log: u64) {
+        self.remember(log).pending += 1;
+        // Once there is a link, its hello tells which log is the present one.
+        if !self.linked {
+            self.their_log = Some(log);
+        }
+    }
+
+    fn remember(&mut self, log: u64) -> &mut Received {
+        while self.received.len() >= REMEMBERED_LOGS && !self.received.contains_key(&log) {
+            let Some(&other) = self.received.keys().find(|known| Some(**known) != self.their_log) else { break };
+            self.received.remove(&other);
+        }
+        self.received.entry(log).or_default()
+    }
+
+    /// Whether there are messages of ours that the other side has not acknowledged.
+    #[must_use]
+    pub const fn has_unacknowledged(&self) -> bool {
+        self.written > self.acknowledged
     }
 
     /// Our person has read the other side's messages up to this number.

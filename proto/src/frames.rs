@@ -7,6 +7,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::content::Content;
+use crate::envelope::EpochName;
 use crate::identity::{InvalidKey, base32_bytes, base32_text};
 use crate::traversal::MAX_NOTE;
 
@@ -83,6 +84,12 @@ pub enum Frame {
     Note {
         /// A [`traversal::Note`](crate::traversal::Note), at most [`MAX_NOTE`] bytes.
         note: Vec<u8>,
+    },
+    /// The [`envelope`](crate::envelope) epoch of this connection is in durable storage: letters may be sealed with it. No
+    /// part of the conversation.
+    Epoch {
+        /// Its name, which follows from the connection.
+        name: EpochName,
     },
 }
 

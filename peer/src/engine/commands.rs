@@ -82,6 +82,7 @@ impl Engine {
             Command::Check(reply) => {
                 self.after(self.store.check(), move |_, result| answer(reply, result.map_err(Into::into)));
             }
+            Command::SetMailbox { open, reply } => self.set_mailbox(open, reply),
             #[cfg(test)]
             Command::Renew { forced, reply } => {
                 if forced {
@@ -100,7 +101,13 @@ impl Engine {
     fn status(&self) -> Status {
         let own = self.rendezvous.iter().take(self.own_rendezvous.min(MAX_VIA));
         let via = own.map(|rendezvous| rendezvous.address.clone()).collect();
-        Status { peer: self.me, link: ContactLink { peer: self.me, via }, rendezvous: self.rendezvous_status() }
+        Status {
+            peer: self.me,
+            link: ContactLink { peer: self.me, via },
+            rendezvous: self.rendezvous_status(),
+            mailbox: self.mailbox.is_wanted(),
+            letters_unopened: self.receiving.unopened,
+        }
     }
 
     pub(super) fn named(&self, who: &str) -> Result<(ContactId, PeerId), CommandError> {
@@ -205,6 +212,8 @@ impl Engine {
                 engine.handle_written(peer, Outgoing { number: position.number, message, at, content });
             }
         });
+        // In the same transaction, if the store is not quicker than we are.
+        self.write_letters(id);
     }
 
     fn read(&mut self, with: &str, upto: MessageId, reply: Reply<()>) {

@@ -9,6 +9,7 @@ use knothole_proto::conversation::Conversation;
 use knothole_proto::identity::PeerId;
 use knothole_proto::traversal::ContactId;
 
+use super::letters::Letters;
 use super::timers::Timer;
 use super::{Engine, virtual_address};
 use crate::command::{ContactView, PathKind, PathView};
@@ -47,6 +48,8 @@ pub(super) struct Contact {
     pub(super) notes: VecDeque<Vec<u8>>,
     /// Our messages up to this number were handed to a link that is not up yet.
     pub(super) sent: Option<u64>,
+    /// What goes and comes while there is no link.
+    pub(super) letters: Letters,
     /// How long to wait after the next connection that comes to nothing.
     pub(super) pause: Duration,
 }
@@ -98,6 +101,7 @@ impl Contact {
         self.link = Some(link);
         self.stalled = None;
         self.notes.clear();
+        self.letters.handle_link();
         self.sent = None;
         if let Some(conversation) = &mut self.conversation {
             conversation.handle_link_up();
@@ -106,6 +110,10 @@ impl Contact {
 
     pub(super) const fn talks(&self) -> bool {
         talks(self.state)
+    }
+
+    pub(super) fn has_unacknowledged(&self) -> bool {
+        self.conversation.as_ref().is_some_and(Conversation::has_unacknowledged)
     }
 }
 
@@ -155,6 +163,7 @@ impl Engine {
             stalled: None,
             notes: VecDeque::new(),
             sent: None,
+            letters: Letters::default(),
             pause: Duration::ZERO,
         };
         if contact.talks() {
@@ -166,6 +175,7 @@ impl Engine {
         self.contacts.insert(id, contact);
         if talks {
             self.look_around(id, now);
+            self.mailbox_changed(now);
         }
         id
     }
@@ -185,6 +195,7 @@ impl Engine {
         }
         self.leave_unused_rendezvous();
         self.hide_from_lan();
+        self.mailbox_changed(Instant::now());
         self.traversal.remove_contact(id, Instant::now());
         self.links.expect_nobody(virtual_address(id));
         self.timers.forget(id);

@@ -46,16 +46,19 @@ impl Engine {
         let contact = self.contacts.get_mut(&id).filter(|contact| contact.link.is_some())?;
         let stalled = contact.stalled.take();
         let note = || contact.notes.pop_front().map(|note| Frame::Note { note }.to_body());
-        stalled.or_else(note).or_else(|| Some(contact.conversation.as_mut()?.poll_frame()?.to_body()))
+        let epoch = || contact.letters.poll_frame().map(|frame| frame.to_body());
+        stalled.or_else(note).or_else(epoch).or_else(|| Some(contact.conversation.as_mut()?.poll_frame()?.to_body()))
     }
 
-    fn conversation(&mut self, id: ContactId) -> Option<&mut Conversation> {
+    pub(super) fn conversation(&mut self, id: ContactId) -> Option<&mut Conversation> {
         self.contacts.get_mut(&id)?.conversation.as_mut()
     }
 
     /// A frame came in.
     pub(super) fn handle_body(&mut self, id: ContactId, body: &[u8]) {
+        self.keep_epoch(id);
         match Frame::parse(body) {
+            Ok(Some(Frame::Epoch { name })) => self.handle_epoch(id, name),
             Ok(Some(Frame::Note { note })) => self.traversal.handle_note(id, &note, Instant::now()),
             Ok(Some(frame)) => {
                 if let Some(conversation) = self.conversation(id) {
@@ -123,7 +126,7 @@ impl Engine {
         }
     }
 
-    fn handle_stored(&mut self, peer: PeerId, message: Incoming, result: Result<Receipt, StoreError>) {
+    pub(super) fn handle_stored(&mut self, peer: PeerId, message: Incoming, result: Result<Receipt, StoreError>) {
         let receipt = match result {
             Ok(receipt) => receipt,
             Err(error) => return self.store_failed(peer, &error),
@@ -154,7 +157,7 @@ impl Engine {
     }
 
     /// Notes how far our messages have come, and tells the faces when it is stored.
-    fn progress(&mut self, peer: PeerId, outcome: Outcome<Vec<MessageId>>, state: MessageState) {
+    pub(super) fn progress(&mut self, peer: PeerId, outcome: Outcome<Vec<MessageId>>, state: MessageState) {
         self.after(outcome, move |engine, result| match result {
             Ok(messages) => {
                 for message in messages {

@@ -92,6 +92,7 @@ impl Engine {
         }
         self.traversal.handle_link_up(id, now);
         self.handle_sent(id);
+        self.keep_epoch(id);
         self.pump(id);
     }
 
@@ -129,6 +130,9 @@ impl Engine {
         } else {
             contact.pause = (contact.pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
             self.timers.set(id, Timer::Reconnect, now + contact.pause);
+        }
+        if self.contacts.get(&id).is_some_and(Contact::has_unacknowledged) {
+            self.write_letters(id);
         }
     }
 

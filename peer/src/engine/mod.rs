@@ -9,6 +9,7 @@ mod contact;
 mod conversation;
 mod flight;
 mod hard_nat;
+mod letters;
 mod lifetime;
 mod links;
 mod network;
@@ -40,6 +41,7 @@ use crate::link::{LinkEvent, LinkId, Links};
 use crate::socket::{Arrival, Socket, VirtualAddress};
 use crate::store::{Outcome, Store, StoreError};
 use contact::Contact;
+use letters::{Mailbox, Receiving};
 use lifetime::{Mappings, TrialResult};
 use network::{News, Surroundings};
 use rendezvous::{Rendezvous, SignInStep};
@@ -71,6 +73,9 @@ pub(crate) struct Engine {
     mappings: Mappings,
     /// In the order of the calls, which is the order in which the store works.
     pending: FuturesOrdered<BoxFuture<'static, Continuation>>,
+    mailbox: Mailbox,
+    /// Letters that have come.
+    receiving: Receiving,
     /// Strangers' requests that the store is at.
     requests: usize,
     sign_in_steps: mpsc::Sender<SignInStep>,

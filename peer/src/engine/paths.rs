@@ -30,6 +30,8 @@ impl Engine {
             Event::Registered { rendezvous, observed } => {
                 self.handle_observed(rendezvous, observed);
                 self.note_mapping(rendezvous, observed, now);
+                self.post_all();
+                self.resume_mailbox(rendezvous, now);
                 if let Some(rendezvous) = self.rendezvous.get(rendezvous.0 as usize) {
                     tracing::info!(rendezvous = %rendezvous.address, "registered");
                     self.emit(EventKind::Registered { rendezvous: rendezvous.address.clone(), observed });
@@ -42,6 +44,8 @@ impl Engine {
                 }
             }
             Event::Unregistered(id) => {
+                self.forget_posted(id);
+                self.forget_mailbox(id);
                 if let Some(rendezvous) = self.rendezvous.get(id.0 as usize) {
                     tracing::info!(rendezvous = %rendezvous.address, "not registered any more");
                     self.emit(EventKind::Unregistered { rendezvous: rendezvous.address.clone() });
@@ -151,6 +155,9 @@ impl Engine {
             Event::Remember => self.remember_attempts(now),
             Event::CloseBase(base) => self.socket.close_base(base),
             Event::Unreachable { contact, why } => self.tell_no_path(contact, reason(why)),
+            Event::Posted { via, letter, outcome } => self.handle_posted(via, letter, outcome, now),
+            Event::Mailbox { via, open } => self.handle_mailbox(via, open, now),
+            Event::Letter { via, letter, from, envelope } => self.handle_letter(via, letter, from, envelope),
         }
     }
 
@@ -246,6 +253,7 @@ impl Engine {
                 Timer::Silence => self.handle_silence(virtual_address(id), now),
                 Timer::Forget => self.socket.routes().forget(virtual_address(id)),
                 Timer::Recover => self.recover(id),
+                Timer::Letters => self.write_letters(id),
                 Timer::Reconnect => {
                     self.traversal.connect(id, now);
                     self.look_around(id, now);

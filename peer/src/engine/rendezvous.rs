@@ -269,7 +269,8 @@ impl Engine {
                 None => RendezvousState::Connecting,
             };
             let (address, rtt) = (rendezvous.address.clone(), rendezvous.rtt);
-            RendezvousStatus { address, state, observed, rtt, transport: self.transport(id) }
+            let mailbox = self.mailbox.state(id);
+            RendezvousStatus { address, state, observed, rtt, transport: self.transport(id), mailbox }
         };
         self.rendezvous.iter().enumerate().map(status).collect()
     }

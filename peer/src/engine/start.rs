@@ -9,6 +9,7 @@ use knothole_proto::path;
 use knothole_proto::traversal::Traversal;
 use tokio::sync::{broadcast, mpsc};
 
+use super::letters::{MAILBOX, MAILBOX_OPENED, Mailbox, Receiving};
 use super::lifetime::Mappings;
 use super::network::{Outgoing, Surroundings};
 use super::timers::Timers;
@@ -71,6 +72,10 @@ pub async fn start(options: Options) -> Result<Peer, StartError> {
     let (sign_in_steps, sign_in_inputs) = mpsc::channel(16);
     let (trials, trial_inputs) = mpsc::channel(1);
     let remembered = store.setting(Mappings::setting()).await?;
+    // What was last said counts, then what config.toml says.
+    let said = store.setting(MAILBOX).await?.map(|value| value == [1]);
+    let opened = store.setting(MAILBOX_OPENED).await?.is_some_and(|value| value == [1]);
+    let mailbox = Mailbox::new(said.unwrap_or(home.mailbox()?), opened);
     let (events, _) = broadcast::channel(EVENTS);
     let (commands, command_inputs) = mpsc::channel(COMMANDS);
     let mut engine = Engine {
@@ -89,6 +94,8 @@ pub async fn start(options: Options) -> Result<Peer, StartError> {
         timers: Timers::default(),
         mappings: Mappings::new(options.keepalive, remembered, trials),
         pending: FuturesOrdered::new(),
+        mailbox,
+        receiving: Receiving::default(),
         requests: 0,
         sign_in_steps,
         last_tunnel: 0,

@@ -18,6 +18,8 @@ pub(super) enum Timer {
     Forget,
     /// When a conversation that the store could not follow is to be taken up again.
     Recover,
+    /// When letters that the rendezvous had no time for are to be posted.
+    Letters,
     /// When a contact is to be invited anew.
     Reconnect,
 }

@@ -18,11 +18,12 @@ struct Configuration {
     keepalive: Option<String>,
     lan_discovery: bool,
     port_mapping: bool,
+    mailbox: bool,
 }
 
 impl Default for Configuration {
     fn default() -> Self {
-        Self { rendezvous: Vec::new(), keepalive: None, lan_discovery: true, port_mapping: true }
+        Self { rendezvous: Vec::new(), keepalive: None, lan_discovery: true, port_mapping: true, mailbox: false }
     }
 }
 
@@ -87,6 +88,15 @@ impl Home {
     /// [`HomeError::Configuration`] or [`HomeError::File`].
     pub fn port_mapping(&self) -> Result<bool, HomeError> {
         self.configuration().map(|configuration| configuration.port_mapping)
+    }
+
+    /// Whether letters may wait at a rendezvous while their recipient is away (`mailbox`): ours at our contacts', theirs at
+    /// ours; no where nothing is said.
+    ///
+    /// # Errors
+    /// [`HomeError::Configuration`] or [`HomeError::File`].
+    pub fn mailbox(&self) -> Result<bool, HomeError> {
+        self.configuration().map(|configuration| configuration.mailbox)
     }
 
     fn configuration(&self) -> Result<Configuration, HomeError> {

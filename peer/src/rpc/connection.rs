@@ -257,10 +257,12 @@ mod tests {
                 "version": env!("CARGO_PKG_VERSION"),
                 "rendezvous": [
                     {"address": address.to_string(), "state": "registered", "observed": "203.0.113.5:4711",
-                     "rtt_ms": 20.5, "transport": "udp"},
+                     "rtt_ms": 20.5, "transport": "udp", "mailbox": "open"},
                     {"address": address.to_string(), "state": "unreachable", "observed": null,
-                     "rtt_ms": null, "transport": "tcp"},
+                     "rtt_ms": null, "transport": "tcp", "mailbox": "closed"},
                 ],
+                "mailbox": true,
+                "letters_unopened": 2,
             })
         );
     }

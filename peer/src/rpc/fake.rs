@@ -9,8 +9,8 @@ use knothole_proto::identity::{PeerId, PublicKey};
 use tokio::sync::{broadcast, mpsc, watch};
 
 use crate::command::{
-    Command, CommandError, ContactView, NetworkView, PathKind, PathView, RendezvousState, RendezvousStatus, Status,
-    Transport,
+    Command, CommandError, ContactView, MailboxState, NetworkView, PathKind, PathView, RendezvousState,
+    RendezvousStatus, Status, Transport,
 };
 use crate::event::{Event, EventKind};
 use crate::handle::Peer;
@@ -133,6 +133,10 @@ fn carry_out(
             drop(reply.send(Ok(())));
         }
         Command::Check(reply) => drop(reply.send(Ok(vec!["a finding".into()]))),
+        Command::SetMailbox { open, reply } => {
+            note(format!("mailbox {open}"));
+            drop(reply.send(Ok(())));
+        }
         Command::Renew { reply, .. } => drop(reply.send(Ok(0))),
         Command::SentTo { reply, .. } => drop(reply.send(Ok(0))),
         Command::Path { relay_only, reply, .. } => drop(reply.send(Ok(ContactView { relay_only, ..contact() }))),
@@ -147,6 +151,7 @@ fn status() -> Status {
         observed: observed.map(|text| text.parse().unwrap()),
         rtt,
         transport: if rtt.is_some() { Transport::Udp } else { Transport::Tcp },
+        mailbox: if rtt.is_some() { MailboxState::Open } else { MailboxState::Closed },
     };
     Status {
         peer: Fake::me(),
@@ -155,6 +160,8 @@ fn status() -> Status {
             entry(RendezvousState::Registered, Some("203.0.113.5:4711"), Some(Duration::from_micros(20_480))),
             entry(RendezvousState::Unreachable, None, None),
         ],
+        mailbox: true,
+        letters_unopened: 2,
     }
 }
 

@@ -56,6 +56,11 @@ struct History {
 }
 
 #[derive(Deserialize)]
+struct SetMailbox {
+    open: bool,
+}
+
+#[derive(Deserialize)]
 struct Read {
     with: String,
     upto: String,
@@ -117,6 +122,10 @@ pub(super) async fn call(peer: &Peer, request: Request) -> Result<Value, Failure
             done(peer.request(|reply| Command::Read { with, upto, reply }).await)
         }
         "store.check" => Ok(json!({"findings": peer.request(Command::Check).await?})),
+        "mailbox.set" => {
+            let SetMailbox { open } = parameters(given)?;
+            done(peer.request(|reply| Command::SetMailbox { open, reply }).await)
+        }
         "netcheck" => netcheck(peer, parameters(given)?).await,
         unknown => Err(Failure::unknown_method(unknown)),
     }
@@ -129,6 +138,8 @@ async fn status(peer: &Peer) -> Result<Value, Failure> {
         "link": status.link.to_string(),
         "version": env!("CARGO_PKG_VERSION"),
         "rendezvous": status.rendezvous.iter().map(rendezvous).collect::<Value>(),
+        "mailbox": status.mailbox,
+        "letters_unopened": status.letters_unopened,
     }))
 }
 
@@ -164,6 +175,7 @@ fn rendezvous(status: &RendezvousStatus) -> Value {
         "observed": status.observed,
         "rtt_ms": status.rtt.map(milliseconds),
         "transport": status.transport.as_str(),
+        "mailbox": status.mailbox.as_str(),
     })
 }
 

@@ -66,32 +66,8 @@ impl Store {
         at: u64,
     ) -> Outcome<Receipt> {
         self.submit(move |database| {
-            content::check(&content)?;
             let contact = talking(database, peer)?;
-            let log = position.log.cast_signed();
-            let before = upto(database, contact, log)?;
-            let number = saturating(position.number);
-            let arrival = if number <= before || number > before.saturating_add(AHEAD) {
-                Arrival::Repeated
-            } else {
-                arrival(database, contact, log, number, id)?
-            };
-            match arrival {
-                Arrival::Fresh => {
-                    content::insert(database, &Entry { contact, id, mine: false, position, at, content: &content })?;
-                }
-                // It was stored under another number, which its author no longer uses.
-                Arrival::Renumbered => {
-                    let mut update = database
-                        .prepare_cached("UPDATE messages SET log = ?3, number = ?4 WHERE contact = ?1 AND id = ?2")?;
-                    update.execute((contact, id.0, log, number))?;
-                }
-                // An id of mine: of no use, yet it must not stand in the way of what follows.
-                Arrival::Stolen if number == before + 1 => note(database, contact, log, number)?,
-                Arrival::Stolen | Arrival::Repeated => {}
-            }
-            let upto = close_gap(database, contact, log)?;
-            Ok(Receipt { fresh: arrival == Arrival::Fresh, upto: upto.unsigned_abs() })
+            take(database, contact, position, id, &content, at)
         })
     }
 
@@ -120,26 +96,82 @@ impl Store {
     pub fn conversation(&self, peer: PeerId) -> Outcome<Conversation> {
         self.submit(move |database| {
             let contact = known(database, peer)?.contact;
-            let mut mine = database.prepare_cached(
-                "SELECT log, next, ifnull(
-                        (SELECT min(number) FROM messages INDEXED BY messages_unacknowledged
-                            WHERE contact = ?1 AND mine = 1 AND state IN ('queued', 'sent') AND log = contacts.log),
-                        next) - 1
-                    FROM contacts WHERE contact = ?1",
-            )?;
-            let (log, next, acknowledged): (i64, i64, i64) =
-                mine.query_one([contact], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
-            let mut theirs = database
-                .prepare_cached("SELECT log, upto FROM received WHERE contact = ?1 ORDER BY used DESC LIMIT 1")?;
-            let received = theirs.query_row([contact], |row| Ok(place(row.get(0)?, row.get(1)?))).optional()?;
+            let (log, next, acknowledged) = mine(database, contact)?;
             Ok(Conversation {
                 log: log.cast_unsigned(),
                 next: next.unsigned_abs(),
                 acknowledged: acknowledged.unsigned_abs(),
-                received,
+                received: current(database, contact)?,
                 read: read(database, contact)?,
             })
         })
+    }
+}
+
+/// Stores a contact's message, whatever way it has come.
+pub(super) fn take(
+    database: &Connection,
+    contact: i64,
+    position: Position,
+    id: MessageId,
+    content: &Content,
+    at: u64,
+) -> Result<Receipt, StoreError> {
+    content::check(content)?;
+    let log = position.log.cast_signed();
+    let before = upto(database, contact, log)?;
+    let number = saturating(position.number);
+    let arrival = if number <= before || number > before.saturating_add(AHEAD) {
+        Arrival::Repeated
+    } else {
+        arrival(database, contact, log, number, id)?
+    };
+    match arrival {
+        Arrival::Fresh => {
+            content::insert(database, &Entry { contact, id, mine: false, position, at, content })?;
+        }
+        // It was stored under another number, which its author no longer uses.
+        Arrival::Renumbered => {
+            let mut update =
+                database.prepare_cached("UPDATE messages SET log = ?3, number = ?4 WHERE contact = ?1 AND id = ?2")?;
+            update.execute((contact, id.0, log, number))?;
+        }
+        // An id of mine: of no use, yet it must not stand in the way of what follows.
+        Arrival::Stolen if number == before + 1 => note(database, contact, log, number)?,
+        Arrival::Stolen | Arrival::Repeated => {}
+    }
+    let upto = close_gap(database, contact, log)?;
+    Ok(Receipt { fresh: arrival == Arrival::Fresh, upto: upto.unsigned_abs() })
+}
+
+/// My current log, the number that comes next there, and up to where all is acknowledged.
+pub(super) fn mine(database: &Connection, contact: i64) -> Result<(i64, i64, i64), StoreError> {
+    let mut statement = database.prepare_cached(
+        "SELECT log, next, ifnull(
+                (SELECT min(number) FROM messages INDEXED BY messages_unacknowledged
+                    WHERE contact = ?1 AND mine = 1 AND state IN ('queued', 'sent') AND log = contacts.log),
+                next) - 1
+            FROM contacts WHERE contact = ?1",
+    )?;
+    Ok(statement.query_one([contact], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?)
+}
+
+/// The contact's current log, and up to where it is stored here.
+fn current(database: &Connection, contact: i64) -> Result<Option<Position>, StoreError> {
+    let mut statement =
+        database.prepare_cached("SELECT log, upto FROM received WHERE contact = ?1 ORDER BY used DESC LIMIT 1")?;
+    Ok(statement.query_row([contact], |row| Ok(place(row.get(0)?, row.get(1)?))).optional()?)
+}
+
+/// Up to where this log is stored here, if it is the contact's current one or one that is new here; `None` for a former one.
+pub(super) fn upto_if_current(database: &Connection, contact: i64, log: i64) -> Result<Option<u64>, StoreError> {
+    match current(database, contact)? {
+        Some(current) if current.log == log.cast_unsigned() => Ok(Some(current.number)),
+        Some(_) => {
+            let mut former = database.prepare_cached("SELECT 1 FROM received WHERE contact = ?1 AND log = ?2")?;
+            Ok((!former.exists((contact, log))?).then_some(0))
+        }
+        None => Ok(Some(0)),
     }
 }
 

@@ -8,17 +8,22 @@
 //! What it does not do: it keeps nobody else out of the home (the engine's lock does), it never shows, sends or interprets
 //! a text, it keeps no keys, and it does not encrypt: the file is readable to whoever can read the home.
 
+mod arrivals;
 mod check;
 mod commit;
 mod contact;
 mod contacts;
 mod content;
+mod epochs;
 mod error;
 #[cfg(test)]
 mod fixture;
 mod grams;
 mod history;
 mod incoming;
+mod letters;
+#[cfg(test)]
+mod letters_tests;
 mod outgoing;
 mod schema;
 mod settings;
@@ -33,11 +38,13 @@ use tokio::sync::{mpsc, oneshot};
 
 use commit::Job;
 
+pub use arrivals::{Arrived, Opened};
 pub use commit::Outcome;
 pub use contact::{Contact, ContactState};
 pub use error::{OpenError, StoreError};
 pub use history::{Author, Message, MessageState};
 pub use incoming::{Conversation, Receipt};
+pub use letters::{MAX_LETTERS, Sealed};
 pub use outgoing::Outgoing;
 
 /// Operations that may wait; a further one is refused with [`StoreError::Busy`]. Some seconds of work for a slow disk.

@@ -7,7 +7,7 @@ use rusqlite::{Connection, Params};
 
 use super::contact::{known, talking};
 use super::content::{self, Entry};
-use super::{Outcome, Position, Store, StoreError, saturating};
+use super::{Outcome, Position, Store, StoreError, incoming, saturating};
 
 /// A message of mine that the contact has not acknowledged.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,34 +55,7 @@ impl Store {
     pub fn outbox(&self, peer: PeerId, after: u64, limit: u32, budget: usize) -> Outcome<Vec<Outgoing>> {
         self.submit(move |database| {
             let contact = known(database, peer)?.contact;
-            let mut statement = database.prepare_cached(&format!(
-                "SELECT log, number, id, at, {} FROM messages INDEXED BY messages_unacknowledged
-                    WHERE contact = ?1 AND mine = 1 AND state IN ('queued', 'sent')
-                        AND log = (SELECT log FROM contacts WHERE contact = ?1) AND number > ?2
-                    ORDER BY number LIMIT ?3",
-                content::COLUMNS,
-            ))?;
-            let mut rows = statement.query((contact, saturating(after), limit))?;
-            let mut outbox = Vec::new();
-            let mut left = budget;
-            while let Some(row) = rows.next()? {
-                let content = content::content(row, 4)?;
-                match left.checked_sub(content.text_len()) {
-                    Some(rest) => left = rest,
-                    None if outbox.is_empty() => left = 0,
-                    None => break,
-                }
-                outbox.push(Outgoing {
-                    position: Position {
-                        log: row.get::<_, i64>(0)?.cast_unsigned(),
-                        number: row.get::<_, i64>(1)?.unsigned_abs(),
-                    },
-                    id: MessageId(row.get(2)?),
-                    content,
-                    at: row.get::<_, i64>(3)?.unsigned_abs(),
-                });
-            }
-            Ok(outbox)
+            unacknowledged(database, contact, after, limit, budget)
         })
     }
 
@@ -91,14 +64,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::UnknownContact`], or those of the disk.
     pub fn mark_sent(&self, peer: PeerId, upto: Position) -> Outcome<Vec<MessageId>> {
-        // The wider condition is the index's; the narrower one alone would not be known to imply it.
-        self.progress(
-            peer,
-            upto,
-            "UPDATE messages INDEXED BY messages_unacknowledged SET state = 'sent'
-                WHERE contact = ?1 AND mine = 1 AND log = ?2 AND number <= ?3
-                AND state IN ('queued', 'sent') AND state = 'queued' RETURNING number, id",
-        )
+        self.progress(peer, upto, SENT)
     }
 
     /// Notes that the contact has my messages up to `upto` in durable storage; returns those newly delivered. A log that is
@@ -165,6 +131,55 @@ impl Store {
             ids(database, statement, (contact, upto.log.cast_signed(), saturating(upto.number)))
         })
     }
+}
+
+/// What the contact has not acknowledged, beyond `after` in my current log, as [`Store::outbox`] gives it.
+pub(super) fn unacknowledged(
+    database: &Connection,
+    contact: i64,
+    after: u64,
+    limit: u32,
+    budget: usize,
+) -> Result<Vec<Outgoing>, StoreError> {
+    let mut statement = database.prepare_cached(&format!(
+        "SELECT log, number, id, at, {} FROM messages INDEXED BY messages_unacknowledged
+            WHERE contact = ?1 AND mine = 1 AND state IN ('queued', 'sent')
+                AND log = (SELECT log FROM contacts WHERE contact = ?1) AND number > ?2
+            ORDER BY number LIMIT ?3",
+        content::COLUMNS,
+    ))?;
+    let mut rows = statement.query((contact, saturating(after), limit))?;
+    let mut outbox = Vec::new();
+    let mut left = budget;
+    while let Some(row) = rows.next()? {
+        let content = content::content(row, 4)?;
+        match left.checked_sub(content.text_len()) {
+            Some(rest) => left = rest,
+            None if outbox.is_empty() => left = 0,
+            None => break,
+        }
+        outbox.push(Outgoing {
+            position: Position {
+                log: row.get::<_, i64>(0)?.cast_unsigned(),
+                number: row.get::<_, i64>(1)?.unsigned_abs(),
+            },
+            id: MessageId(row.get(2)?),
+            content,
+            at: row.get::<_, i64>(3)?.unsigned_abs(),
+        });
+    }
+    Ok(outbox)
+}
+
+/// The wider condition is the index's; the narrower one alone would not be known to imply it.
+const SENT: &str = "UPDATE messages INDEXED BY messages_unacknowledged SET state = 'sent'
+    WHERE contact = ?1 AND mine = 1 AND log = ?2 AND number <= ?3
+    AND state IN ('queued', 'sent') AND state = 'queued' RETURNING number, id";
+
+/// Notes that my messages of the current log up to this number have left this machine; returns those that had not before.
+pub(super) fn sent_upto(database: &Connection, contact: i64, upto: i64) -> Result<Vec<MessageId>, StoreError> {
+    let (log, ..) = incoming::mine(database, contact)?;
+    ids(database, SENT, (contact, log, upto))
 }
 
 /// Fails all messages on their way to a contact. Their numbers will never be filled, so a new log begins.

@@ -23,13 +23,14 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema_2.sql"),
     include_str!("schema_3.sql"),
     include_str!("schema_4.sql"),
+    include_str!("schema_5.sql"),
 ];
 
 /// A backup program may hold the file for a moment; a person waits no longer than this for an honest error.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 
-/// All of the store's statements, some forty, stay prepared.
-const PREPARED_STATEMENTS: usize = 64;
+/// All of the store's statements, some seventy, stay prepared.
+const PREPARED_STATEMENTS: usize = 128;
 
 /// Only its owner may read what a person has written.
 const PRIVATE: u32 = 0o600;

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::MAX_SEALED;
-use crate::frames::{MAX_FRAME, MAX_TEXT, MessageId};
+use crate::content::Content;
+use crate::frames::{MAX_FRAME, MessageId};
 
 /// The version of letters; the first byte of every sealed text.
 const VERSION: u8 = 1;
@@ -28,8 +29,8 @@ pub struct Letter {
     pub message: MessageId,
     /// When it was written, by its author's clock, in milliseconds since 1970.
     pub at: u64,
-    /// What was written, at most [`MAX_TEXT`] bytes.
-    pub text: String,
+    /// What it says.
+    pub content: Content,
 }
 
 /// A letter's piece, as one envelope holds it.
@@ -80,7 +81,7 @@ impl Letter {
     /// [`InvalidLetter`]: together they are none, or not the one that the pieces name.
     pub fn from_shares(log: u64, number: u64, shares: &[u8]) -> Result<Self, InvalidLetter> {
         match postcard::take_from_bytes::<Self>(shares) {
-            Ok((letter, [])) if (letter.log, letter.number) == (log, number) && letter.text.len() <= MAX_TEXT => {
+            Ok((letter, [])) if (letter.log, letter.number) == (log, number) && letter.content.is_within_bounds() => {
                 Ok(letter)
             }
             _ => Err(InvalidLetter::Bounds),

@@ -3,6 +3,8 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::content::Content;
+use crate::content::tests::any_content;
 use crate::control::MAX_ENVELOPE;
 use crate::frames::{MAX_TEXT, MessageId};
 use crate::identity::PublicKey;
@@ -29,7 +31,8 @@ fn sealed(from: &mut Epoch, n: u8) -> Vec<u8> {
 }
 
 fn letter(text: String) -> Letter {
-    Letter { log: u64::MAX, number: u64::MAX, message: MessageId([255; 16]), at: u64::MAX, text }
+    let content = Content::Text { text, reply: Some(MessageId([255; 16])), expires_s: Some(u32::MAX) };
+    Letter { log: u64::MAX, number: u64::MAX, message: MessageId([255; 16]), at: u64::MAX, content }
 }
 
 #[test]
@@ -185,8 +188,11 @@ proptest! {
     }
 
     #[test]
-    fn every_letter_is_put_together_again(text in "\\PC{0,3000}", log: u64, number in 1u64.., at: u64) {
-        let letter = Letter { log, number, message: MessageId([3; 16]), at, text };
+    fn every_letter_is_put_together_again(
+        text in "\\PC{0,3000}", content in any_content(), log: u64, number in 1u64.., at: u64
+    ) {
+        let content = if text.len() % 2 == 0 { text.into() } else { content };
+        let letter = Letter { log, number, message: MessageId([3; 16]), at, content };
         let pieces: Vec<_> = letter.to_pieces().iter().map(|text| Piece::parse(text).unwrap()).collect();
         let count = pieces.len();
         for (index, piece) in pieces.iter().enumerate() {

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::candidate::IntroductionId;
+use crate::control::{LetterName, Posted};
 use crate::identity::PeerId;
 use crate::path::Base;
 
@@ -165,5 +166,32 @@ pub enum Event {
         contact: ContactId,
         /// Why.
         why: Unreachable,
+    },
+    /// What became of a letter that was given to `post`.
+    Posted {
+        /// The rendezvous that answers.
+        via: RendezvousId,
+        /// Which letter.
+        letter: LetterName,
+        /// What became of it.
+        outcome: Posted,
+    },
+    /// Whether this rendezvous keeps letters for us, in answer to `keep_letters`.
+    Mailbox {
+        /// Which one.
+        via: RendezvousId,
+        /// Whether it does.
+        open: bool,
+    },
+    /// A letter has come. Who wrote it is proved by nothing but its seal.
+    Letter {
+        /// The rendezvous that brings it.
+        via: RendezvousId,
+        /// Its name in our mailbox, to be given to `collect` when it is in durable storage; `None` if it comes straight.
+        letter: Option<u64>,
+        /// Who sends it, as the rendezvous says, if it comes straight.
+        from: Option<PeerId>,
+        /// What is sealed.
+        envelope: Vec<u8>,
     },
 }

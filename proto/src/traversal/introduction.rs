@@ -77,17 +77,16 @@ impl Traversal {
             ToPeer::RelayClosed { channel } => {
                 self.handle_relay_closed(|relay| *relay == Relay { rendezvous: id, channel });
             }
-            ToPeer::Closing
-            | ToPeer::Presence { .. }
-            | ToPeer::Posted { .. }
-            | ToPeer::Mailbox { .. }
-            | ToPeer::Letter { .. } => {}
+            ToPeer::Posted { letter, outcome } => self.events.push_back(Event::Posted { via: id, letter, outcome }),
+            ToPeer::Mailbox { open } => self.events.push_back(Event::Mailbox { via: id, open }),
+            ToPeer::Letter { id: letter, from, envelope } => self.handle_letter(id, letter, from, envelope),
+            ToPeer::Closing | ToPeer::Presence { .. } => {}
         }
     }
 
     /// Whether this peer can be met through this rendezvous at all. Nobody comes to us through one that is not ours, but a
     /// contact whom we have invited there.
-    fn may_speak_for(&self, id: RendezvousId, peer: &PeerId) -> bool {
+    pub(super) fn may_speak_for(&self, id: RendezvousId, peer: &PeerId) -> bool {
         let contact = self.ids.get(peer).and_then(|contact| self.contacts.get(contact));
         !self.reserved.contains(&id) || contact.is_some_and(|contact| contact.via().contains(&id))
     }
@@ -181,7 +180,7 @@ impl Traversal {
         }
     }
 
-    fn say(&mut self, id: RendezvousId, message: ToRendezvous, now: Instant) -> bool {
+    pub(super) fn say(&mut self, id: RendezvousId, message: ToRendezvous, now: Instant) -> bool {
         self.rendezvous.get_mut(&id).is_some_and(|client| client.send(message, now).is_ok())
     }
 }

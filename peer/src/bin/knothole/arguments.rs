@@ -38,6 +38,7 @@ config.toml in the home, all of it optional:
   keepalive = \"default\"     # or \"strict\", \"frugal\"
   lan_discovery = true      # find contacts on the LAN, and be found there, also without internet
   port_mapping = true       # ask the router for a port (UPnP, NAT-PMP, PCP)
+  mailbox = false           # let messages wait at the rendezvous, sealed, while whoever they are for is away
 
 Exit codes: 0 done; 1 it failed, and standard error says what to do next; 2 wrong usage; 3 not in time.";
 
@@ -151,6 +152,17 @@ pub(crate) enum Verb {
         knothole history bob --json | jq -r '.[].text'")]
     History(Page),
 
+    /// Let messages wait at the rendezvous while their recipient is away, or no more; without a word: whether they do
+    #[command(after_help = "Example:\n  knothole mailbox on\n  knothole mailbox\n\n\
+        On: your rendezvous keeps what contacts write while you are away, for 14 days at most, and what you write may wait at\n\
+        theirs. It is sealed for the two of you, but the rendezvous sees when something waits, and how much. Off: what waits\n\
+        for you is destroyed, and you hear of it when both are online.")]
+    Mailbox {
+        /// Whether they may
+        #[arg(value_enum)]
+        switch: Option<Switch>,
+    },
+
     /// Find out what your network lets through, and what that means for reaching others
     #[command(after_help = "Example:\n  knothole netcheck\n  knothole netcheck --json | jq -r .summary\n\n\
         What the words mean (RFC 4787):\n  \
@@ -214,6 +226,15 @@ impl Mode {
             Self::Relay => "relay",
         }
     }
+}
+
+/// Whether something is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Switch {
+    /// It is
+    On,
+    /// It is not
+    Off,
 }
 
 /// What `send` may wait for.

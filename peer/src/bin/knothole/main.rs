@@ -12,6 +12,7 @@ mod exit;
 mod history;
 mod hosted;
 mod identity;
+mod mailbox;
 mod netcheck;
 mod output;
 mod rpc;
@@ -98,6 +99,7 @@ async fn carry_out(verb: Verb, session: &mut Session, output: &Output) -> anyhow
         Verb::Chat { name } => chat::run(session, &name, output).await,
         Verb::Send(message) => send::run(session, message, output).await,
         Verb::History(page) => history::run(session, page, output).await,
+        Verb::Mailbox { switch } => mailbox::run(session, switch, output).await,
         Verb::Netcheck { lifetime } => netcheck::run(session, lifetime, output).await,
         // They need no session, and were carried out before.
         Verb::Demo | Verb::Id { .. } | Verb::Check | Verb::Rpc | Verb::Daemon => Ok(()),
