@@ -125,7 +125,11 @@ fn an_older_copy_of_a_chain_seals_with_another_cipher() {
 
 #[test]
 fn a_text_that_fits_is_one_piece_and_the_longest_fits_the_bounds() {
-    assert_eq!(letter("x".repeat(900)).to_pieces().len(), 1);
+    // An answer that disappears, with numbers as great as can be; and a plain text.
+    assert_eq!(letter("x".repeat(880)).to_pieces().len(), 1);
+    let (at, content) = (1 << 41, "x".repeat(900).into());
+    let plain = Letter { log: u64::MAX, number: 1 << 14, message: MessageId([255; 16]), at, content };
+    assert_eq!(plain.to_pieces().len(), 1);
     let longest = letter("x".repeat(MAX_TEXT));
     let pieces = longest.to_pieces();
     assert!(pieces.len() <= MAX_PIECES, "{}", pieces.len());

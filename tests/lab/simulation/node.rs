@@ -320,7 +320,10 @@ impl Node {
                 | Event::Flight { .. }
                 | Event::Offered { .. }
                 | Event::Grounded(_)
-                | Event::Remember => {}
+                | Event::Remember
+                | Event::Posted { .. }
+                | Event::Mailbox { .. }
+                | Event::Letter { .. } => {}
             }
         }
     }
