@@ -22,6 +22,7 @@ async fn rendezvous(listen: &str, alternate: Option<&str>) -> Serving {
         alternate: alternate.map(|alternate| alternate.parse().unwrap()),
         public: None,
         policy: Policy::default(),
+        mailboxes: None,
     };
     Serving::start(config).await.unwrap()
 }

@@ -37,6 +37,7 @@ async fn rendezvous() -> Serving {
         alternate: None,
         public: None,
         policy: Policy::default(),
+        mailboxes: None,
     };
     Serving::start(config).await.unwrap()
 }

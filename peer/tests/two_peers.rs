@@ -40,6 +40,7 @@ async fn rendezvous_at(address: SocketAddr) -> Serving {
         alternate: None,
         public: None,
         policy: Policy::default(),
+        mailboxes: None,
     };
     Serving::start(config).await.unwrap()
 }

@@ -49,6 +49,36 @@ pub struct Counters {
     pub watched: u64,
     /// Messages of who has come or gone.
     pub presence: u64,
+    /// Letters that hidden recipients got; their senders were told that they are away.
+    pub letters_discreet: u64,
+    /// Letters kept in a mailbox, on the disk.
+    pub letters_kept: u64,
+    /// Letters pushed from a mailbox; more than once if not collected.
+    pub letters_pushed: u64,
+    /// Letters that their recipients have, and that were destroyed.
+    pub letters_collected: u64,
+    /// Letters destroyed because they were old.
+    pub letters_expired: u64,
+    /// Letters that could not be read back from the disk.
+    pub letters_unreadable: u64,
+    /// Letters not kept: the recipient has not named their sender.
+    pub letters_refused_unnamed: u64,
+    /// Letters not kept: their sender has as many in that mailbox as one may have.
+    pub letters_refused_sender: u64,
+    /// Letters not kept: the mailbox is full but for what is reserved for others.
+    pub letters_refused_mailbox: u64,
+    /// Letters not kept: too little is free in all, or the disk is full, fails, or does not keep up.
+    pub letters_refused_disk: u64,
+    /// Mailboxes not opened, or senders not named: too many, or no room, or the disk fails.
+    pub mailboxes_refused: u64,
+    /// Mailboxes destroyed because their owner was away for long.
+    pub mailboxes_expired: u64,
+    /// Mailboxes that there are now.
+    pub mailboxes: u64,
+    /// Letters that wait now.
+    pub letters_waiting: u64,
+    /// What both take now, in bytes as charged.
+    pub mailbox_bytes: u64,
     /// Relay channels offered with an invitation.
     pub channels_offered: u64,
     /// Relay channels that came into use by an acceptance.

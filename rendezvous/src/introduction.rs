@@ -150,7 +150,8 @@ impl Server {
             ToRendezvous::Post { to, letter, envelope, keep } => {
                 self.post(now, slot, Post { to, letter, envelope, keep })
             }
-            ToRendezvous::Mailbox { .. } | ToRendezvous::Collected { .. } => self.counters.dropped_relay += 1,
+            ToRendezvous::Mailbox { open, fresh, senders } => self.change_mailbox(now, slot, open, fresh, &senders),
+            ToRendezvous::Collected { letters } => self.collect(now, slot, letters),
         }
     }
 

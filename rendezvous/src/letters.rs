@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! Post ──► within the sender's ration? ──► recipient here? ──► Letter, at once; the sender is told Passed
-//!                                                  └─ away ──► Returned
+//!                                                  └─ away ──► mailbox ──► Kept, or Returned
 //! ```
 //! A peer may hide from another: towards that one it is away, in all that is said and when. Its letters reach it all the
 //! same.
@@ -16,6 +16,7 @@ use knothole_proto::control::{LetterName, MAX_ENVELOPE, Posted, ToPeer};
 use knothole_proto::identity::PeerId;
 
 use crate::admission::microseconds;
+use crate::mailbox::Keeping;
 use crate::outbox::Line;
 use crate::server::Server;
 
@@ -24,7 +25,6 @@ pub(crate) struct Post {
     pub(crate) to: PeerId,
     pub(crate) letter: LetterName,
     pub(crate) envelope: Vec<u8>,
-    #[expect(dead_code, reason = "there are no mailboxes yet")]
     pub(crate) keep: bool,
 }
 
@@ -46,38 +46,54 @@ impl Server {
         }
         let recipient = self.registry.find(post.to, now).filter(|recipient| *recipient != slot);
         let hidden = recipient.is_some_and(|recipient| self.hides(now, recipient, from));
-        let visible = recipient.filter(|_| !hidden);
+        let visible = recipient.filter(|_| !hidden && self.closing.is_none());
         if let Some(recipient) = visible
             && self.pass(now, recipient, from, &post.envelope)
         {
+            self.counters.letters_passed += 1;
             // It goes before anything else, as an invitation does.
             self.flush(now, recipient);
             return self.posted(now, slot, post.letter, Posted::Passed);
         }
-        self.posted(now, slot, post.letter, Posted::Returned);
-        // After the answer, which neither says nor shows by its moment that there was anybody.
-        if let Some(recipient) = recipient.filter(|_| hidden) {
-            self.pass(now, recipient, from, &post.envelope);
+        // From here on a recipient that hides is away like any other.
+        let keeping = if post.keep { self.keep(now, slot, from, &post) } else { Keeping::Refused };
+        match keeping {
+            Keeping::Asked => {}
+            Keeping::Kept => self.posted(now, slot, post.letter, Posted::Kept),
+            Keeping::Refused => {
+                self.posted(now, slot, post.letter, Posted::Returned);
+                if recipient.is_some() && hidden {
+                    self.pass_discreetly(now, from, post.to, &post.envelope);
+                }
+            }
+        }
+    }
+
+    /// Passes a letter to a peer that hides from its sender; after the answer, which neither says nor shows by its moment that
+    /// there is anybody.
+    pub(crate) fn pass_discreetly(&mut self, now: Instant, from: PeerId, to: PeerId, envelope: &[u8]) {
+        if let Some(recipient) = self.registry.find(to, now) {
+            let passed = self.pass(now, recipient, from, envelope);
+            self.counters.letters_discreet += u64::from(passed);
         }
     }
 
     /// Passes a letter straight to the peer in this slot; false if that does not keep up, or has enough of strangers.
     fn pass(&mut self, now: Instant, slot: u32, from: PeerId, envelope: &[u8]) -> bool {
         let now_us = microseconds(self.start, now);
-        let (rate, known) = (self.policy.strangers_letters, self.knows(now, slot, from));
+        let (rate, watched) = (self.policy.strangers_letters, self.knows(now, slot, from));
         let Some(entry) = self.registry.at(slot, now) else { return false };
+        let known = watched || self.mailboxes.names(entry.registration.peer(), from);
         let line = entry.line.get_or_insert_with(|| Box::new(Line::new(&entry.secret, slot)));
         if !known && !line.strangers.take(rate, now_us) {
             self.counters.letters_refused_strangers += 1;
             return false;
         }
-        let said = self.say(now, slot, ToPeer::Letter { id: None, from: Some(from), envelope: envelope.to_vec() });
-        self.counters.letters_passed += u64::from(said);
-        said
+        self.say(now, slot, ToPeer::Letter { id: None, from: Some(from), envelope: envelope.to_vec() })
     }
 
     /// Tells the peer in this slot what became of its letter. One that does not keep up with our answers asks again.
-    fn posted(&mut self, now: Instant, slot: u32, letter: LetterName, outcome: Posted) {
+    pub(crate) fn posted(&mut self, now: Instant, slot: u32, letter: LetterName, outcome: Posted) {
         self.counters.letters_returned += u64::from(outcome == Posted::Returned);
         self.say(now, slot, ToPeer::Posted { letter, outcome });
     }

@@ -7,7 +7,8 @@
 //! ```text
 //! registry      who is registered: slots, the way from a peer to its slot, what expires when
 //! introduction  what one peer may ask of another, and the key of an introduction
-//! letters       what one peer leaves for another: passed straight, if that is here
+//! letters       what one peer leaves for another: passed straight, if that is here …
+//! mailbox       … or kept on the disk until that has collected it
 //! relay         frames between two peers that have no direct path (yet)
 //! presence      who is told that somebody comes or goes, and from whom a peer hides
 //! outbox        datagrams on their way, and when a control message is repeated
@@ -19,7 +20,7 @@
 //! ```
 //!
 //! What it deliberately does not do: it reads no message between peers (those that it relays are theirs alone to
-//! open), keeps no state on a disk besides its key, remembers of an introduction only that it was asked for, and holds no
+//! open), keeps nothing on a disk but its key and the letters of those who opened a mailbox, remembers of an introduction only that it was asked for, and holds no
 //! QUIC connection to an idle peer.
 
 mod admission;
@@ -30,6 +31,7 @@ mod discovery;
 mod echo;
 mod introduction;
 mod letters;
+pub mod mailbox;
 mod outbox;
 mod policy;
 mod presence;

@@ -23,6 +23,10 @@ pub(crate) struct Line {
     pub(crate) told: bool,
     /// What the peer has left of letters that it may post; here, because few post any, and entries are short.
     pub(crate) letters: Bucket,
+    /// What it has left of changes to its mailbox.
+    pub(crate) changes: Bucket,
+    /// Whether more of its mailbox follows when it has acknowledged something.
+    pub(crate) letters_wait: bool,
     /// Letters to it from peers that it has not named: all of them together have this.
     pub(crate) strangers: Bucket,
     /// Of whose coming and going the peer is told, if it wants to be.
@@ -32,8 +36,9 @@ pub(crate) struct Line {
 impl Line {
     pub(crate) fn new(secret: &RegistrationSecret, slot: u32) -> Self {
         let channel = RendezvousChannel::of_rendezvous(secret, slot);
-        let (letters, strangers) = (Bucket::default(), Bucket::default());
-        Self { channel, armed: None, ready: false, told: false, letters, strangers, watching: None }
+        let (letters, changes, strangers) = (Bucket::default(), Bucket::default(), Bucket::default());
+        let (armed, watching) = (None, None);
+        Self { channel, armed, ready: false, told: false, letters, changes, letters_wait: false, strangers, watching }
     }
 }
 

@@ -33,6 +33,11 @@ pub struct Policy {
     pub watches: Rate,
     /// Peers watched by all registrations. Default: 64,000,000, some 512 MB, 64 for each registration of a full rendezvous.
     pub watches_in_all: usize,
+    /// What all mailboxes may take on the disk, in bytes, about: letters, and what is known of them. Default: 0, no mailboxes;
+    /// the program gives them 1 GiB.
+    pub mailbox_bytes: u64,
+    /// Mailboxes at once. Default: 100,000, a tenth of the registrations, as many as fill a tenth of 1 GiB while they are empty.
+    pub mailboxes: u32,
     /// Relay channels at once. Default: 250,000, one for four registrations, some 40 MB: most pairs find a direct path,
     /// and leave their channel two minutes later. When there are so many, the one that was idle longest makes way.
     pub relay_channels: u32,
@@ -57,6 +62,8 @@ impl Default for Policy {
             strangers_letters: Rate { burst: 128, per_second: 8 },
             watches: Rate { burst: 4_096, per_second: 64 },
             watches_in_all: 64_000_000,
+            mailbox_bytes: 0,
+            mailboxes: 100_000,
             relay_channels: 250_000,
             relay_channels_each: 64,
             relay_bytes: Rate { burst: 2_000_000, per_second: 256_000 },

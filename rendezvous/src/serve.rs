@@ -7,12 +7,15 @@
 //! The loop reads the sockets itself, so that a keepalive goes from the system call into the machine without a queue, a
 //! wake-up or a copy. What is QUIC is handed on to quinn, which believes to have the socket for itself.
 //!
+//! Mailboxes have a thread and a file of their own (`mailbox`), which the loop asks and never waits for.
+//!
 //! Peers whose network lets no UDP through come by TLS over TCP at the same ports (`tcp`): to the machine and to quinn
 //! their datagrams come from made-up addresses (`streams`), and what is sent to those goes down the stream.
 
 mod address;
 mod driver;
 mod handoff;
+mod mailbox;
 mod port;
 mod sign_in;
 mod streams;
@@ -22,6 +25,7 @@ mod train;
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -33,10 +37,13 @@ use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
 use self::driver::{Command, Driver};
+use self::mailbox::Disk;
+pub use self::mailbox::OpenError;
 use self::port::Port;
 use self::streams::Streams;
 use self::tcp::Inlet;
 pub use self::tcp::tune;
+use crate::mailbox::Contents;
 use crate::{Counters, FourSockets, LocalSocket, Policy, Server};
 
 /// How long peers may take to acknowledge that the rendezvous closes: longer than most round trips, short enough that
@@ -67,6 +74,8 @@ pub struct Config {
     pub public: Option<String>,
     /// What is allowed. Its `discovery` is filled in here.
     pub policy: Policy,
+    /// An existing directory where mailboxes are kept, if the policy gives them room. Without it there are none.
+    pub mailboxes: Option<PathBuf>,
 }
 
 /// Why serving could not begin.
@@ -94,6 +103,9 @@ pub enum StartError {
     /// TLS or QUIC refuses its configuration; no key is known for which it does.
     #[error("QUIC cannot be set up: {0}")]
     Quic(String),
+    /// The mailboxes on the disk cannot be used.
+    #[error(transparent)]
+    Mailboxes(#[from] OpenError),
     /// The system has no randomness or no sockets to give.
     #[error("the system refuses: {0}")]
     System(#[from] io::Error),
@@ -109,7 +121,9 @@ pub struct Serving {
     accepting: Vec<JoinHandle<()>>,
     streams: Arc<Streams>,
     /// Dropping it ends the loop.
-    _stop: oneshot::Sender<()>,
+    stop: Option<oneshot::Sender<()>>,
+    /// When the disk has done all that was asked of it, and is closed.
+    at_rest: Option<oneshot::Receiver<()>>,
 }
 
 impl Serving {
@@ -125,6 +139,8 @@ impl Serving {
         let streams = Arc::new(Streams::default());
         let (machine, streamed) = mpsc::channel(MAX_STREAMED);
         let (seed, mut policy) = (random()?, config.policy);
+        let directory = config.mailboxes.filter(|_| policy.mailbox_bytes > 0);
+        policy.mailbox_bytes = if directory.is_some() { policy.mailbox_bytes } else { 0 };
         let ticket_key = config.identity.derived_key("tickets");
         let (commands, inbox) = mpsc::channel(MAX_COMMANDS);
         let (stop, stopped) = oneshot::channel();
@@ -133,9 +149,11 @@ impl Serving {
         let of_loop = Arc::clone(&streams);
         let serve = async move {
             let streams = of_loop;
-            match Sockets::bind(&listen, alternate) {
+            let bound = Sockets::bind(&listen, alternate);
+            let opened = bound.and_then(|bound| Ok((bound, Mail::open(directory)?)));
+            match opened {
                 Err(error) => drop(sockets.send(Err(error))),
-                Ok(mut bound) => {
+                Ok((mut bound, mail)) => {
                     policy.discovery = bound.four;
                     let listening = bound.ports.iter_mut().zip(bound.listeners);
                     let hand_off = |(port, listener): (&mut Port, _)| {
@@ -143,10 +161,12 @@ impl Serving {
                         (port.address(), quic, socket, listener)
                     };
                     let handed: Vec<_> = listening.map(hand_off).collect();
-                    if sockets.send(Ok(handed)).is_ok() {
+                    if sockets.send(Ok((handed, mail.at_rest))).is_ok() {
                         let since = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
                         let server = Server::new(policy, seed, Instant::now()).with_tickets(&ticket_key, since);
-                        Driver::new(server, bound.ports, inbox, streams, streamed).run(stopped).await;
+                        let server = server.with_mailboxes(&mail.contents, since);
+                        drop(mail.contents);
+                        Driver::new(server, bound.ports, inbox, streams, streamed, mail.disk).run(stopped).await;
                     }
                 }
             }
@@ -154,7 +174,7 @@ impl Serving {
         // The loop sleeps with its thread while datagrams gather; on a shared thread, each datagram would wake it.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         std::thread::Builder::new().name("rendezvous".to_owned()).spawn(move || runtime.block_on(serve))?;
-        let handed = bound.await.map_err(|_| io::Error::other("the loop has ended"))??;
+        let (handed, at_rest) = bound.await.map_err(|_| io::Error::other("the loop has ended"))??;
 
         let bound: Vec<_> = handed.iter().map(|(address, ..)| *address).collect();
         let first = *bound.first().ok_or(StartError::NoAddress)?;
@@ -170,7 +190,7 @@ impl Serving {
             accepting.push(tokio::spawn(tcp::accept(listener, tls.clone(), Arc::clone(&streams), inlet, random()?)));
         }
         tracing::info!(%address, ?bound, "serving");
-        Ok(Self { address, bound, commands, endpoints, accepting, streams, _stop: stop })
+        Ok(Self { address, bound, commands, endpoints, accepting, streams, stop: Some(stop), at_rest })
     }
 
     /// What to give to peers.
@@ -193,7 +213,7 @@ impl Serving {
     }
 
     /// Takes no more work, tells every peer, waits up to a second until they have acknowledged, and stops.
-    pub async fn shutdown(self) {
+    pub async fn shutdown(mut self) {
         let (done, closed) = oneshot::channel();
         if self.commands.send(Command::Close { done }).await.is_ok()
             && tokio::time::timeout(CLOSING_PATIENCE, closed).await.is_err()
@@ -202,6 +222,12 @@ impl Serving {
         }
         if tokio::time::timeout(CLOSING_PATIENCE, self.streams.close()).await.is_err() {
             tracing::info!("not every stream has ended");
+        }
+        drop(self.stop.take());
+        if let Some(at_rest) = self.at_rest.take()
+            && tokio::time::timeout(CLOSING_PATIENCE, at_rest).await.is_err()
+        {
+            tracing::info!("the mailboxes' disk is slow to close; what was kept is on it");
         }
     }
 }
@@ -215,6 +241,22 @@ impl Drop for Serving {
         for endpoint in &self.endpoints {
             endpoint.close(0_u32.into(), b"closing");
         }
+    }
+}
+
+/// The mailboxes' disk, if there is one, and what was found on it.
+#[derive(Default)]
+struct Mail {
+    disk: Option<Disk>,
+    contents: Contents,
+    at_rest: Option<oneshot::Receiver<()>>,
+}
+
+impl Mail {
+    fn open(directory: Option<PathBuf>) -> Result<Self, OpenError> {
+        let Some(directory) = directory else { return Ok(Self::default()) };
+        let (disk, contents, at_rest) = Disk::open(&directory)?;
+        Ok(Self { disk: Some(disk), contents, at_rest: Some(at_rest) })
     }
 }
 

@@ -22,6 +22,7 @@ use crate::counters::Counters;
 use crate::departed::Departed;
 use crate::echo::Echoes;
 use crate::introduction::{Allowance, Introductions};
+use crate::mailbox::Mailboxes;
 use crate::outbox::{Line, Outbox};
 use crate::policy::{LocalSocket, Policy};
 use crate::presence::Presence;
@@ -56,6 +57,7 @@ pub struct Server {
     pub(crate) challenger: Challenger,
     pub(crate) tickets: Tickets,
     pub(crate) echoes: Echoes,
+    pub(crate) mailboxes: Mailboxes,
     departed: Departed,
     admission: Admission,
 }
@@ -81,6 +83,7 @@ impl Server {
             // Nobody knows this key after the process has ended, see `with_tickets`.
             tickets: Tickets::new(&derived(&seed, b"ticket key"), derived(&seed, b"ticket numbers"), 0, now),
             echoes: Echoes::default(),
+            mailboxes: Mailboxes::new(derived(&seed, b"mailboxes"), now),
             departed: Departed::new(derived(&seed, b"departed peers"), now),
             admission: Admission::new(policy.unauthenticated, derived(&seed, b"admission"), now),
         }
@@ -169,6 +172,7 @@ impl Server {
         if let Some(old) = old {
             self.ended(now, slot, old);
         }
+        self.open_letters(now, slot, peer);
         Some(slot)
     }
 
@@ -183,6 +187,7 @@ impl Server {
         self.close_idle_relays(now);
         self.send_echoes(now);
         self.lapse(now);
+        self.look_after_mailboxes(now);
         while let Some(slot) = self.outbox.pop_due(now) {
             if let Some(line) = self.registry.at(slot, now).and_then(|entry| entry.line.as_mut()) {
                 line.handle_timeout(now);
@@ -197,7 +202,8 @@ impl Server {
         let idle = self.relay.poll_timeout_s().map(|due_s| self.start + Duration::from_secs(due_s.into()));
         let (registry, outbox, echoes) =
             (self.registry.poll_timeout(), self.outbox.poll_timeout(), self.echoes.poll_timeout());
-        [registry, outbox, echoes, self.presence.poll_timeout(), idle].into_iter().flatten().min()
+        let (presence, mailboxes) = (self.presence.poll_timeout(), self.mailboxes.poll_timeout());
+        [registry, outbox, echoes, presence, mailboxes, idle].into_iter().flatten().min()
     }
 
     /// The next datagram to send, and by which way.
@@ -346,6 +352,7 @@ impl Server {
             Opened::Fresh(None) => {}
             Opened::Repeated | Opened::Invalid => self.counters.dropped_repeated += 1,
         }
+        self.look_for_letters(now, slot);
     }
 
     /// Tells the sender that its slot is not its own (any more), in fewer bytes than it sent, and lets it show its ticket.

@@ -34,6 +34,7 @@ fn config(listen: &[&str]) -> Config {
         alternate: None,
         public: None,
         policy: Policy::default(),
+        mailboxes: None,
     }
 }
 

@@ -41,6 +41,7 @@ async fn serving() -> Serving {
         alternate: None,
         public: None,
         policy: Policy::default(),
+        mailboxes: None,
     };
     Serving::start(config).await.unwrap()
 }

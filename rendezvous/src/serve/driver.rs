@@ -14,10 +14,12 @@ use knothole_proto::seal::RegistrationSecret;
 use knothole_proto::tunnel::is_made_up;
 use tokio::sync::{mpsc, oneshot};
 
+use super::mailbox::Disk;
 use super::port::{Buffers, Port};
 use super::streams::Streams;
 use super::tcp::Streamed;
 use super::train::Train;
+use crate::mailbox::Done;
 use crate::{Counters, LocalSocket, Server};
 
 /// When datagrams come so densely that each wake-up would find one, they are left to gather for this long: a wake-up
@@ -88,6 +90,8 @@ pub(super) struct Driver {
     commands: mpsc::Receiver<Command>,
     streams: Arc<Streams>,
     streamed: mpsc::Receiver<Streamed>,
+    /// Where mailboxes are kept, if there are any.
+    disk: Option<Disk>,
     closed: Option<oneshot::Sender<()>>,
     /// When something arrived last.
     last_arrival: Option<Instant>,
@@ -102,6 +106,7 @@ impl Driver {
         commands: mpsc::Receiver<Command>,
         streams: Arc<Streams>,
         streamed: mpsc::Receiver<Streamed>,
+        disk: Option<Disk>,
     ) -> Self {
         let ways = Ways((0..ports.len()).map(|port| (port, None)).collect());
         Self {
@@ -112,6 +117,7 @@ impl Driver {
             commands,
             streams,
             streamed,
+            disk,
             closed: None,
             last_arrival: None,
             dense: 0,
@@ -124,6 +130,7 @@ impl Driver {
         tokio::pin!(timer);
         loop {
             self.transmit();
+            self.order();
             let deadline = self.server.poll_timeout();
             if let Some(deadline) = deadline.filter(|deadline| *deadline != timer.deadline().into_std()) {
                 timer.as_mut().reset(deadline.into());
@@ -142,6 +149,7 @@ impl Driver {
                 }
                 Some(command) = self.commands.recv() => self.obey(command),
                 Some(streamed) = self.streamed.recv() => self.receive_streamed(streamed),
+                Some(done) = answer(&mut self.disk) => self.take_answers(done),
                 _ = &mut stopped => return,
                 () = &mut timer, if deadline.is_some() => self.server.handle_timeout(Instant::now()),
             }
@@ -229,6 +237,25 @@ impl Driver {
         }
     }
 
+    /// Takes the disk's answers, this and those that are there.
+    fn take_answers(&mut self, first: Done) {
+        let now = Instant::now();
+        let mut next = Some(first);
+        while let Some(done) = next {
+            self.server.handle_done(now, done);
+            next = self.disk.as_mut().and_then(Disk::more);
+        }
+    }
+
+    /// Hands the disk what the machine asks for. Where there is none, the machine has no mailboxes, and asks for nothing.
+    fn order(&mut self) {
+        let Some(disk) = &self.disk else { return };
+        let now = Instant::now();
+        while let Some(order) = self.server.poll_order(now) {
+            disk.order(order);
+        }
+    }
+
     /// Tells streams that a registration was there and is no more. Before any is told the contrary: the next of the same
     /// peer may live at the same stream.
     fn leave_streams(&mut self) {
@@ -271,6 +298,14 @@ fn send_all(server: &mut Server, ports: &[Port], ways: &Ways, streams: &Streams,
         if over {
             return;
         }
+    }
+}
+
+/// The disk's next answer; nothing ever where there is no disk.
+async fn answer(disk: &mut Option<Disk>) -> Option<Done> {
+    match disk {
+        Some(disk) => disk.done().await,
+        None => None,
     }
 }
 

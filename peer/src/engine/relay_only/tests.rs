@@ -32,6 +32,7 @@ async fn meeting() -> Meeting {
         alternate: None,
         public: None,
         policy: Policy::default(),
+        mailboxes: None,
     };
     let serving = Serving::start(config).await.unwrap();
     let homes = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];

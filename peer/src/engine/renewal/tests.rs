@@ -81,6 +81,7 @@ async fn a_conversation_goes_on_over_renewals_and_nothing_is_lost() {
         alternate: None,
         public: None,
         policy: Policy::default(),
+        mailboxes: None,
     };
     let serving = Serving::start(config).await.unwrap();
     let homes = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];

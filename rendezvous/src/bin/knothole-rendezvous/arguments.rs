@@ -7,6 +7,8 @@ use anyhow::Context as _;
 use clap::Parser;
 use etcetera::BaseStrategy as _;
 
+use crate::size::Size;
+
 const AFTER_HELP: &str = "\
 Examples:
   A rendezvous on a machine with a public address:
@@ -23,7 +25,8 @@ Examples:
 
 The first line on standard output is `ready <rendezvous address>`: what peers are given (KNOTHOLE_RENDEZVOUS or
 --rendezvous). The address holds the rendezvous' key, kept in the state directory: keep a copy of it, for without
-it every peer must be given a new address. Open the port for UDP and TCP in the
+it every peer must be given a new address. Beside it, in mailbox.db, letters wait for peers that opened a mailbox: up to
+14 days, sealed so that only the recipient reads them, and without their senders' names. Open the port for UDP and TCP in the
 firewall: TCP serves networks that let no UDP through.
 
 Environment:
@@ -48,7 +51,12 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "HOST:PORT")]
     pub(crate) public: Option<String>,
 
-    /// Where the key is kept [default: knothole-rendezvous in $XDG_STATE_HOME or ~/.local/state]
+    /// What the mailboxes may take on the disk, in which letters wait for peers that are away: bytes, or with K, M, G or T.
+    /// From 32M on there is room for the longest texts; 0: no mailboxes
+    #[arg(long, value_name = "SIZE", default_value = "1G")]
+    pub(crate) mailbox_size: Size,
+
+    /// Where the key and the mailboxes are kept [default: knothole-rendezvous in $XDG_STATE_HOME or ~/.local/state]
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
 }
@@ -79,6 +87,12 @@ mod tests {
         assert_eq!(parsed(&[]).listen, ["[::]:3478".parse().unwrap()]);
         let two = parsed(&["--listen", "127.0.0.1:0", "--listen", "[::1]:7"]).listen;
         assert_eq!(two, ["127.0.0.1:0".parse().unwrap(), "[::1]:7".parse().unwrap()]);
+    }
+
+    #[test]
+    fn mailboxes_have_a_gibibyte_unless_told() {
+        assert_eq!(parsed(&[]).mailbox_size, Size(1 << 30));
+        assert_eq!(parsed(&["--mailbox-size", "0"]).mailbox_size, Size(0));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod identity;
+mod size;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -53,7 +54,8 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         listen: arguments.listen,
         alternate: arguments.alternate,
         public: arguments.public,
-        policy: Policy::default(),
+        policy: Policy { mailbox_bytes: arguments.mailbox_size.0, ..Policy::default() },
+        mailboxes: Some(state),
     })
     .await?;
 

@@ -49,6 +49,7 @@ impl Stage {
             alternate: None,
             public: None,
             policy: Policy::default(),
+            mailboxes: None,
         })
         .await?;
         let address = rendezvous.address().clone();
