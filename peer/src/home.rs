@@ -1,15 +1,17 @@
 //! The home: the one directory that holds everything of a peer, and what may be done with it by whom.
 //!
 //! ```text
-//! identity       the secret key, 32 bytes, mode 0600: whoever has it is this peer
+//! identity       the secret key, 32 bytes, mode 0600: whoever has it is this peer; under a passphrase identity.sealed
+//! key            under a passphrase: the key to all that is sealed, wrapped (see `wrapping`)
 //! config.toml    where to register, and whether to use the LAN and the router
 //! engine.lock    locked by the one process that runs the engine
 //! knothole.sock  where that process serves the others
-//! knothole.db    see `store`
+//! knothole.db    see `store`; under a passphrase knothole.sealed
 //! ```
 //! What it does not do: it never repairs a damaged identity. A new one would be another peer, whom no contact knows.
 
 mod configuration;
+mod sealed;
 
 use std::env;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
@@ -20,6 +22,10 @@ use std::path::{Path, PathBuf};
 use etcetera::BaseStrategy as _;
 use knothole_proto::certificate::IdentitySecret;
 use knothole_proto::contact_link::InvalidLink;
+use knothole_vault::Key;
+use zeroize::Zeroizing;
+
+pub(crate) use sealed::{IDENTITY, KEY};
 
 /// Names the home where no argument does.
 pub const HOME_VARIABLE: &str = "KNOTHOLE_HOME";
@@ -33,6 +39,8 @@ pub const KEEPALIVE_VARIABLE: &str = "KNOTHOLE_KEEPALIVE";
 #[derive(Debug, Clone)]
 pub struct Home {
     path: PathBuf,
+    /// Of a sealed home that is open.
+    key: Option<Key>,
 }
 
 /// The right to run the engine of a home. It ends when this is dropped, or with the process, however that ends.
@@ -75,8 +83,32 @@ pub enum HomeError {
         /// Its length in bytes; 33 for all that is longer than 32.
         length: usize,
     },
+    /// The sealed identity does not open with the home's key.
+    #[error("{} is damaged; restore a backup into another --home (`knothole import`)", .0.display())]
+    SealedIdentity(PathBuf),
+    /// It is under a passphrase, which was not given.
+    #[error(
+        "{} is encrypted; give its passphrase at a terminal, in KNOTHOLE_PASSPHRASE, or with --passphrase-file FILE",
+        .0.display()
+    )]
+    Locked(PathBuf),
+    /// It is under another passphrase.
+    #[error("wrong passphrase; nothing was opened or changed, try again")]
+    WrongPassphrase,
+    /// The file with the wrapped key is none.
+    #[error("{} is damaged, and without it the home cannot be opened; restore that file from a copy", .0.display())]
+    Key(PathBuf),
+    /// All is sealed, and the wrapped key is gone.
+    #[error(
+        "{} is missing, and without it the home cannot be opened; put it back, or restore a backup into another --home",
+        .0.display()
+    )]
+    KeyLost(PathBuf),
+    /// The passphrase cannot be tried.
+    #[error("there is not enough memory to try the passphrase (64 MiB); close other programs, and try again")]
+    Memory,
     /// The system has no random numbers to give.
-    #[error("the system gives no random numbers for a new identity; try again after restarting the machine")]
+    #[error("the system gives no random numbers for a new key; try again after restarting the machine")]
     Randomness,
     /// config.toml cannot be understood.
     #[error("{} is not understood: {why}; correct it, or move it away and give --rendezvous once", path.display())]
@@ -123,7 +155,7 @@ impl Home {
             .mode(0o700)
             .create(&path)
             .and_then(|()| path.canonicalize())
-            .map(|path| Self { path })
+            .map(|path| Self { path, key: None })
             .map_err(|source| HomeError::Directory { path, source })
     }
 
@@ -142,30 +174,42 @@ impl Home {
     /// The identity; the first call ever makes it.
     ///
     /// # Errors
-    /// [`HomeError::Identity`], [`HomeError::Randomness`] or [`HomeError::File`].
+    /// [`HomeError::Identity`], [`HomeError::SealedIdentity`], [`HomeError::Locked`], [`HomeError::Randomness`] or
+    /// [`HomeError::File`].
     pub fn identity(&self) -> Result<IdentitySecret, HomeError> {
-        let path = self.path.join("identity");
-        let failed = |source| HomeError::File { path: path.clone(), source };
         // Two processes on a fresh home must not both make one: the later would undo the one whose link is out already.
+        let failed = |source| HomeError::File { path: self.path.clone(), source };
         let directory = File::open(&self.path).map_err(failed)?;
         directory.lock().map_err(failed)?;
-        match File::open(&path) {
-            Ok(file) => {
-                // One byte too many tells a longer file, without reading whatever was put there.
-                let mut bytes = Vec::with_capacity(33);
-                file.take(33).read_to_end(&mut bytes).map_err(failed)?;
-                let length = bytes.len();
-                let seed = bytes.try_into().map_err(|_| HomeError::Identity { path: path.clone(), length })?;
-                Ok(IdentitySecret::new(seed))
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let mut seed = [0; 32];
-                aws_lc_rs::rand::fill(&mut seed).map_err(|_| HomeError::Randomness)?;
-                self.put("identity", &seed)?;
-                Ok(IdentitySecret::new(seed))
-            }
-            Err(source) => Err(failed(source)),
+        if let Some(key) = self.key()? {
+            return self.sealed_identity(key).map(IdentitySecret::new);
         }
+        if let Some(secret) = self.plain_identity()? {
+            return Ok(secret);
+        }
+        if self.path.join(IDENTITY).exists() {
+            return Err(HomeError::KeyLost(self.path.join(KEY)));
+        }
+        let mut seed = Zeroizing::new([0; 32]);
+        aws_lc_rs::rand::fill(&mut *seed).map_err(|_| HomeError::Randomness)?;
+        self.put("identity", &*seed)?;
+        Ok(IdentitySecret::new(*seed))
+    }
+
+    /// The identity as it lies in a home that is under no passphrase, if there is one.
+    fn plain_identity(&self) -> Result<Option<IdentitySecret>, HomeError> {
+        let path = self.path.join("identity");
+        let failed = |source| HomeError::File { path: path.clone(), source };
+        let file = match File::open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            opened => opened.map_err(failed)?,
+        };
+        // One byte too many tells a longer file, without reading whatever was put there.
+        let mut bytes = Zeroizing::new(Vec::with_capacity(33));
+        file.take(33).read_to_end(&mut bytes).map_err(failed)?;
+        let length = bytes.len();
+        let seed = bytes.as_slice().try_into().map_err(|_| HomeError::Identity { path, length })?;
+        Ok(Some(IdentitySecret::new(seed)))
     }
 
     /// The right to run this home's engine; `None` while another process has it.
@@ -185,7 +229,7 @@ impl Home {
     }
 
     /// Makes a file of the home, or replaces it: whole or not at all, whenever the power fails.
-    fn put(&self, name: &str, content: &[u8]) -> Result<(), HomeError> {
+    pub(crate) fn put(&self, name: &str, content: &[u8]) -> Result<(), HomeError> {
         let path = self.path.join(name);
         let draft = self.path.join(format!("{name}.new"));
         let write = || {

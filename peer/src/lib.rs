@@ -15,9 +15,12 @@ pub mod lan;
 pub mod link;
 pub mod netcheck;
 pub mod network;
+pub mod passphrase;
 pub mod port_mapping;
 pub mod rpc;
 pub mod sign_in;
 pub mod socket;
 pub mod store;
 pub mod tunnel;
+
+mod wrapping;

@@ -26,7 +26,7 @@ fn home() -> TempDir {
 fn command(home: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_knothole"));
     command.args(["--home".as_ref(), home.as_os_str()]).args(arguments).stdin(Stdio::null());
-    for variable in ["KNOTHOLE_HOME", "KNOTHOLE_RENDEZVOUS", "KNOTHOLE_LOG"] {
+    for variable in ["KNOTHOLE_HOME", "KNOTHOLE_RENDEZVOUS", "KNOTHOLE_LOG", "KNOTHOLE_PASSPHRASE"] {
         command.env_remove(variable);
     }
     command
@@ -273,4 +273,62 @@ fn check_tells_a_sound_database_from_a_damaged_one_with_or_without_an_engine() {
     drop(daemon);
     fs::write(home.path().join("knothole.db"), "no database ".repeat(1000)).unwrap();
     assert!(reproach(home.path(), &["check"], 1).contains("restore it from a backup"));
+}
+
+/// All files of a home, the daemon's socket aside.
+fn bytes(home: &Path) -> Vec<u8> {
+    let files = fs::read_dir(home).unwrap().map(|file| file.unwrap().path());
+    files.filter_map(|path| fs::read(path).ok()).flatten().collect()
+}
+
+#[test]
+fn under_a_passphrase_verbs_need_it_and_the_home_tells_nothing() {
+    let home = home();
+    let passphrase = tempfile::NamedTempFile::new().unwrap();
+    fs::write(passphrase.path(), "correct horse\n").unwrap();
+    let file = passphrase.path().to_str().unwrap();
+    let link = done(home.path(), &["--rendezvous", RENDEZVOUS, "id"]);
+    done(home.path(), &["add", BOB, "--name", "Rumpelstilz"]);
+    done(home.path(), &["passphrase", "set", "--passphrase-file", file]);
+    assert!(reproach(home.path(), &["passphrase", "set"], 1).contains("knothole passphrase change"));
+
+    for arguments in [["id"].as_slice(), &["contacts"], &["check"], &["daemon"], &["rpc"]] {
+        assert!(reproach(home.path(), arguments, 1).contains("--passphrase-file"), "{arguments:?}");
+    }
+    let wrong =
+        command(home.path(), &["send", "Rumpelstilz", "x"]).env("KNOTHOLE_PASSPHRASE", "wrong").output().unwrap();
+    assert_eq!(wrong.status.code(), Some(1));
+    assert!(String::from_utf8(wrong.stderr).unwrap().starts_with("knothole: wrong passphrase"));
+
+    let given = |arguments: &[&'static str]| -> Vec<&str> {
+        arguments.iter().copied().chain(["--passphrase-file", file]).collect()
+    };
+    assert_eq!(done(home.path(), &given(&["id"])), link);
+    let send = given(&["send", "Rumpelstilz", "a word unheard of", "--wait", "sent", "--timeout", "100ms"]);
+    assert_eq!(run(home.path(), &send).status.code(), Some(3));
+    assert!(done(home.path(), &given(&["history", "Rumpelstilz"])).contains("a word unheard of"));
+    for hint in ["a word unheard of", "Rumpelstilz", "SQLite"] {
+        assert!(!bytes(home.path()).windows(hint.len()).any(|run| run == hint.as_bytes()), "{hint}");
+    }
+
+    let daemon =
+        command(home.path(), &["daemon"]).env("KNOTHOLE_PASSPHRASE", "correct horse").stdout(Stdio::piped()).spawn();
+    let mut daemon = Daemon(daemon.unwrap());
+    BufReader::new(daemon.0.stdout.take().unwrap()).read_line(&mut String::new()).unwrap();
+    // It is open now, to whoever can reach its socket; and cannot change its form.
+    assert!(done(home.path(), &["contacts"]).contains("Rumpelstilz"));
+    assert!(reproach(home.path(), &given(&["passphrase", "remove"]), 1).contains("end it first"));
+    let hint = b"Rumpelstilz";
+    assert!(!bytes(home.path()).windows(hint.len()).any(|run| run == hint), "with the log in use");
+    drop(daemon);
+
+    fs::write(passphrase.path(), "correct horse").unwrap();
+    let new = tempfile::NamedTempFile::new().unwrap();
+    fs::write(new.path(), "battery staple").unwrap();
+    let new = new.path().to_str().unwrap().to_owned();
+    done(home.path(), &[given(&["passphrase", "change"]), vec!["--new-passphrase-file", &new]].concat());
+    assert!(reproach(home.path(), &given(&["contacts"]), 1).contains("wrong passphrase"));
+    done(home.path(), &["passphrase", "remove", "--passphrase-file", &new]);
+    assert!(done(home.path(), &["contacts"]).contains("Rumpelstilz"));
+    assert_eq!(done(home.path(), &["id"]), link);
 }

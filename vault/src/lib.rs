@@ -58,6 +58,12 @@ impl Sealed {
     }
 }
 
+impl std::fmt::Debug for Sealed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Sealed").field(&self.connection).finish()
+    }
+}
+
 impl Deref for Sealed {
     type Target = Connection;
 

@@ -45,7 +45,7 @@ use letters::{Mailbox, Receiving};
 use lifetime::{Mappings, TrialResult};
 use network::{News, Surroundings};
 use rendezvous::{Rendezvous, SignInStep};
-pub use start::{StartError, start};
+pub use start::{StartError, start, start_in};
 use timers::Timers;
 
 /// How long a stopping engine waits for the rendezvous to hear that it leaves.

@@ -17,6 +17,7 @@ use super::{Engine, Inputs, hard_nat, seed};
 use crate::handle::{Options, Peer};
 use crate::home::{Home, HomeError};
 use crate::link::{Heartbeat, Links};
+use crate::passphrase;
 use crate::socket::Socket;
 use crate::store::{ContactState, OpenError, Store, StoreError};
 
@@ -51,9 +52,17 @@ pub enum StartError {
 /// # Errors
 /// [`StartError`]; its texts say what to do next.
 pub async fn start(options: Options) -> Result<Peer, StartError> {
-    let home = Home::open(Some(options.home.clone()))?;
+    start_in(Home::open(Some(options.home.clone()))?, options).await
+}
+
+/// The same in a home that may be under a passphrase, and is then open; `options` name the same.
+///
+/// # Errors
+/// [`StartError`]; its texts say what to do next.
+pub async fn start_in(home: Home, options: Options) -> Result<Peer, StartError> {
+    passphrase::tidy(&home)?;
     let secret = home.identity()?;
-    let store = Store::open(home.path())?;
+    let store = Store::open_in(&home)?;
     let port = store.setting(PORT).await?.and_then(|bytes| Some(u16::from_be_bytes(bytes.try_into().ok()?)));
     let (socket, arrivals) = Socket::bind(port.unwrap_or(0)).map_err(StartError::Socket)?;
     store.set_setting(PORT, socket.port().to_be_bytes().to_vec()).await?;

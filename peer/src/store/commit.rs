@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
+use super::database::Database;
 use super::error::StoreError;
 
 /// Jobs in one transaction at most: beyond this a sync is a small part of the time, and the first job has waited long.
@@ -47,14 +48,13 @@ pub(super) fn job<T: Send + 'static>(
 }
 
 /// Works until the last sender is gone, then brings the database to rest.
-pub(super) fn serve(database: Connection, mut queue: mpsc::Receiver<Box<dyn Job>>) {
+pub(super) fn serve(database: Database, mut queue: mpsc::Receiver<Box<dyn Job>>) {
     let mut group = Vec::with_capacity(GROUP);
     while queue.blocking_recv_many(&mut group, GROUP) > 0 {
         settle(&database, &mut group);
     }
     // All is durable in the log already; a checkpoint that fails is made up for at the next opening.
-    let rest = database.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
-    if let Err(error) = rest.and_then(|()| database.close().map_err(|(_, error)| error)) {
+    if let Err(error) = database.rest() {
         tracing::info!(%error, "the database closes without a checkpoint");
     }
 }

@@ -20,6 +20,9 @@ pub enum OpenError {
         /// What the system says.
         source: io::Error,
     },
+    /// The home is under a passphrase, and no key was given.
+    #[error("{} is encrypted; give its passphrase first", .0.display())]
+    Sealed(PathBuf),
     /// A database of some other program lies there.
     #[error("{} belongs to another program; move it away and start again, or choose another home", .0.display())]
     Foreign(PathBuf),

@@ -6,7 +6,8 @@
 //! them durable, never before: what the store says is stored survives a kill and, as far as the disk is honest, a power cut.
 //!
 //! What it does not do: it keeps nobody else out of the home (the engine's lock does), it never shows, sends or interprets
-//! a text, it keeps no keys, and it does not encrypt: the file is readable to whoever can read the home.
+//! a text, and it keeps no keys. Where the home is under a passphrase it is `knothole_vault` that seals the file; without, the
+//! file is readable to whoever can read the home.
 
 mod arrivals;
 mod check;
@@ -14,6 +15,7 @@ mod commit;
 mod contact;
 mod contacts;
 mod content;
+mod database;
 mod epochs;
 mod error;
 #[cfg(test)]
@@ -36,7 +38,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::home::Home;
+
 use commit::Job;
+use database::Database;
 
 pub use arrivals::{Arrived, Opened};
 pub use commit::Outcome;
@@ -46,6 +51,7 @@ pub use history::{Author, Message, MessageState};
 pub use incoming::{Conversation, Receipt};
 pub use letters::{MAX_LETTERS, Sealed};
 pub use outgoing::Outgoing;
+pub(crate) use schema::{FILE, SEALED_FILE};
 
 /// Operations that may wait; a further one is refused with [`StoreError::Busy`]. Some seconds of work for a slow disk.
 pub const CAPACITY: usize = 4096;
@@ -91,7 +97,19 @@ impl Store {
     /// # Errors
     /// [`OpenError`]: the file is another program's, a newer version's or damaged, or the system refuses.
     pub fn open(home: &Path) -> Result<Self, OpenError> {
-        let database = schema::open(home)?;
+        Self::start(schema::open(home, None)?)
+    }
+
+    /// The same in a home that may be under a passphrase, and is then open.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn open_in(home: &Home) -> Result<Self, OpenError> {
+        let key = home.key().map_err(|_| OpenError::Sealed(home.path().to_owned()))?;
+        Self::start(schema::open(home.path(), key)?)
+    }
+
+    fn start(database: Database) -> Result<Self, OpenError> {
         let (queue, jobs) = mpsc::channel(CAPACITY);
         let (rest, at_rest) = oneshot::channel();
         let thread = thread::Builder::new()
@@ -143,6 +161,14 @@ impl Store {
         }
         outcome
     }
+}
+
+/// Opens the database in a home and closes it, so that all of it is in one file, of the newest version.
+pub(crate) fn bring_to_rest(home: &Home) -> Result<(), OpenError> {
+    let key = home.key().map_err(|_| OpenError::Sealed(home.path().to_owned()))?;
+    let database = schema::open(home.path(), key)?;
+    let path = home.path().join(if key.is_some() { SEALED_FILE } else { FILE });
+    database.rest().map_err(|error| OpenError::Unusable { path, source: error.into() })
 }
 
 /// Unix time in milliseconds.

@@ -6,13 +6,18 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::time::Duration;
 
+use knothole_vault::{Key, Refused, Sealed};
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
+use super::database::Database;
 use super::error::{OpenError, StoreError};
 use super::{grams, saturating};
+use crate::home::KEY;
 
 /// The file's name in the home.
-pub(super) const FILE: &str = "knothole.db";
+pub(crate) const FILE: &str = "knothole.db";
+/// Its name where it is sealed.
+pub(crate) const SEALED_FILE: &str = "knothole.sealed";
 
 /// "Knot": marks the file as ours (SQLite's `application_id`).
 const APPLICATION: i32 = 0x4B6E_6F74;
@@ -35,17 +40,29 @@ const PREPARED_STATEMENTS: usize = 128;
 /// Only its owner may read what a person has written.
 const PRIVATE: u32 = 0o600;
 
-/// Opens the database in `home`, makes it where there is none, and brings it to the newest version.
-pub(super) fn open(home: &Path) -> Result<Connection, OpenError> {
-    let path = home.join(FILE);
-    make_private(&path).map_err(|source| OpenError::File { path: path.clone(), source })?;
+/// Opens the database in `home`, makes it where there is none, and brings it to the newest version. With a key it is the
+/// sealed one.
+pub(super) fn open(home: &Path, key: Option<&Key>) -> Result<Database, OpenError> {
+    let path = home.join(if key.is_some() { SEALED_FILE } else { FILE });
     let refuse = |error: rusqlite::Error| match error.into() {
         StoreError::Damaged => OpenError::Damaged(path.clone()),
         source => OpenError::Unusable { path: path.clone(), source },
     };
 
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut database = Connection::open_with_flags(&path, flags).map_err(refuse)?;
+    let mut database = match key {
+        None if home.join(KEY).exists() => return Err(OpenError::Sealed(home.to_owned())),
+        None => {
+            make_private(&path).map_err(|source| OpenError::File { path: path.clone(), source })?;
+            let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+            Database::Plain(Connection::open_with_flags(&path, flags).map_err(refuse)?)
+        }
+        Some(key) => {
+            if !path.exists() {
+                make_sealed(home, &path, key)?;
+            }
+            Database::Sealed(Sealed::open(&path, key).map_err(refuse)?)
+        }
+    };
     database.busy_timeout(LOCK_PATIENCE).map_err(refuse)?;
     match origin(&database).map_err(refuse)? {
         Origin::Ours(version) if version > MIGRATIONS.len() => {
@@ -58,6 +75,26 @@ pub(super) fn open(home: &Path) -> Result<Connection, OpenError> {
     migrate(&mut database).map_err(refuse)?;
     look(&database).map_err(refuse)?;
     Ok(database)
+}
+
+/// A sealed database is sealed when it has been made: an empty one, of which nothing need be hidden.
+fn make_sealed(home: &Path, path: &Path, key: &Key) -> Result<(), OpenError> {
+    let (empty, draft) = (home.join("knothole.empty"), home.join("knothole.sealed.new"));
+    let unusable = |error: rusqlite::Error| OpenError::Unusable { path: path.to_owned(), source: error.into() };
+    make_private(&empty).map_err(|source| OpenError::File { path: empty.clone(), source })?;
+    let database = Connection::open(&empty).map_err(unusable)?;
+    database.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(())).map_err(unusable)?;
+    database.pragma_update(None, "user_version", 0).map_err(unusable)?;
+    database.close().map_err(|(_, error)| unusable(error))?;
+    let sealed = knothole_vault::seal(&empty, &draft, key).map_err(|refused| match refused {
+        Refused::Disk(error) => error,
+        Refused::Unfit | Refused::Damaged => io::ErrorKind::InvalidData.into(),
+    });
+    sealed
+        .and_then(|()| fs::remove_file(&empty))
+        .and_then(|()| fs::rename(&draft, path))
+        .and_then(|()| fs::File::open(home)?.sync_all())
+        .map_err(|source| OpenError::File { path: path.to_owned(), source })
 }
 
 enum Origin {
@@ -156,7 +193,7 @@ mod tests {
         fs::write(empty.path().join(FILE), "").unwrap();
         // VACUUM gives the file its header and first page.
         for home in [absent, empty, home_with("VACUUM")] {
-            let database = open(home.path()).unwrap();
+            let database = open(home.path(), None).unwrap();
             assert!(matches!(origin(&database), Ok(Origin::Ours(version)) if version == MIGRATIONS.len()));
         }
     }
@@ -211,7 +248,7 @@ mod tests {
     #[test]
     fn a_migrated_file_has_the_tables_of_a_new_one() {
         let shape = |home: &Path| {
-            let database = open(home).unwrap();
+            let database = open(home, None).unwrap();
             let mut statement =
                 database.prepare("SELECT type, name, sql FROM sqlite_schema ORDER BY type, name").unwrap();
             let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap();
@@ -233,7 +270,7 @@ mod tests {
         ] {
             let home = home_with(sql);
             let before = fs::read(home.path().join(FILE)).unwrap();
-            let error = open(home.path()).unwrap_err();
+            let error = open(home.path(), None).unwrap_err();
             assert!(matches!(error, OpenError::Foreign(_)), "{sql}: {error}");
             assert!(error.to_string().contains("another program; move it away"));
             assert_eq!(fs::read(home.path().join(FILE)).unwrap(), before, "{sql}");
@@ -243,7 +280,7 @@ mod tests {
     #[test]
     fn a_newer_version_asks_for_a_newer_program() {
         let home = home_with(&format!("{} PRAGMA user_version = 9", version_1()));
-        let error = open(home.path()).unwrap_err();
+        let error = open(home.path(), None).unwrap_err();
         assert!(matches!(error, OpenError::Newer { found: 9, .. }), "{error}");
         assert!(error.to_string().contains("install the newer version"));
     }
@@ -260,7 +297,7 @@ mod tests {
         fs::write(text.path().join(FILE), "a letter, not a database; long enough to be read as a header ".repeat(20))
             .unwrap();
         for home in [damaged, truncated, text] {
-            let error = open(home.path()).unwrap_err();
+            let error = open(home.path(), None).unwrap_err();
             assert!(matches!(error, OpenError::Damaged(_)), "{error}");
             assert!(error.to_string().contains("restore it from a backup, or move it away"));
         }
@@ -284,7 +321,7 @@ mod tests {
     fn only_the_owner_reads_the_file_and_its_companions() {
         let home = home_with("VACUUM");
         fs::set_permissions(home.path().join(FILE), fs::Permissions::from_mode(0o644)).unwrap();
-        let _database = open(home.path()).unwrap();
+        let _database = open(home.path(), None).unwrap();
         for entry in fs::read_dir(home.path()).unwrap() {
             let entry = entry.unwrap();
             assert_eq!(entry.metadata().unwrap().permissions().mode() & 0o777, PRIVATE, "{entry:?}");
@@ -293,7 +330,7 @@ mod tests {
 
     #[test]
     fn a_home_that_is_not_there_is_named() {
-        let error = open(Path::new("/nonexistent/home")).unwrap_err();
+        let error = open(Path::new("/nonexistent/home"), None).unwrap_err();
         assert!(error.to_string().starts_with("cannot make /nonexistent/home/knothole.db: "), "{error}");
     }
 }

@@ -30,6 +30,7 @@ Environment:
                        without either, `rendezvous` in the home's config.toml
   KNOTHOLE_KEEPALIVE   default, strict (a lost contact is noticed after 9 s) or frugal (as rarely as this network bears);
                        where it is not set, `keepalive` in config.toml
+  KNOTHOLE_PASSPHRASE  the passphrase of a home that has one, where --passphrase-file is not given
   KNOTHOLE_LOG         what is logged to standard error: error, warn (default), info, debug, trace
   NO_COLOR             set it for text without colours
 
@@ -54,6 +55,10 @@ pub(crate) struct Arguments {
     /// home that knows none yet
     #[arg(long, global = true, value_name = "ADDRESS")]
     pub(crate) rendezvous: Vec<RendezvousAddress>,
+
+    /// The file whose first line is this home's passphrase, where it has one
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) passphrase_file: Option<PathBuf>,
 
     /// Print data as JSON, for scripts
     #[arg(long, global = true)]
@@ -178,6 +183,16 @@ pub(crate) enum Verb {
         lifetime: bool,
     },
 
+    /// Encrypt all that this home holds under a passphrase, change it, or remove it
+    #[command(
+        subcommand,
+        after_help = "Example:\n  knothole passphrase set\n  \
+        knothole passphrase set --passphrase-file ~/.secrets/knothole\n\n\
+        The passphrase is typed at the terminal, or given in KNOTHOLE_PASSPHRASE or with --passphrase-file.\n\
+        From then on each knothole that starts an engine asks for it. Nobody can help if it is forgotten."
+    )]
+    Passphrase(PassphraseVerb),
+
     /// Read the whole database and tell what is wrong with it
     #[command(after_help = "Example:\n  knothole check && echo sound")]
     Check,
@@ -193,6 +208,21 @@ pub(crate) enum Verb {
     #[command(after_help = "Example:\n  knothole daemon &\n  knothole send bob hello\n\n\
         Prints `ready <socket>` once it serves. SIGTERM or SIGINT: it says goodbye and exits 0.")]
     Daemon,
+}
+
+/// What `passphrase` does.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PassphraseVerb {
+    /// Encrypt this home under a passphrase
+    Set,
+    /// Give it another one
+    Change {
+        /// The file whose first line is the new one; else KNOTHOLE_NEW_PASSPHRASE, or it is typed
+        #[arg(long, value_name = "FILE")]
+        new_passphrase_file: Option<PathBuf>,
+    },
+    /// Store this home in the clear again
+    Remove,
 }
 
 #[derive(Debug, Args)]

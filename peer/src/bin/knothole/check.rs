@@ -12,7 +12,7 @@ use crate::session::{entries, running};
 pub(crate) async fn run(home: &Home, output: &Output) -> anyhow::Result<()> {
     let findings: Value = match home.engine_lock()? {
         Some(_lock) => {
-            let store = Store::open(home.path())?;
+            let store = Store::open_in(home)?;
             let findings = store.check().await;
             store.close().await?;
             findings?.into()

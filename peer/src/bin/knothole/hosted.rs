@@ -30,7 +30,7 @@ impl Hosted {
     ) -> anyhow::Result<Self> {
         let keepalive = home.keepalive()?;
         let options = Options { home: home.path().to_owned(), rendezvous, allow_loopback, keepalive };
-        let peer = engine::start(options).await?;
+        let peer = engine::start_in(home.clone(), options).await?;
         match Listener::open(home, &lock, peer.clone()) {
             Ok(listener) => Ok(Self { peer, listener, _lock: lock }),
             Err(error) => {

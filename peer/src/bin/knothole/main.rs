@@ -15,6 +15,7 @@ mod identity;
 mod mailbox;
 mod netcheck;
 mod output;
+mod passphrase;
 mod rpc;
 mod send;
 mod session;
@@ -54,7 +55,14 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Some(verb) => verb,
     };
     let verb = verb.checked()?;
-    let home = Home::open(arguments.home)?;
+    let mut home = Home::open(arguments.home)?;
+    let file = arguments.passphrase_file;
+    if let Verb::Passphrase(verb) = verb {
+        return unless_ended(&mut signals, passphrase::run(&mut home, verb, file, &output)).await;
+    }
+    // The identity, and with it the link, is read without an engine.
+    let alone = matches!(verb, Verb::Id { .. });
+    unless_ended(&mut signals, passphrase::unlock(&mut home, file.as_deref(), alone, &output)).await?;
     let rendezvous = home.rendezvous(&arguments.rendezvous)?;
     let told = !arguments.rendezvous.is_empty();
     let configured = home.configured_rendezvous()?;
@@ -88,6 +96,14 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     }
 }
 
+/// Does something that a signal breaks off.
+async fn unless_ended(signals: &mut Signals, doing: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    tokio::select! {
+        outcome = doing => outcome,
+        () = signals.end() => Err(Interrupted.into()),
+    }
+}
+
 async fn carry_out(verb: Verb, session: &mut Session, output: &Output) -> anyhow::Result<()> {
     match verb {
         Verb::Add { link, name } => contacts::add(session, &link, name, output).await,
@@ -102,6 +118,6 @@ async fn carry_out(verb: Verb, session: &mut Session, output: &Output) -> anyhow
         Verb::Mailbox { switch } => mailbox::run(session, switch, output).await,
         Verb::Netcheck { lifetime } => netcheck::run(session, lifetime, output).await,
         // They need no session, and were carried out before.
-        Verb::Demo | Verb::Id { .. } | Verb::Check | Verb::Rpc | Verb::Daemon => Ok(()),
+        Verb::Demo | Verb::Passphrase(_) | Verb::Id { .. } | Verb::Check | Verb::Rpc | Verb::Daemon => Ok(()),
     }
 }
