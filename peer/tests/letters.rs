@@ -1,0 +1,310 @@
+//! docs/protocol.md, "Letters": what two engines reach each other by while no connection joins them. Between them and the
+//! rendezvous lies a wire that carries QUIC between peers or does not, as the test wants.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "all of it is test code; clippy.toml's exemption ends at #[test] functions"
+)]
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::time::Duration;
+
+use knothole::command::{Command, RendezvousState};
+use knothole::engine;
+use knothole::event::{Event, EventKind};
+use knothole::handle::{Options, Peer};
+use knothole::store::{Message, MessageState};
+use knothole_proto::certificate::IdentitySecret;
+use knothole_proto::contact_link::RendezvousAddress;
+use knothole_proto::datagram::{FLIGHT, RELAY};
+use knothole_proto::frames::{MAX_TEXT, MessageId};
+use knothole_proto::registration::Profile;
+use knothole_rendezvous::Policy;
+use knothole_rendezvous::serve::{Config, Serving};
+use tempfile::TempDir;
+use tokio::net::UdpSocket;
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
+
+/// Loopback answers in microseconds; a test that waits so long has failed.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A rendezvous, and the wire to it.
+struct Post {
+    _serving: Serving,
+    /// As the peers know it: the near end of the wire.
+    address: RendezvousAddress,
+    /// Whether what is relayed from peer to peer gets through.
+    relays: Arc<AtomicBool>,
+}
+
+async fn post() -> Post {
+    let config = Config {
+        identity: IdentitySecret::new([42; 32]),
+        listen: vec!["127.0.0.1:0".parse().unwrap()],
+        alternate: None,
+        public: None,
+        policy: Policy::default(),
+    };
+    let serving = Serving::start(config).await.unwrap();
+    let near = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
+    let address = RendezvousAddress { port: near.local_addr().unwrap().port(), ..serving.address().clone() };
+    let relays = Arc::new(AtomicBool::new(true));
+    tokio::spawn(wire(near, serving.bound()[0], relays.clone()));
+    Post { _serving: serving, address, relays }
+}
+
+/// Carries datagrams from each peer to the rendezvous by a socket of the peer's own, and back.
+async fn wire(near: Arc<UdpSocket>, far: SocketAddr, relays: Arc<AtomicBool>) {
+    let mut peers: HashMap<SocketAddr, Arc<UdpSocket>> = HashMap::new();
+    let mut datagram = vec![0; 65_536];
+    while let Ok((length, from)) = near.recv_from(&mut datagram).await {
+        if matches!(datagram[0], RELAY | FLIGHT) && !relays.load(SeqCst) {
+            continue;
+        }
+        let peer = match peers.get(&from) {
+            Some(peer) => peer.clone(),
+            None => {
+                let socket = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
+                tokio::spawn(back(socket.clone(), far, near.clone(), from));
+                peers.insert(from, socket.clone());
+                socket
+            }
+        };
+        let _ = peer.send_to(&datagram[..length], far).await;
+    }
+}
+
+/// The way back to one peer, which lets nobody else through: to each other the peers are behind hard NATs.
+async fn back(socket: Arc<UdpSocket>, far: SocketAddr, near: Arc<UdpSocket>, to: SocketAddr) {
+    let mut datagram = vec![0; 65_536];
+    loop {
+        // From a rendezvous that is not there any more comes an error, once for each datagram.
+        let Ok((length, at)) = socket.recv_from(&mut datagram).await else { continue };
+        if at == far {
+            let _ = near.send_to(&datagram[..length], to).await;
+        }
+    }
+}
+
+async fn start(home: &Path, rendezvous: &RendezvousAddress) -> Peer {
+    let (home, rendezvous) = (home.to_owned(), vec![rendezvous.clone()]);
+    let options = Options { home, rendezvous, allow_loopback: true, keepalive: Profile::Default };
+    engine::start(options).await.unwrap()
+}
+
+async fn add(peer: &Peer, other: &Peer, name: &str) {
+    let link = other.request(Command::Status).await.unwrap().link;
+    peer.request(|reply| Command::AddContact { link, name: Some(name.into()), reply }).await.unwrap();
+    let relay = |reply| Command::Path { who: name.into(), relay_only: true, reply };
+    peer.request(relay).await.unwrap();
+}
+
+/// Alice and Bob, who have talked, and are not running at the moment.
+struct Acquainted {
+    post: Post,
+    alice: TempDir,
+    bob: TempDir,
+}
+
+async fn acquainted(mailboxes: bool) -> Acquainted {
+    let them =
+        Acquainted { post: post().await, alice: tempfile::tempdir().unwrap(), bob: tempfile::tempdir().unwrap() };
+    let (alice, bob) = (them.start_alice().await, them.start_bob().await);
+    let mut at_alice = alice.events();
+    add(&alice, &bob, "bob").await;
+    add(&bob, &alice, "alice").await;
+    for peer in [&alice, &bob] {
+        peer.request(|reply| Command::SetMailbox { open: mailboxes, reply }).await.unwrap();
+    }
+    let id = send(&alice, "bob", "we talk").await;
+    reaches(&mut at_alice, id, MessageState::Delivered).await;
+    for home in [&them.alice, &them.bob] {
+        shared(home.path()).await;
+    }
+    tokio::join!(alice.stop(), bob.stop());
+    them
+}
+
+impl Acquainted {
+    async fn start_alice(&self) -> Peer {
+        start(self.alice.path(), &self.post.address).await
+    }
+
+    async fn start_bob(&self) -> Peer {
+        start(self.bob.path(), &self.post.address).await
+    }
+}
+
+/// Waits until keys for letters are in both databases. Nobody is told of that, so it is looked for.
+async fn shared(home: &Path) {
+    let look = async {
+        loop {
+            let database = rusqlite::Connection::open(home.join("knothole.db")).unwrap();
+            let count: i64 =
+                database.query_row("SELECT count(*) FROM epochs WHERE ready = 1", [], |row| row.get(0)).unwrap();
+            if count > 0 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, look).await.expect("keys are shared in time");
+}
+
+async fn send(peer: &Peer, to: &str, text: &str) -> MessageId {
+    peer.request(|reply| Command::Send { to: to.into(), text: text.into(), reply }).await.unwrap()
+}
+
+async fn history(peer: &Peer, with: &str) -> Vec<Message> {
+    let all = |reply| Command::History { with: with.into(), search: None, before: None, limit: 1000, reply };
+    peer.request(all).await.unwrap()
+}
+
+async fn texts(peer: &Peer, with: &str) -> Vec<String> {
+    history(peer, with).await.into_iter().map(|message| message.text).collect()
+}
+
+/// Waits for the first event of which this is true.
+async fn event<T>(events: &mut Receiver<Arc<Event>>, mut wanted: impl FnMut(&EventKind) -> Option<T>) -> T {
+    let waiting = async {
+        loop {
+            match events.recv().await {
+                Ok(event) => {
+                    if let Some(found) = wanted(&event.kind) {
+                        return found;
+                    }
+                }
+                // The newest are still there.
+                Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => panic!("the engine has ended"),
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, waiting).await.expect("the event comes in time")
+}
+
+/// Waits until a peer is at its rendezvous; it may have been before anybody could listen.
+async fn registered(peer: &Peer) {
+    let mut events = peer.events();
+    let status = peer.request(Command::Status).await.unwrap();
+    if status.rendezvous[0].state != RendezvousState::Registered {
+        event(&mut events, |kind| matches!(kind, EventKind::Registered { .. }).then_some(())).await;
+    }
+}
+
+async fn arrives(events: &mut Receiver<Arc<Event>>, wanted: &str) {
+    event(events, |kind| matches!(kind, EventKind::Message { text, .. } if text == wanted).then_some(())).await;
+}
+
+async fn reaches(events: &mut Receiver<Arc<Event>>, id: MessageId, wanted: MessageState) {
+    let is =
+        |kind: &EventKind| matches!(kind, EventKind::State { message, state } if *message == id && *state == wanted);
+    event(events, |kind| is(kind).then_some(())).await;
+}
+
+/// Nothing carries QUIC between the two.
+async fn is_unconnected(peer: &Peer) -> bool {
+    let contacts = peer.request(Command::Contacts).await.unwrap();
+    contacts.iter().all(|contact| contact.path.is_none_or(|path| path.rtt.is_none()))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_both_processes_new_a_message_is_shown_before_any_connection_is_up() {
+    let them = acquainted(false).await;
+    them.post.relays.store(false, SeqCst);
+    let (alice, bob) = (them.start_alice().await, them.start_bob().await);
+    let (mut at_alice, mut at_bob) = (alice.events(), bob.events());
+    registered(&bob).await;
+    let first = send(&alice, "bob", "are you there?").await;
+    arrives(&mut at_bob, "are you there?").await;
+    reaches(&mut at_alice, first, MessageState::Sent).await;
+    send(&bob, "alice", "yes").await;
+    arrives(&mut at_alice, "yes").await;
+    assert!(is_unconnected(&alice).await && is_unconnected(&bob).await);
+    assert_eq!(history(&alice, "bob").await[1].state, MessageState::Sent, "it is not known to be delivered");
+
+    // With a connection the conversation goes on by numbers: all is acknowledged, nothing shown twice.
+    them.post.relays.store(true, SeqCst);
+    reaches(&mut at_alice, first, MessageState::Delivered).await;
+    let last = send(&alice, "bob", "and now?").await;
+    reaches(&mut at_alice, last, MessageState::Delivered).await;
+    for (peer, with) in [(&alice, "bob"), (&bob, "alice")] {
+        assert_eq!(texts(peer, with).await, ["we talk", "are you there?", "yes", "and now?"]);
+    }
+    tokio::join!(alice.stop(), bob.stop());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_longest_text_goes_by_letter_in_pieces() {
+    let them = acquainted(false).await;
+    them.post.relays.store(false, SeqCst);
+    let (alice, bob) = (them.start_alice().await, them.start_bob().await);
+    let mut at_bob = bob.events();
+    tokio::join!(registered(&alice), registered(&bob));
+    // As much as is let through at once.
+    let long = "語".repeat(MAX_TEXT / 3 / 2);
+    send(&alice, "bob", &long).await;
+    send(&alice, "bob", "and more").await;
+    arrives(&mut at_bob, &long).await;
+    arrives(&mut at_bob, "and more").await;
+    assert!(is_unconnected(&bob).await);
+    tokio::join!(alice.stop(), bob.stop());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_that_are_lost_on_one_side_cost_no_message() {
+    let them = acquainted(false).await;
+    // A backup of before they talked would hold the contact, but no keys.
+    let database = rusqlite::Connection::open(them.bob.path().join("knothole.db")).unwrap();
+    database.execute("DELETE FROM epochs", []).unwrap();
+    drop(database);
+    them.post.relays.store(false, SeqCst);
+    let (alice, bob) = (them.start_alice().await, them.start_bob().await);
+    let (mut at_alice, mut at_bob) = (alice.events(), bob.events());
+    tokio::join!(registered(&alice), registered(&bob));
+    let lost = send(&alice, "bob", "can you read this?").await;
+    reaches(&mut at_alice, lost, MessageState::Sent).await;
+    them.post.relays.store(true, SeqCst);
+    arrives(&mut at_bob, "can you read this?").await;
+    reaches(&mut at_alice, lost, MessageState::Delivered).await;
+    assert_eq!(texts(&bob, "alice").await, ["we talk", "can you read this?"]);
+    assert_eq!(bob.request(Command::Status).await.unwrap().letters_unopened, 1);
+
+    // The connection has given new ones.
+    shared(them.bob.path()).await;
+    tokio::join!(alice.stop(), bob.stop());
+    them.post.relays.store(false, SeqCst);
+    let (alice, bob) = (them.start_alice().await, them.start_bob().await);
+    let mut at_bob = bob.events();
+    registered(&bob).await;
+    send(&alice, "bob", "and this?").await;
+    arrives(&mut at_bob, "and this?").await;
+    tokio::join!(alice.stop(), bob.stop());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_blocked_contacts_letters_are_not_shown() {
+    let them = acquainted(false).await;
+    them.post.relays.store(false, SeqCst);
+    let (alice, bob) = (them.start_alice().await, them.start_bob().await);
+    let mut at_alice = alice.events();
+    tokio::join!(registered(&alice), registered(&bob));
+    bob.request(|reply| Command::Block { who: "alice".into(), reply }).await.unwrap();
+    let id = send(&alice, "bob", "hello?").await;
+    reaches(&mut at_alice, id, MessageState::Sent).await;
+    let unopened = async {
+        while bob.request(Command::Status).await.unwrap().letters_unopened == 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, unopened).await.unwrap();
+    assert_eq!(texts(&bob, "alice").await, ["we talk"]);
+    tokio::join!(alice.stop(), bob.stop());
+}
