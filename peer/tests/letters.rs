@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
-use knothole::command::{Command, RendezvousState};
+use knothole::command::{Command, MailboxState, RendezvousState};
 use knothole::engine;
 use knothole::event::{Event, EventKind};
 use knothole::handle::{Options, Peer};
@@ -37,27 +37,31 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A rendezvous, and the wire to it.
 struct Post {
-    _serving: Serving,
+    serving: Serving,
     /// As the peers know it: the near end of the wire.
     address: RendezvousAddress,
     /// Whether what is relayed from peer to peer gets through.
     relays: Arc<AtomicBool>,
+    /// Where mailboxes are.
+    _disk: TempDir,
 }
 
 async fn post() -> Post {
+    let disk = tempfile::tempdir().unwrap();
     let config = Config {
         identity: IdentitySecret::new([42; 32]),
         listen: vec!["127.0.0.1:0".parse().unwrap()],
         alternate: None,
         public: None,
-        policy: Policy::default(),
+        policy: Policy { mailbox_bytes: 64 << 20, ..Policy::default() },
+        mailboxes: Some(disk.path().to_owned()),
     };
     let serving = Serving::start(config).await.unwrap();
     let near = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
     let address = RendezvousAddress { port: near.local_addr().unwrap().port(), ..serving.address().clone() };
     let relays = Arc::new(AtomicBool::new(true));
     tokio::spawn(wire(near, serving.bound()[0], relays.clone()));
-    Post { _serving: serving, address, relays }
+    Post { serving, address, relays, _disk: disk }
 }
 
 /// Carries datagrams from each peer to the rendezvous by a socket of the peer's own, and back.
@@ -123,6 +127,10 @@ async fn acquainted(mailboxes: bool) -> Acquainted {
     for peer in [&alice, &bob] {
         peer.request(|reply| Command::SetMailbox { open: mailboxes, reply }).await.unwrap();
     }
+    let opened = if mailboxes { MailboxState::Open } else { MailboxState::Closed };
+    for peer in [&alice, &bob] {
+        holds(async || peer.request(Command::Status).await.unwrap().rendezvous[0].mailbox == opened).await;
+    }
     let id = send(&alice, "bob", "we talk").await;
     reaches(&mut at_alice, id, MessageState::Delivered).await;
     for home in [&them.alice, &them.bob] {
@@ -142,20 +150,24 @@ impl Acquainted {
     }
 }
 
-/// Waits until keys for letters are in both databases. Nobody is told of that, so it is looked for.
+/// Waits until keys for letters are in a database.
 async fn shared(home: &Path) {
+    holds(async || {
+        let database = rusqlite::Connection::open(home.join("knothole.db")).unwrap();
+        let count = "SELECT count(*) FROM epochs WHERE ready = 1";
+        database.query_row(count, [], |row| row.get::<_, i64>(0)).unwrap() > 0
+    })
+    .await;
+}
+
+/// Waits until something is so of which nobody is told: it is looked at again and again.
+async fn holds(is: impl AsyncFn() -> bool) {
     let look = async {
-        loop {
-            let database = rusqlite::Connection::open(home.join("knothole.db")).unwrap();
-            let count: i64 =
-                database.query_row("SELECT count(*) FROM epochs WHERE ready = 1", [], |row| row.get(0)).unwrap();
-            if count > 0 {
-                return;
-            }
+        while !is().await {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, look).await.expect("keys are shared in time");
+    tokio::time::timeout(PATIENCE, look).await.expect("it is so in time");
 }
 
 async fn send(peer: &Peer, to: &str, text: &str) -> MessageId {
@@ -201,6 +213,11 @@ async fn registered(peer: &Peer) {
 
 async fn arrives(events: &mut Receiver<Arc<Event>>, wanted: &str) {
     event(events, |kind| matches!(kind, EventKind::Message { text, .. } if text == wanted).then_some(())).await;
+}
+
+/// Waits until a message is here that may have come before anybody could listen.
+async fn has(peer: &Peer, with: &str, wanted: &str) {
+    holds(async || texts(peer, with).await.iter().any(|text| text == wanted)).await;
 }
 
 async fn reaches(events: &mut Receiver<Arc<Event>>, id: MessageId, wanted: MessageState) {
@@ -299,12 +316,95 @@ async fn a_blocked_contacts_letters_are_not_shown() {
     bob.request(|reply| Command::Block { who: "alice".into(), reply }).await.unwrap();
     let id = send(&alice, "bob", "hello?").await;
     reaches(&mut at_alice, id, MessageState::Sent).await;
-    let unopened = async {
-        while bob.request(Command::Status).await.unwrap().letters_unopened == 0 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, unopened).await.unwrap();
+    holds(async || bob.request(Command::Status).await.unwrap().letters_unopened == 1).await;
     assert_eq!(texts(&bob, "alice").await, ["we talk"]);
     tokio::join!(alice.stop(), bob.stop());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_waits_in_the_mailbox_and_comes_although_its_sender_has_gone() {
+    let them = acquainted(true).await;
+    let alice = them.start_alice().await;
+    let mut at_alice = alice.events();
+    let (first, second) = (send(&alice, "bob", "for later").await, send(&alice, "bob", "and this").await);
+    reaches(&mut at_alice, second, MessageState::Sent).await;
+    alice.stop().await;
+    assert_eq!(them.post.serving.counters().await.letters_kept, 2);
+
+    for again in [false, true] {
+        let bob = them.start_bob().await;
+        if !again {
+            has(&bob, "alice", "and this").await;
+        }
+        registered(&bob).await;
+        holds(async || them.post.serving.counters().await.letters_collected == 2).await;
+        assert_eq!(texts(&bob, "alice").await, ["we talk", "for later", "and this"]);
+        bob.stop().await;
+    }
+
+    // In the box is not at the other side: that is known when the two meet.
+    let alice = them.start_alice().await;
+    let mut at_alice = alice.events();
+    let states = |history: Vec<Message>| history.into_iter().map(|message| message.state).collect::<Vec<_>>();
+    let (delivered, sent) = (MessageState::Delivered, MessageState::Sent);
+    assert_eq!(states(history(&alice, "bob").await), [delivered, sent, sent]);
+    let bob = them.start_bob().await;
+    reaches(&mut at_alice, first, delivered).await;
+    reaches(&mut at_alice, second, delivered).await;
+    assert_eq!(texts(&bob, "alice").await, ["we talk", "for later", "and this"]);
+    tokio::join!(alice.stop(), bob.stop());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_longest_text_waits_in_pieces() {
+    let them = acquainted(true).await;
+    let alice = them.start_alice().await;
+    let mut at_alice = alice.events();
+    let long = "語".repeat(MAX_TEXT / 3);
+    let id = send(&alice, "bob", &long).await;
+    reaches(&mut at_alice, id, MessageState::Sent).await;
+    alice.stop().await;
+    let bob = them.start_bob().await;
+    has(&bob, "alice", &long).await;
+    bob.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_mailboxes_a_message_stays_queued_until_the_contact_is_here() {
+    let them = acquainted(false).await;
+    let alice = them.start_alice().await;
+    let mut at_alice = alice.events();
+    registered(&alice).await;
+    let id = send(&alice, "bob", "one").await;
+    holds(async || them.post.serving.counters().await.letters_returned >= 1).await;
+    send(&alice, "bob", "two").await;
+    holds(async || them.post.serving.counters().await.letters_returned >= 2).await;
+    assert!(history(&alice, "bob").await[1..].iter().all(|message| message.state == MessageState::Queued));
+    let bob = them.start_bob().await;
+    reaches(&mut at_alice, id, MessageState::Delivered).await;
+    assert_eq!(texts(&bob, "alice").await, ["we talk", "one", "two"]);
+    tokio::join!(alice.stop(), bob.stop());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_letter_sealed_before_a_kill_is_posted_after_it() {
+    let them = acquainted(true).await;
+    // Sealed and stored, and then the process is gone: what an engine without a rendezvous leaves behind.
+    let nowhere = RendezvousAddress { port: 9, ..them.post.address.clone() };
+    let alice = start(them.alice.path(), &nowhere).await;
+    send(&alice, "bob", "sealed").await;
+    alice.stop().await;
+    let sealed = "SELECT count(*) FROM letters WHERE envelope IS NOT NULL";
+    let database = rusqlite::Connection::open(them.alice.path().join("knothole.db")).unwrap();
+    assert_eq!(database.query_row(sealed, [], |row| row.get::<_, i64>(0)).unwrap(), 1);
+    let before: Vec<u8> = database.query_row("SELECT envelope FROM letters", [], |row| row.get(0)).unwrap();
+    drop(database);
+    assert!(!before.is_empty());
+
+    let alice = them.start_alice().await;
+    holds(async || them.post.serving.counters().await.letters_kept == 1).await;
+    alice.stop().await;
+    let bob = them.start_bob().await;
+    has(&bob, "alice", "sealed").await;
+    bob.stop().await;
 }
