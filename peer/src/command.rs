@@ -5,6 +5,7 @@ use std::time::Duration;
 use knothole_proto::contact_link::{ContactLink, RendezvousAddress};
 use knothole_proto::frames::MessageId;
 use knothole_proto::identity::PeerId;
+use knothole_proto::verification;
 use tokio::sync::oneshot;
 
 use crate::store::{ContactState, Message};
@@ -39,6 +40,31 @@ pub enum Command {
     Accept {
         /// A name or a peer id.
         who: String,
+        /// The contact.
+        reply: Reply<ContactView>,
+    },
+    /// Adds a contact by its link under a name that another has, who is called otherwise from then on.
+    ReplaceContact {
+        /// The link.
+        link: ContactLink,
+        /// The name.
+        name: String,
+        /// Both.
+        reply: Reply<Replaced>,
+    },
+    /// What a person and a contact compare, to know that nobody is between them.
+    Words {
+        /// A name or a peer id.
+        who: String,
+        /// The same words on both sides.
+        reply: Reply<WordsView>,
+    },
+    /// Notes that the person has compared the words with a contact, if that is so.
+    Verify {
+        /// A name or a peer id.
+        who: String,
+        /// What the contact shows in place of the words; it is compared here.
+        shown: Option<String>,
         /// The contact.
         reply: Reply<ContactView>,
     },
@@ -150,12 +176,55 @@ pub enum CommandError {
     /// One's own link.
     #[error("that is your own link; add the link of somebody else")]
     OwnLink,
+    /// A name that was verified with another key.
+    #[error(transparent)]
+    KeyDiffers(Box<KeyDiffers>),
+    /// What was shown does not prove what it should.
+    #[error("{0}; nothing was marked as verified")]
+    Unverified(verification::Mismatch),
+    /// The words need more memory than there is.
+    #[error("64 MiB of memory are needed for the words, and there are none; end other programs and repeat that")]
+    NoMemory,
     /// The store did not take it.
     #[error("{0}")]
     Store(String),
     /// The engine is stopping.
     #[error("Knothole is stopping; start it again and repeat that")]
     Stopping,
+}
+
+/// Somebody comes under the name of a verified contact, with another key.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "WARNING: THE KEY DIFFERS. {name} is verified with another key, and this may be somebody else who wants to be taken for \
+     {name}. Nothing was changed. Words of the key that you verified: {known} / of this one: {given}. Compare by voice or face to \
+     face (`knothole verify` on both sides); only if {name} reads you the second ones: add it again with --replace"
+)]
+pub struct KeyDiffers {
+    /// The verified contact's name.
+    pub name: String,
+    /// The words with its key.
+    pub known: String,
+    /// The words with the key that was given.
+    pub given: String,
+}
+
+/// What a person and a contact compare.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WordsView {
+    /// The same on both sides.
+    pub words: Vec<&'static str>,
+    /// What we show to the contact, as a QR code for one.
+    pub text: String,
+}
+
+/// A contact that has taken another's name over.
+#[derive(Debug, Clone)]
+pub struct Replaced {
+    /// The contact.
+    pub contact: ContactView,
+    /// Who had the name, and what it is called now.
+    pub former: (PeerId, String),
 }
 
 /// Who we are.

@@ -29,3 +29,5 @@ pub mod seal;
 pub mod stun;
 pub mod traversal;
 pub mod tunnel;
+pub mod verification;
+pub mod words;

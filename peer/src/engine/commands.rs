@@ -44,12 +44,18 @@ impl Engine {
                 answer(reply, Err(CommandError::OwnLink));
             }
             Command::AddContact { link: ContactLink { peer, via }, name, reply } => {
+                if let Some(namesake) = name.as_ref().and_then(|name| self.verified_namesake(name, peer)) {
+                    return self.warn_of_key(namesake, peer, reply);
+                }
                 self.take_in(self.store.add(peer, name, via), reply);
             }
             Command::Accept { who, reply } => match self.named(&who) {
                 Ok((_, peer)) => self.take_in(self.store.accept(peer), reply),
                 Err(error) => answer(reply, Err(error)),
             },
+            Command::ReplaceContact { link, name, reply } => self.replace_contact(link, name, reply),
+            Command::Words { who, reply } => self.words(&who, reply),
+            Command::Verify { who, shown, reply } => self.verify(&who, shown.as_deref(), reply),
             Command::Path { who, relay_only, reply } => self.choose_path(&who, relay_only, reply),
             Command::Block { who, reply } => self.block(&who, reply),
             Command::Remove { who, reply } => match self.named(&who) {
@@ -140,7 +146,7 @@ impl Engine {
     }
 
     /// Puts a contact in the place of what was known of it, unless nothing but its name differs.
-    fn replace(&mut self, known: store::Contact, conversation: store::Conversation) -> ContactView {
+    pub(super) fn replace(&mut self, known: store::Contact, conversation: store::Conversation) -> ContactView {
         let now = Instant::now();
         let before = self.find_peer(known.peer);
         let unchanged = before.and_then(|id| self.contacts.get(&id)).is_some_and(|c| c.talks() && c.via == known.via);

@@ -20,6 +20,7 @@ mod renewal;
 mod start;
 mod timers;
 mod tunnels;
+mod verification;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -286,6 +286,12 @@ mod tests {
         let mut session = Session::new();
         let link = format!("knothole:{}?via={}", bob(), Fake::rendezvous());
         let named = json!({"peer": bob().to_string(), "name": "bob"});
+        let words = session.result("contact.words", json!({"peer": "bob"})).await;
+        assert_eq!(words, json!({"words": ["abandon", "zoo"], "qr": "knothole-verify:x?for=y"}));
+        let verified = session.result("contact.verify", json!({"peer": "bob"})).await;
+        assert_eq!(verified, json!({"peer": bob().to_string(), "name": "bob", "verified": true}));
+        let replaced = session.result("contact.add", json!({"link": link, "name": "bob", "replace": true})).await;
+        assert_eq!(replaced["former"]["name"], "bob (old key)");
         let relayed = session.result("contact.path", json!({"peer": "bob", "mode": "relay"})).await;
         assert_eq!(relayed, json!({"peer": bob().to_string(), "name": "bob", "relay_only": true}));
         assert_eq!(session.result("contact.add", json!({"link": link, "name": "bob"})).await, named);

@@ -6,11 +6,12 @@ use std::time::Duration;
 use knothole_proto::contact_link::{ContactLink, RendezvousAddress};
 use knothole_proto::frames::MessageId;
 use knothole_proto::identity::{PeerId, PublicKey};
+use knothole_proto::verification::Mismatch;
 use tokio::sync::{broadcast, mpsc, watch};
 
 use crate::command::{
     Command, CommandError, ContactView, MailboxState, NetworkView, PathKind, PathView, RendezvousState,
-    RendezvousStatus, Status, Transport,
+    RendezvousStatus, Replaced, Status, Transport, WordsView,
 };
 use crate::event::{Event, EventKind};
 use crate::handle::Peer;
@@ -139,6 +140,16 @@ fn carry_out(
         }
         Command::Renew { reply, .. } => drop(reply.send(Ok(0))),
         Command::SentTo { reply, .. } => drop(reply.send(Ok(0))),
+        Command::ReplaceContact { reply, .. } => {
+            let former = (stranger().peer, "bob (old key)".into());
+            drop(reply.send(Ok(Replaced { contact: contact(), former })));
+        }
+        Command::Words { reply, .. } => {
+            let text = "knothole-verify:x?for=y".into();
+            drop(reply.send(Ok(WordsView { words: vec!["abandon", "zoo"], text })));
+        }
+        Command::Verify { shown: None, reply, .. } => drop(reply.send(Ok(contact()))),
+        Command::Verify { reply, .. } => drop(reply.send(Err(CommandError::Unverified(Mismatch::AnotherKey)))),
         Command::Path { relay_only, reply, .. } => drop(reply.send(Ok(ContactView { relay_only, ..contact() }))),
         Command::Stop(done) => drop(done.send(())),
     }

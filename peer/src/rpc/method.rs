@@ -25,6 +25,17 @@ struct Add {
     link: String,
     #[serde(default)]
     name: Option<String>,
+    /// Whether the name is to be taken from another who has it.
+    #[serde(default)]
+    replace: bool,
+}
+
+#[derive(Deserialize)]
+struct Verify {
+    peer: String,
+    /// What the contact shows, to be compared here; without it the person has compared the words.
+    #[serde(default)]
+    text: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -72,8 +83,14 @@ pub(super) async fn call(peer: &Peer, request: Request) -> Result<Value, Failure
     match request.method.as_str() {
         "status" => status(peer).await,
         "contact.add" => {
-            let Add { link, name } = parameters(given)?;
+            let Add { link, name, replace } = parameters(given)?;
             let link: ContactLink = link.parse().map_err(|error| refused("link", &error))?;
+            if let Some(name) = name.clone().filter(|_| replace) {
+                let replaced = peer.request(|reply| Command::ReplaceContact { link, name, reply }).await?;
+                let mut told = peer_and_name(&replaced.contact);
+                told["former"] = json!({"peer": replaced.former.0.to_string(), "name": replaced.former.1});
+                return Ok(told);
+            }
             let contact = peer.request(|reply| Command::AddContact { link, name, reply }).await?;
             Ok(peer_and_name(&contact))
         }
@@ -84,6 +101,18 @@ pub(super) async fn call(peer: &Peer, request: Request) -> Result<Value, Failure
         "contact.accept" => {
             let Whom { peer: who } = parameters(given)?;
             Ok(peer_and_name(&peer.request(|reply| Command::Accept { who, reply }).await?))
+        }
+        "contact.words" => {
+            let Whom { peer: who } = parameters(given)?;
+            let view = peer.request(|reply| Command::Words { who, reply }).await?;
+            Ok(json!({"words": view.words, "qr": view.text}))
+        }
+        "contact.verify" => {
+            let Verify { peer: who, text: shown } = parameters(given)?;
+            let contact = peer.request(|reply| Command::Verify { who, shown, reply }).await?;
+            let mut told = peer_and_name(&contact);
+            told["verified"] = contact.verified.into();
+            Ok(told)
         }
         "contact.path" => {
             let Way { peer: who, mode } = parameters(given)?;

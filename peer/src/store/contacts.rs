@@ -156,7 +156,7 @@ impl Store {
     }
 }
 
-fn insert(
+pub(super) fn insert(
     database: &Connection,
     peer: PeerId,
     name: Option<&str>,
@@ -174,14 +174,14 @@ fn insert(
     Ok(())
 }
 
-fn settle(database: &Connection, peer: PeerId) -> Result<(), StoreError> {
+pub(super) fn settle(database: &Connection, peer: PeerId) -> Result<(), StoreError> {
     let mut statement =
         database.prepare_cached("UPDATE contacts SET state = 'contact', greeting = NULL WHERE peer = ?1")?;
     statement.execute([peer.as_bytes()])?;
     Ok(())
 }
 
-fn rename(database: &Connection, peer: PeerId, name: &str) -> Result<(), StoreError> {
+pub(super) fn rename(database: &Connection, peer: PeerId, name: &str) -> Result<(), StoreError> {
     let name = free_name(database, peer, name)?;
     database.prepare_cached("UPDATE contacts SET name = ?2 WHERE peer = ?1")?.execute((peer.as_bytes(), name))?;
     Ok(())
@@ -207,7 +207,7 @@ fn beginning(text: &str) -> &str {
     if text.len() > MAX_GREETING { &text[..end] } else { text }
 }
 
-fn keep_via(database: &Connection, peer: PeerId, via: &[RendezvousAddress]) -> Result<(), StoreError> {
+pub(super) fn keep_via(database: &Connection, peer: PeerId, via: &[RendezvousAddress]) -> Result<(), StoreError> {
     let contact = known(database, peer)?.contact;
     database.prepare_cached("DELETE FROM contact_via WHERE contact = ?1")?.execute([contact])?;
     let mut statement = database

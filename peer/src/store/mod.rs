@@ -27,6 +27,7 @@ mod letters;
 #[cfg(test)]
 mod letters_tests;
 mod outgoing;
+mod replace;
 mod schema;
 mod settings;
 

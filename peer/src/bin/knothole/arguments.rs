@@ -94,6 +94,10 @@ pub(crate) enum Verb {
         /// What to call them [default: the beginning of their id]
         #[arg(long)]
         name: Option<String>,
+        /// Take the name from a contact that has it, after the words were compared; that one keeps the conversation, and is
+        /// called NAME (old key …)
+        #[arg(long, requires = "name")]
+        replace: bool,
     },
 
     /// List contacts and contact requests
@@ -106,6 +110,16 @@ pub(crate) enum Verb {
         /// A name or a peer id
         name: String,
     },
+
+    /// Make sure that a contact is who you take it for: compare ten words by voice, or scan each other's QR code
+    #[command(
+        after_help = "Example:\n  knothole verify bob             prints the words; bob runs `knothole verify` with your name\n  \
+        knothole verify bob --confirm   they were the same: bob is verified\n  \
+        knothole verify bob --qr        shows a code that bob scans\n  \
+        knothole verify bob --scan 'knothole-verify:…'   what your camera read from bob's screen\n\n\
+        Compare by voice or face to face, not in a message: whoever is between you could change that, too."
+    )]
+    Verify(Verification),
 
     /// Choose how a contact may be reached: by any path, or through a relay alone
     #[command(
@@ -287,6 +301,21 @@ impl Wait {
             Self::Read => "read",
         }
     }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Verification {
+    /// A name or a peer id
+    pub(crate) name: String,
+    /// The words were the same on both sides
+    #[arg(long, conflicts_with_all = ["qr", "scan"])]
+    pub(crate) confirm: bool,
+    /// Draw a QR code, for the other side to scan
+    #[arg(long)]
+    pub(crate) qr: bool,
+    /// What a camera read from the other side's screen, `knothole-verify:…`
+    #[arg(long, value_name = "TEXT", conflicts_with = "qr")]
+    pub(crate) scan: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -11,12 +11,19 @@ pub(crate) async fn add(
     session: &mut Session,
     link: &str,
     wanted: Option<String>,
+    replace: bool,
     output: &Output,
 ) -> anyhow::Result<()> {
-    let added = session.insist("contact.add", json!({"link": link, "name": wanted})).await?;
+    let added = session.insist("contact.add", json!({"link": link, "name": wanted, "replace": replace})).await?;
     output.data(&added, || {
         let name = name(&added);
-        format!("{name} is a contact now; talk with: knothole chat {}", quoted(&name))
+        let former = &added["former"];
+        let former = if former.is_object() {
+            format!("; the former one is called {}", harmless(word(former, "name")))
+        } else {
+            String::new()
+        };
+        format!("{name} is a contact now{former}; talk with: knothole chat {}", quoted(&name))
     })?;
     Ok(())
 }
@@ -80,7 +87,8 @@ fn table(contacts: &[Value], new: bool) -> String {
             None | Some(0) => String::new(),
             Some(unread) => format!("{unread} unread"),
         };
-        let told: Vec<_> = [there, unread].into_iter().filter(|part| !part.is_empty()).collect();
+        let verified = if contact["verified"] == true { "verified" } else { "" };
+        let told: Vec<_> = [there, verified.to_owned(), unread].into_iter().filter(|part| !part.is_empty()).collect();
         format!("{:width$}  {}", name(contact), told.join(", ")).trim_end().to_owned()
     };
     contacts.iter().map(line).collect::<Vec<_>>().join("\n")
@@ -108,7 +116,7 @@ pub(crate) fn way(path: &Value) -> String {
 }
 
 /// The name as a shell takes it.
-fn quoted(name: &str) -> String {
+pub(crate) fn quoted(name: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
     if name.chars().all(plain) { name.to_owned() } else { format!("'{}'", name.replace('\'', "'\\''")) }
 }

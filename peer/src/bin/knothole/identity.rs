@@ -3,11 +3,10 @@
 use anyhow::bail;
 use knothole::home::Home;
 use knothole_proto::contact_link::{ContactLink, MAX_VIA, RendezvousAddress};
-use qrcode::QrCode;
-use qrcode::render::unicode::Dense1x2;
 use serde_json::json;
 
 use crate::output::Output;
+use crate::verify;
 
 /// Prints the contact link; the first use makes the identity.
 pub(crate) fn run(home: &Home, rendezvous: Vec<RendezvousAddress>, qr: bool, output: &Output) -> anyhow::Result<()> {
@@ -22,10 +21,7 @@ pub(crate) fn run(home: &Home, rendezvous: Vec<RendezvousAddress>, qr: bool, out
     let link = ContactLink { peer, via }.to_string();
     output.data(&json!({"peer": peer.to_string(), "link": link}), || link.clone())?;
     if qr && !output.json {
-        // Light modules are drawn, dark ones left: right on a dark terminal, and cameras read it inverted, too.
-        let code = QrCode::new(&link)?;
-        let drawn = code.render::<Dense1x2>().dark_color(Dense1x2::Light).light_color(Dense1x2::Dark).build();
-        output.line(&drawn)?;
+        verify::draw(&link, output)?;
     }
     Ok(())
 }

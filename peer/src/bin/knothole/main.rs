@@ -22,6 +22,7 @@ mod session;
 mod signals;
 mod text;
 mod typed;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -106,9 +107,10 @@ async fn unless_ended(signals: &mut Signals, doing: impl Future<Output = anyhow:
 
 async fn carry_out(verb: Verb, session: &mut Session, output: &Output) -> anyhow::Result<()> {
     match verb {
-        Verb::Add { link, name } => contacts::add(session, &link, name, output).await,
+        Verb::Add { link, name, replace } => contacts::add(session, &link, name, replace, output).await,
         Verb::Contacts => contacts::list(session, output).await,
         Verb::Accept { name } => contacts::accept(session, &name, output).await,
+        Verb::Verify(verification) => verify::run(session, verification, output).await,
         Verb::Path { name, mode } => contacts::path(session, &name, mode, output).await,
         Verb::Block { name } => contacts::block(session, &name, output).await,
         Verb::Remove { name } => contacts::remove(session, &name, output).await,
