@@ -20,5 +20,7 @@ pub mod packet;
 pub mod person;
 pub mod simulation;
 #[cfg(target_os = "linux")]
+pub mod small_disk;
+#[cfg(target_os = "linux")]
 pub mod trial;
 pub mod world;

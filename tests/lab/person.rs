@@ -4,12 +4,12 @@
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
@@ -59,10 +59,19 @@ impl Running {
     /// # Errors
     /// It does not end within half a minute, or by a signal.
     pub fn wait(&mut self) -> Result<i32> {
+        let status = self.end()?;
+        status.code().with_context(|| format!("ended by a signal: {status}"))
+    }
+
+    /// Waits for its end, in whatever way.
+    ///
+    /// # Errors
+    /// It does not end within half a minute.
+    pub fn end(&mut self) -> Result<ExitStatus> {
         let until = Instant::now() + ANSWER;
         while Instant::now() < until {
             if let Some(status) = self.0.try_wait()? {
-                return status.code().with_context(|| format!("ended by a signal: {status}"));
+                return Ok(status);
             }
             thread::sleep(Duration::from_millis(5));
         }
@@ -154,13 +163,21 @@ impl Person {
     /// # Errors
     /// The method's own, or no answer within half a minute.
     pub fn call(&mut self, method: &str, params: Value) -> Result<Value> {
+        self.ask(method, params)?.map_err(|error| anyhow!("{method}: {error}"))
+    }
+
+    /// Calls a method and returns its result, or the error that it answers with.
+    ///
+    /// # Errors
+    /// No answer within half a minute, or the peer has ended.
+    pub fn ask(&mut self, method: &str, params: Value) -> Result<Result<Value, Value>> {
         self.tell(method, params)?;
         let until = Instant::now() + ANSWER;
         loop {
             let (at, value) = self.next(until).with_context(|| format!("no answer to {method}"))?;
             if value["id"] == self.calls {
-                ensure!(value.get("error").is_none(), "{method}: {}", value["error"]);
-                return Ok(value["result"].clone());
+                let error = value.get("error").filter(|error| !error.is_null());
+                return Ok(error.map_or_else(|| Ok(value["result"].clone()), |error| Err(error.clone())));
             }
             self.events.push_back((at, value));
         }

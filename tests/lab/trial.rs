@@ -10,6 +10,7 @@ pub mod rest;
 mod setting;
 pub mod sign_in;
 pub mod stream;
+pub mod torture;
 pub mod upheaval;
 
 pub use setting::{Setting, Site};

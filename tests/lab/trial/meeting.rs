@@ -1,5 +1,6 @@
 //! Two peers who know each other, and one writes: when it is read, and when the two have a direct path.
 
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -115,8 +116,16 @@ impl Meeting {
 /// # Errors
 /// They are not, in half a minute.
 pub(super) fn move_in(setting: &Setting<'_>, sites: &[Site; 2]) -> Result<[Person; 2]> {
+    move_into(setting, sites, [&setting.home(), &setting.home()])
+}
+
+/// The same, into these homes.
+///
+/// # Errors
+/// See [`move_in`].
+pub(super) fn move_into(setting: &Setting<'_>, sites: &[Site; 2], homes: [&Path; 2]) -> Result<[Person; 2]> {
     let (mut persons, mut waiting) = setting.one_at_a_time(|| {
-        let mut persons = [setting.person(&sites[0], &setting.home())?, setting.person(&sites[1], &setting.home())?];
+        let mut persons = [setting.person(&sites[0], homes[0])?, setting.person(&sites[1], homes[1])?];
         let mut waiting = Vec::new();
         for (index, person) in persons.iter_mut().enumerate() {
             if person.event_if_any("registered", &json!({}), BUSY)?.is_none() {

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -108,6 +109,14 @@ impl<'a> Setting<'a> {
     /// It cannot be started.
     pub fn person(&self, host: &Host, home: &Path) -> Result<Person> {
         Person::start(host.command(self.programs.join("knothole")), home, &self.address)
+    }
+
+    /// Starts a peer that reaches nobody, to read what a home holds.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn hermit(&self, home: &Path) -> Result<Person> {
+        Person::start(Command::new(self.programs.join("knothole")), home, &self.address)
     }
 
     /// Kills the rendezvous, and starts it again at the same addresses with what it had written down.

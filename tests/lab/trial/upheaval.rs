@@ -207,7 +207,7 @@ fn each(who: Who, change: impl FnMut(usize) -> Result<()>) -> Result<()> {
 }
 
 /// Lets them know each other, and Alice set out.
-fn meet(alice: &mut Person, bob: &mut Person) -> Result<()> {
+pub(super) fn meet(alice: &mut Person, bob: &mut Person) -> Result<()> {
     let link = bob.link()?;
     bob.call("contact.add", json!({"link": alice.link()?, "name": "alice"}))?;
     alice.event("contact.request", &json!({}), DIRECT)?;
