@@ -41,7 +41,9 @@ pub(crate) enum Measure {
     Hard(Hard),
     /// From the start of a process to its registration, without UDP and with it
     SignIn(SignIn),
-    /// All of these in turn, each as it is by default
+    /// Messages each way through loss, kills, full disks and moves: whether any is lost, and for how long all stands still
+    Torture(Torture),
+    /// All of these but the torture in turn, each as it is by default
     All(All),
     /// Nothing: only writes the tables from the records that are there
     Report(Output),
@@ -143,6 +145,28 @@ pub(crate) struct SignIn {
 }
 
 #[derive(Clone, Debug, Args)]
+pub(crate) struct Torture {
+    /// What is done and when follows from it
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+
+    /// Messages that each of the two writes
+    #[arg(long, default_value_t = 10_000)]
+    pub(crate) messages: usize,
+
+    /// How often a peer or the rendezvous is killed
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(4..))]
+    pub(crate) kills: u16,
+
+    /// The share of packets that each site's line loses, each way
+    #[arg(long, default_value_t = 0.2)]
+    pub(crate) loss: f64,
+
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+#[derive(Clone, Debug, Args)]
 pub(crate) struct All {
     /// Tries of each pair of networks
     #[arg(long, default_value_t = 10)]
@@ -190,6 +214,7 @@ impl Measure {
             | Self::Rest(Rest { output, .. })
             | Self::Hard(Hard { output, .. })
             | Self::SignIn(SignIn { output, .. })
+            | Self::Torture(Torture { output, .. })
             | Self::All(All { output, .. })
             | Self::Report(output) => output,
         }

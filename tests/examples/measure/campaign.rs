@@ -10,10 +10,11 @@ use knothole_lab::trial::meeting::{Meeting, Met};
 use knothole_lab::trial::record::{Records, read};
 use knothole_lab::trial::rest::{self, Rested};
 use knothole_lab::trial::sign_in::{SignedIn, sign_in};
+use knothole_lab::trial::torture::{Torture, Tortured};
 use knothole_lab::trial::upheaval::{Gap, Upheaval};
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::arguments::{Gaps, Hard, Matrix, Measure, Output, Rest, SignIn};
+use crate::arguments::{self, Gaps, Hard, Matrix, Measure, Output, Rest, SignIn};
 
 /// The files of raw records.
 pub(crate) const MATRIX: &str = "matrix.txt";
@@ -21,6 +22,10 @@ pub(crate) const GAPS: &str = "gaps.txt";
 pub(crate) const REST: &str = "rest.txt";
 pub(crate) const HARD: &str = "hard.txt";
 pub(crate) const SIGN_IN: &str = "sign-in.txt";
+pub(crate) const TORTURE: &str = "torture.txt";
+
+/// Room for the histories of both, several times: it is filled up when it is to be full.
+const DISK: u64 = 512 << 20;
 
 /// A path that needs no guessing is there within a second; this is as long as anybody would wait.
 const EASY: Duration = Duration::from_secs(8);
@@ -39,6 +44,7 @@ pub(crate) fn measure(setting: &Setting<'_>, what: &Measure) -> Result<()> {
         Measure::Rest(options) => rest(setting, options),
         Measure::Hard(options) => hard(setting, options),
         Measure::SignIn(options) => sign_ins(setting, options),
+        Measure::Torture(options) => torture(setting, options),
         Measure::All(all) => all.measures().iter().try_for_each(|what| measure(setting, what)),
         Measure::Report(_) => Ok(()),
     }
@@ -157,6 +163,15 @@ fn sign_ins(setting: &Setting<'_>, options: &SignIn) -> Result<()> {
     let all = (1..=options.runs).flat_map(|run| [(Network::Apdf, run), (Network::NoUdp, run)]);
     let jobs = all.filter(|&(network, run)| !known(network, run)).collect();
     campaign.hold(jobs, 2, |(network, run)| sign_in(setting, network, run), |signed| format!("{signed:?}"))
+}
+
+fn torture(setting: &Setting<'_>, options: &arguments::Torture) -> Result<()> {
+    let mut campaign = Campaign::<Tortured>::begin(&options.output, TORTURE)?;
+    let arguments::Torture { seed, messages, loss, .. } = *options;
+    let torture = Torture { seed, messages, kills: options.kills.into(), loss, disk: DISK };
+    let known = |tortured: &Tortured| (tortured.seed, tortured.messages) == (seed, messages);
+    let jobs = if campaign.before.iter().any(known) { Vec::new() } else { vec![torture] };
+    campaign.hold(jobs, 1, |torture| torture.inflict(setting), |tortured| format!("{tortured:#?}"))
 }
 
 fn meeting_line(met: &Met) -> String {

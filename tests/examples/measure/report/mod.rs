@@ -6,6 +6,7 @@ mod matrix;
 mod rest;
 mod sign_in;
 mod spread;
+mod torture;
 
 use std::fs;
 use std::path::Path;
@@ -14,7 +15,7 @@ use anyhow::{Context, Result};
 use knothole_lab::trial::record::read;
 use serde::de::DeserializeOwned;
 
-use crate::campaign::{GAPS, HARD, MATRIX, REST, SIGN_IN};
+use crate::campaign::{GAPS, HARD, MATRIX, REST, SIGN_IN, TORTURE};
 
 const OPENING: &str = "\
 # Measurements
@@ -45,6 +46,7 @@ pub(crate) fn write(documents: &Path) -> Result<()> {
     section(&mut page, &records, GAPS, "When networks change", gaps::table)?;
     section(&mut page, &records, SIGN_IN, "Going online", sign_in::table)?;
     section(&mut page, &records, REST, "Being there", rest::table)?;
+    section(&mut page, &records, TORTURE, "Nothing written is lost", torture::table)?;
     let path = documents.join("measurements.md");
     fs::write(&path, page).with_context(|| path.display().to_string())
 }
