@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use knothole_proto::contact_link::{ContactLink, RendezvousAddress};
+use knothole_proto::content::Content;
 use knothole_proto::frames::MessageId;
 use knothole_proto::identity::PeerId;
 use knothole_proto::verification;
@@ -102,9 +103,19 @@ pub enum Command {
     Send {
         /// A name or a peer id.
         to: String,
-        /// At most 64 KiB.
-        text: String,
+        /// What is written.
+        draft: Draft,
         /// The message's name.
+        reply: Reply<MessageId>,
+    },
+    /// Edits, deletes or reacts to a message, or sets the conversation's timer. The answer comes when it is in durable
+    /// storage.
+    Amend {
+        /// A name or a peer id; not needed where a message is changed.
+        with: Option<String>,
+        /// The change: no text.
+        content: Content,
+        /// The change's own name: what becomes of it is told like what becomes of a message.
         reply: Reply<MessageId>,
     },
     /// The newest page of a conversation, oldest first.
@@ -156,6 +167,29 @@ pub enum Command {
     },
     /// Says goodbye to everybody, finishes what is under way and stops.
     Stop(oneshot::Sender<()>),
+}
+
+/// A text about to be sent.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Draft {
+    /// At most 64 KiB.
+    pub text: String,
+    /// The message that it answers.
+    pub answers: Option<MessageId>,
+    /// Seconds after which it disappears; 0: it stays; `None`: as the conversation's timer says.
+    pub expires_s: Option<u32>,
+}
+
+impl From<&str> for Draft {
+    fn from(text: &str) -> Self {
+        text.to_owned().into()
+    }
+}
+
+impl From<String> for Draft {
+    fn from(text: String) -> Self {
+        Self { text, ..Self::default() }
+    }
 }
 
 /// Why a command was not carried out. The texts are for a person and say what to do next.

@@ -8,7 +8,7 @@ use knothole_proto::frames::MessageId;
 use knothole_proto::identity::PeerId;
 
 use crate::command::Transport;
-use crate::store::MessageState;
+use crate::store::{Change, MessageState};
 
 /// Something happened.
 #[derive(Debug, Clone)]
@@ -69,6 +69,19 @@ pub enum EventKind {
         message: MessageId,
         /// What was written.
         text: String,
+        /// The message that it answers.
+        reply: Option<MessageId>,
+        /// How many seconds it lasts after it was read, if it does not stay.
+        expires_s: Option<u32>,
+    },
+    /// Something that was said before has changed, by either side.
+    Change {
+        /// The contact.
+        peer: PeerId,
+        /// What we call it.
+        name: String,
+        /// What has changed.
+        change: Change,
     },
     /// A message of ours went on its way.
     State {

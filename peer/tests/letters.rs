@@ -171,7 +171,7 @@ async fn holds(is: impl AsyncFn() -> bool) {
 }
 
 async fn send(peer: &Peer, to: &str, text: &str) -> MessageId {
-    peer.request(|reply| Command::Send { to: to.into(), text: text.into(), reply }).await.unwrap()
+    peer.request(|reply| Command::Send { to: to.into(), draft: text.into(), reply }).await.unwrap()
 }
 
 async fn history(peer: &Peer, with: &str) -> Vec<Message> {

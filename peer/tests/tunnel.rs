@@ -94,7 +94,7 @@ impl Person {
 
     async fn send(&self, to: &str, text: &str) {
         let (to, text) = (to.to_owned(), text.to_owned());
-        self.peer.request(|reply| Command::Send { to, text, reply }).await.unwrap();
+        self.peer.request(|reply| Command::Send { to, draft: text.into(), reply }).await.unwrap();
     }
 
     async fn registered(&mut self) -> SocketAddr {

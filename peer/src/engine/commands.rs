@@ -3,13 +3,11 @@
 use std::time::Instant;
 
 use knothole_proto::contact_link::{ContactLink, MAX_VIA, RendezvousAddress};
-use knothole_proto::content::Content;
-use knothole_proto::conversation::Outgoing;
 use knothole_proto::frames::MessageId;
 use knothole_proto::identity::PeerId;
 use knothole_proto::traversal::ContactId;
 
-use super::{Engine, answer, message_id, wall_clock};
+use super::{Engine, answer};
 use crate::command::{Command, CommandError, ContactView, Reply, Status};
 use crate::event::EventKind;
 use crate::store::{self, ContactState, MAX_REQUESTS, MessageState, Outcome, StoreError};
@@ -76,7 +74,8 @@ impl Engine {
                 }
                 answer(reply, found.map(|_| ()));
             }
-            Command::Send { to, text, reply } => self.send(&to, text, reply, now),
+            Command::Send { to, draft, reply } => self.send(&to, draft, reply, now),
+            Command::Amend { with, content, reply } => self.amend(with.as_deref(), content, reply, now),
             Command::History { with, search, before, limit, reply } => match self.named(&with) {
                 Ok((_, peer)) => {
                     let page = self.store.history(peer, search, before, limit);
@@ -122,7 +121,7 @@ impl Engine {
         Ok((id, contact.peer))
     }
 
-    fn talking(&self, who: &str) -> Result<(ContactId, PeerId), CommandError> {
+    pub(super) fn talking(&self, who: &str) -> Result<(ContactId, PeerId), CommandError> {
         let (id, peer) = self.named(who)?;
         let contact = self.contacts.get(&id);
         match contact.map(|contact| contact.state) {
@@ -204,24 +203,6 @@ impl Engine {
         });
     }
 
-    fn send(&mut self, to: &str, text: String, reply: Reply<MessageId>, now: Instant) {
-        let (id, peer) = match self.talking(to) {
-            Ok(found) => found,
-            Err(error) => return answer(reply, Err(error)),
-        };
-        self.traversal.connect(id, now);
-        self.look_around(id, now);
-        let (message, at, content) = (message_id(), wall_clock(), Content::from(text));
-        self.after(self.store.compose(peer, message, content.clone(), at), move |engine, result| {
-            answer(reply, result.as_ref().map(|_| message).map_err(|error| CommandError::Store(error.to_string())));
-            if let Ok(position) = result {
-                engine.handle_written(peer, Outgoing { number: position.number, message, at, content });
-            }
-        });
-        // In the same transaction, if the store is not quicker than we are.
-        self.write_letters(id);
-    }
-
     fn read(&mut self, with: &str, upto: MessageId, reply: Reply<()>) {
         let (_, peer) = match self.named(with) {
             Ok(found) => found,
@@ -233,6 +214,7 @@ impl Engine {
                     conversation.handle_read(position.log, position.number);
                 }
                 engine.pump(id);
+                engine.expect_expiry(id, Instant::now());
             }
             answer(reply, result.map(|_| ()).map_err(Into::into));
             engine.recount(peer);
@@ -240,7 +222,7 @@ impl Engine {
     }
 
     /// Asks the store how many messages of a contact are unread.
-    fn recount(&mut self, peer: PeerId) {
+    pub(super) fn recount(&mut self, peer: PeerId) {
         self.after(self.store.contacts(), move |engine, result| {
             let unread = result.ok().and_then(|known| known.into_iter().find(|contact| contact.peer == peer));
             let id = engine.find_peer(peer);

@@ -30,6 +30,8 @@ pub(super) struct Contact {
     pub(super) verified: bool,
     pub(super) relay_only: bool,
     pub(super) unread: u64,
+    /// How many seconds new texts last.
+    pub(super) timer: Option<u32>,
     pub(super) path: Option<(SocketAddr, Duration)>,
     /// Where QUIC goes while there is no path.
     pub(super) relay: Option<Relay>,
@@ -153,6 +155,7 @@ impl Engine {
             verified: known.verified,
             relay_only: known.relay_only,
             unread: known.unread,
+            timer: conversation.as_ref().and_then(|conversation| conversation.timer),
             path: None,
             relay: None,
             flight: None,
@@ -173,6 +176,7 @@ impl Engine {
             self.traversal.connect(id, now);
         }
         self.contacts.insert(id, contact);
+        self.timers.set(id, Timer::Expire, now);
         if talks {
             self.look_around(id, now);
             self.mailbox_changed(now);

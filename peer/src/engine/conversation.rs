@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use knothole_proto::content::Content;
 use knothole_proto::conversation::{Conversation, Event, Incoming, LOAD_BYTES, Outgoing, WINDOW};
 use knothole_proto::frames::{Frame, MessageId};
 use knothole_proto::identity::PeerId;
@@ -136,13 +135,7 @@ impl Engine {
         if let Some(conversation) = &mut contact.conversation {
             conversation.handle_stored(message.log, receipt.upto);
         }
-        if receipt.fresh
-            && let Content::Text { text, .. } = message.content
-        {
-            contact.unread += 1;
-            let name = contact.name.clone();
-            self.emit(EventKind::Message { peer, name, message: message.message, text });
-        }
+        self.tell(peer, receipt.news);
         self.pump(id);
     }
 
@@ -162,6 +155,11 @@ impl Engine {
             Ok(messages) => {
                 for message in messages {
                     engine.emit(EventKind::State { message, state });
+                }
+                if state != MessageState::Sent
+                    && let Some(id) = engine.find_peer(peer)
+                {
+                    engine.expect_expiry(id, Instant::now());
                 }
             }
             Err(error) => engine.store_failed(peer, &error),

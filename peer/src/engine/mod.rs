@@ -6,6 +6,7 @@
 
 mod commands;
 mod contact;
+mod content;
 mod conversation;
 mod flight;
 mod hard_nat;

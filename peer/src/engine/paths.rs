@@ -254,6 +254,7 @@ impl Engine {
                 Timer::Forget => self.socket.routes().forget(virtual_address(id)),
                 Timer::Recover => self.recover(id),
                 Timer::Letters => self.write_letters(id),
+                Timer::Expire => self.expire(id),
                 Timer::Reconnect => {
                     self.traversal.connect(id, now);
                     self.look_around(id, now);

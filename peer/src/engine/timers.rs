@@ -22,6 +22,8 @@ pub(super) enum Timer {
     Letters,
     /// When a contact is to be invited anew.
     Reconnect,
+    /// When a text is to disappear, or it is to be looked whether one is.
+    Expire,
 }
 
 /// Deadlines, at most one of a kind for each contact.
@@ -34,6 +36,12 @@ impl Timers {
     /// Sets a deadline, in place of an earlier one of the same kind.
     pub(super) fn set(&mut self, contact: ContactId, timer: Timer, at: Instant) {
         self.due.insert((contact, timer), at);
+    }
+
+    /// Sets a deadline, unless there is an earlier one of the same kind.
+    pub(super) fn bring_forward(&mut self, contact: ContactId, timer: Timer, at: Instant) {
+        let due = self.due.entry((contact, timer)).or_insert(at);
+        *due = at.min(*due);
     }
 
     /// Takes a deadline back; whether there was one.

@@ -314,7 +314,8 @@ mod tests {
             json!([
                 {"message": id, "from": Fake::me().to_string(), "text": "hi", "at": 5, "state": "sent"},
                 {"message": message_id(2).to_string(), "from": bob().to_string(), "text": "ho", "at": 6,
-                 "state": "delivered"},
+                 "state": "delivered", "reply": id, "edited": true, "reactions": [{"emoji": "👍", "mine": true}],
+                 "expires_s": 60, "expires_at": 77},
             ])
         );
         let asked = json!({"with": bob().to_string(), "search": "x", "before": id, "limit": 7});
@@ -329,6 +330,45 @@ mod tests {
                 format!("read bob {id}"),
             ]
         );
+    }
+
+    #[tokio::test]
+    async fn what_was_said_is_edited_deleted_and_reacted_to() {
+        let mut session = Session::new();
+        let (id, change) = (message_id(1).to_string(), json!({"change": message_id(2).to_string()}));
+        let sent = json!({"to": "bob", "text": "hi", "reply": id, "expires_s": 60});
+        session.result("message.send", sent).await;
+        for (method, params) in [
+            ("message.edit", json!({"message": id, "text": "ho"})),
+            ("message.delete", json!({"message": id, "with": "bob"})),
+            ("message.react", json!({"message": id, "emoji": "👍"})),
+            ("message.react", json!([id, "👍", false])),
+            ("conversation.timer", json!({"with": "bob", "expires_s": 60})),
+            ("conversation.timer", json!({"with": "bob", "expires_s": null})),
+        ] {
+            assert_eq!(session.result(method, params).await, change);
+        }
+        assert_eq!(
+            session.fake.log(),
+            [
+                "send bob \"hi\"".to_owned(),
+                format!("answering Some({id}), lasting Some(60)"),
+                format!("amend None Edit {{ of: {id}, text: \"ho\" }}"),
+                format!("amend Some(\"bob\") Delete {{ of: {id} }}"),
+                format!("amend None Reaction {{ of: {id}, emoji: \"👍\", on: true }}"),
+                format!("amend None Reaction {{ of: {id}, emoji: \"👍\", on: false }}"),
+                "amend Some(\"bob\") Timer { expires_s: Some(60) }".to_owned(),
+                "amend Some(\"bob\") Timer { expires_s: None }".to_owned(),
+            ]
+        );
+        for (method, params) in [
+            ("message.edit", json!({"message": id, "text": ""})),
+            ("message.delete", json!({"message": "x"})),
+            ("message.react", json!({"message": id})),
+            ("conversation.timer", json!({"with": "bob"})),
+        ] {
+            assert_eq!(session.failure(method, params).await.0, -32_602, "{method}");
+        }
     }
 
     #[tokio::test]

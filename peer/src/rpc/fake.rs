@@ -10,12 +10,12 @@ use knothole_proto::verification::Mismatch;
 use tokio::sync::{broadcast, mpsc, watch};
 
 use crate::command::{
-    Command, CommandError, ContactView, MailboxState, NetworkView, PathKind, PathView, RendezvousState,
+    Command, CommandError, ContactView, Draft, MailboxState, NetworkView, PathKind, PathView, RendezvousState,
     RendezvousStatus, Replaced, Status, Transport, WordsView,
 };
 use crate::event::{Event, EventKind};
 use crate::handle::Peer;
-use crate::store::{Author, ContactState, Message, MessageState};
+use crate::store::{Author, ContactState, Kind, Message, MessageState, Reaction};
 
 pub(super) struct Fake {
     pub(super) peer: Peer,
@@ -113,12 +113,15 @@ fn carry_out(
                 drop(reply.send(Ok(())));
             });
         }
-        Command::Send { to, text, reply } => {
+        Command::Send { to, draft: Draft { text, answers, expires_s }, reply } => {
             if to == "nobody" {
                 drop(reply.send(Err(CommandError::UnknownContact(to))));
                 return;
             }
             note(format!("send {to} {text:?}"));
+            if answers.is_some() || expires_s.is_some() {
+                note(format!("answering {answers:?}, lasting {expires_s:?}"));
+            }
             drop(reply.send(Ok(message_id(1))));
             if text.ends_with("tell") {
                 let kind = EventKind::State { message: message_id(1), state: MessageState::Sent };
@@ -128,6 +131,10 @@ fn carry_out(
         Command::History { with, search, before, limit, reply } => {
             note(format!("history {with} {search:?} {before:?} {limit}"));
             drop(reply.send(Ok(history())));
+        }
+        Command::Amend { with, content, reply } => {
+            note(format!("amend {with:?} {content:?}"));
+            drop(reply.send(Ok(message_id(2))));
         }
         Command::Read { with, upto, reply } => {
             note(format!("read {with} {upto}"));
@@ -211,7 +218,13 @@ fn history() -> Vec<Message> {
     let message = |number, author, text: &str, state| Message {
         id: message_id(number),
         author,
+        kind: Kind::Text,
         text: text.into(),
+        reply: (number == 2).then(|| message_id(1)),
+        edited: number == 2,
+        reactions: vec![Reaction { emoji: "👍".into(), mine: true }; usize::from(number == 2)],
+        expires_s: (number == 2).then_some(60),
+        expires_at: (number == 2).then_some(77),
         at: 4 + u64::from(number),
         stored_at: 9,
         state,

@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 
 use crate::command::{Command, CommandError, ContactView, PathKind, PathView, RendezvousState, RendezvousStatus};
 use crate::handle::Peer;
-use crate::store::{Author, Message};
 
+use super::content;
 use super::message::{Failure, Request};
 use super::netcheck::netcheck;
 
@@ -47,12 +47,6 @@ struct Whom {
 struct Way {
     peer: String,
     mode: String,
-}
-
-#[derive(Deserialize)]
-struct Send {
-    to: String,
-    text: String,
 }
 
 #[derive(Deserialize)]
@@ -136,14 +130,11 @@ pub(super) async fn call(peer: &Peer, request: Request) -> Result<Value, Failure
             let Whom { peer: who } = parameters(given)?;
             done(peer.request(|reply| Command::Connect { who, reply }).await)
         }
-        "message.send" => {
-            let Send { to, text } = parameters(given)?;
-            if text.is_empty() {
-                return Err(Failure::parameters("text is empty; a message says something"));
-            }
-            let message = peer.request(|reply| Command::Send { to, text, reply }).await?;
-            Ok(json!({"message": message.to_string()}))
-        }
+        "message.send" => content::send(peer, given).await,
+        "message.edit" => content::edit(peer, given).await,
+        "message.delete" => content::delete(peer, given).await,
+        "message.react" => content::react(peer, given).await,
+        "conversation.timer" => content::timer(peer, given).await,
         "message.history" => history(peer, parameters(given)?).await,
         "message.read" => {
             let Read { with, upto } = parameters(given)?;
@@ -180,7 +171,7 @@ async fn history(peer: &Peer, asked: History) -> Result<Value, Failure> {
     let page = peer.request(|reply| Command::History { with, search, before, limit, reply }).await?;
     let me = peer.request(Command::Status).await?.peer;
     let contact = whose(peer, whom).await?;
-    Ok(page.iter().map(|message| entry(message, me, contact)).collect())
+    Ok(page.iter().map(|message| content::entry(message, me, contact)).collect())
 }
 
 /// Who is meant by an id or a name.
@@ -229,20 +220,6 @@ fn path(path: &PathView) -> Value {
     json!({"kind": kind, "remote": path.remote, "rtt_ms": path.rtt.map(milliseconds), "why": path.why})
 }
 
-fn entry(message: &Message, me: PeerId, contact: PeerId) -> Value {
-    let from = match message.author {
-        Author::Me => me,
-        Author::Contact => contact,
-    };
-    json!({
-        "message": message.id.to_string(),
-        "from": from.to_string(),
-        "text": message.text,
-        "at": message.at,
-        "state": message.state.as_str(),
-    })
-}
-
 fn peer_and_name(contact: &ContactView) -> Value {
     json!({"peer": contact.peer.to_string(), "name": contact.name})
 }
@@ -251,11 +228,11 @@ fn done(outcome: Result<(), CommandError>) -> Result<Value, Failure> {
     outcome.map(|()| json!({})).map_err(Failure::from)
 }
 
-fn parameters<T: DeserializeOwned>(given: Value) -> Result<T, Failure> {
+pub(super) fn parameters<T: DeserializeOwned>(given: Value) -> Result<T, Failure> {
     serde_json::from_value(given).map_err(|error| Failure::parameters(error.to_string()))
 }
 
-fn message_id(parameter: &str, text: &str) -> Result<MessageId, Failure> {
+pub(super) fn message_id(parameter: &str, text: &str) -> Result<MessageId, Failure> {
     text.parse().map_err(|_| Failure::parameters(format!("{parameter} is no message id; message.history tells them")))
 }
 

@@ -18,6 +18,7 @@
 
 mod client;
 mod connection;
+mod content;
 #[cfg(test)]
 mod fake;
 mod lines;

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use crate::event::{Event, EventKind, PathChange};
 use crate::store::MessageState;
 
-use super::message;
 use super::method::{milliseconds, presence};
+use super::{content, message};
 
 /// The notification of an event; `None` if it is of no concern to a client.
 pub(super) fn event(event: &Event) -> Option<Value> {
@@ -45,13 +45,24 @@ fn told(kind: &EventKind) -> Option<Value> {
             told["name"] = name.as_str().into();
             told
         }
-        EventKind::Message { peer, name, message, text } => json!({
-            "type": "message",
-            "peer": peer.to_string(),
-            "name": name,
-            "message": message.to_string(),
-            "text": text,
-        }),
+        EventKind::Message { peer, name, message, text, reply, expires_s } => {
+            let mut told = json!({
+                "type": "message",
+                "peer": peer.to_string(),
+                "name": name,
+                "message": message.to_string(),
+                "text": text,
+            });
+            content::put(&mut told, *reply, *expires_s);
+            told
+        }
+        EventKind::Change { peer, name, change } => {
+            let mut told = content::change(change);
+            told["type"] = "change".into();
+            told["peer"] = peer.to_string().into();
+            told["name"] = name.as_str().into();
+            told
+        }
         // A message that waits has not gone anywhere yet.
         EventKind::State { state: MessageState::Queued, .. } => return None,
         EventKind::State { message, state } => {
@@ -94,6 +105,7 @@ mod tests {
     use knothole_proto::identity::PublicKey;
 
     use super::*;
+    use crate::store::{Change, What};
 
     const PEER: &str = "amaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaq";
 
@@ -113,6 +125,7 @@ mod tests {
         let at = 1_700_000_000_123_u64;
         let message = MessageId([0; 16]);
         let id = "a".repeat(26);
+        let change = |mine, what| EventKind::Change { peer, name: name(), change: Change { message, mine, what } };
         let remote = "[2001:db8::1]:7".parse().unwrap();
         for (kind, expected) in [
             (
@@ -153,8 +166,52 @@ mod tests {
                        "remote": null, "rtt_ms": null, "why": "no answer"}),
             ),
             (
-                EventKind::Message { peer, name: name(), message, text: "a\n\"b\"".into() },
+                EventKind::Message {
+                    peer,
+                    name: name(),
+                    message,
+                    text: "a\n\"b\"".into(),
+                    reply: None,
+                    expires_s: None,
+                },
                 json!({"type": "message", "at": at, "peer": PEER, "name": "bob", "message": id, "text": "a\n\"b\""}),
+            ),
+            (
+                EventKind::Message {
+                    peer,
+                    name: name(),
+                    message,
+                    text: "a".into(),
+                    reply: Some(message),
+                    expires_s: Some(60),
+                },
+                json!({"type": "message", "at": at, "peer": PEER, "name": "bob", "message": id, "text": "a",
+                       "reply": id, "expires_s": 60}),
+            ),
+            (
+                change(false, What::Edited { text: "b".into() }),
+                json!({"type": "change", "at": at, "peer": PEER, "name": "bob", "message": id, "mine": false,
+                       "what": "edited", "text": "b"}),
+            ),
+            (
+                change(true, What::Deleted),
+                json!({"type": "change", "at": at, "peer": PEER, "name": "bob", "message": id, "mine": true,
+                       "what": "deleted"}),
+            ),
+            (
+                change(false, What::Reacted { emoji: "👍".into(), on: false }),
+                json!({"type": "change", "at": at, "peer": PEER, "name": "bob", "message": id, "mine": false,
+                       "what": "reaction", "emoji": "👍", "on": false}),
+            ),
+            (
+                change(false, What::Timer { expires_s: None }),
+                json!({"type": "change", "at": at, "peer": PEER, "name": "bob", "message": id, "mine": false,
+                       "what": "timer", "expires_s": null}),
+            ),
+            (
+                change(false, What::Expired),
+                json!({"type": "change", "at": at, "peer": PEER, "name": "bob", "message": id, "mine": false,
+                       "what": "expired"}),
             ),
             (
                 EventKind::State { message, state: MessageState::Delivered },

@@ -109,8 +109,9 @@ fn take(database: &Connection, opening: &Opening, piece: &Piece) -> Result<Vec<A
         let position = Position { log, number };
         let receipt = incoming::take(database, contact, position, id, &content, at)?;
         next = receipt.upto + 1;
+        let upto = receipt.upto;
         arrived.push(Arrived { position, id, at, content, receipt });
-        if receipt.upto < number {
+        if upto < number {
             break;
         }
     }

@@ -85,6 +85,12 @@ pub enum StoreError {
     /// No message of this conversation has this id.
     #[error("no such message in this conversation; see `knothole history`")]
     UnknownMessage,
+    /// Only its author may change a message.
+    #[error("only who wrote a message can edit or delete it; react or reply to it instead")]
+    NotMine,
+    /// There is nothing left to change.
+    #[error("that message cannot be changed: it was deleted, has disappeared or is no text; send a new one")]
+    NotChangeable,
     /// A reaction is empty or too long to be one.
     #[error("a reaction is one emoji, of at most {MAX_EMOJI} bytes; send more as a message")]
     InvalidReaction,

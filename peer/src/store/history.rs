@@ -17,14 +17,48 @@ pub struct Message {
     pub id: MessageId,
     /// Who wrote it.
     pub author: Author,
-    /// What was written.
+    /// What it is.
+    pub kind: Kind,
+    /// What was written, as it is now; empty once deleted.
     pub text: String,
+    /// The message that it answers, which may not be here.
+    pub reply: Option<MessageId>,
+    /// Whether its author has changed it.
+    pub edited: bool,
+    /// What the two feel about it, in the order of the emoji.
+    pub reactions: Vec<Reaction>,
+    /// How many seconds it lasts, if it does not stay.
+    pub expires_s: Option<u32>,
+    /// When it disappears here, by this machine's clock, in milliseconds since 1970, once that is known.
+    pub expires_at: Option<u64>,
     /// When it was written, by the author's clock, in milliseconds since 1970.
     pub at: u64,
     /// When it was stored here, by this machine's clock, in milliseconds since 1970.
     pub stored_at: u64,
     /// How far it has come.
     pub state: MessageState,
+}
+
+/// What a message is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Something to read.
+    Text,
+    /// Something that its author took back.
+    Deleted,
+    /// The word that later texts last `expires_s` seconds, or stay.
+    Timer,
+    /// Of a later version, which alone can show it.
+    Unknown,
+}
+
+/// A reaction to a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reaction {
+    /// Which.
+    pub emoji: String,
+    /// Whether the person here has it.
+    pub mine: bool,
 }
 
 /// Which of the two wrote a message.
@@ -88,23 +122,36 @@ impl Store {
         before: Option<MessageId>,
         limit: u32,
     ) -> Outcome<Vec<Message>> {
-        self.submit(move |database| {
-            let contact = known(database, peer)?.contact;
-            let before = before.map_or(Ok(i64::MAX), |id| sequence(database, contact, id))?;
-            let limit = limit.min(MAX_PAGE);
-            let mut page = match fold(search.as_deref().unwrap_or_default()).as_slice() {
-                [] => newest(database, contact, before, limit)?,
-                search => found(database, contact, before, limit, search)?,
-            };
-            page.reverse();
-            Ok(page)
-        })
+        self.submit(move |database| page(database, peer, search.as_deref(), before, limit))
     }
+}
+
+/// See [`Store::history`].
+pub(super) fn page(
+    database: &Connection,
+    peer: PeerId,
+    search: Option<&str>,
+    before: Option<MessageId>,
+    limit: u32,
+) -> Result<Vec<Message>, StoreError> {
+    let contact = known(database, peer)?.contact;
+    let before = before.map_or(Ok(i64::MAX), |id| sequence(database, contact, id))?;
+    let limit = limit.min(MAX_PAGE);
+    let mut page = match fold(search.unwrap_or_default()).as_slice() {
+        [] => newest(database, contact, before, limit)?,
+        search => found(database, contact, before, limit, search)?,
+    };
+    page.reverse();
+    for message in &mut page {
+        message.reactions = reactions(database, contact, message.id)?;
+    }
+    Ok(page)
 }
 
 fn newest(database: &Connection, contact: i64, before: i64, limit: u32) -> Result<Vec<Message>, StoreError> {
     let mut statement = database.prepare_cached(
-        "SELECT id, mine, text, at, stored_at, state FROM messages
+        "SELECT id, mine, text, at, stored_at, state, kind, deleted, target, edit_at IS NOT NULL AND deleted = 0, expires_s, expires_at
+            FROM messages
             WHERE contact = ?1 AND shown = 1 AND sequence < ?2 ORDER BY sequence DESC LIMIT ?3",
     )?;
     let found = statement.query_map((contact, before, limit), message)?;
@@ -120,7 +167,7 @@ fn found(
 ) -> Result<Vec<Message>, StoreError> {
     // The cross join walks the index, newest first, and stops when the page is full.
     let mut statement = database.prepare_cached(
-        "SELECT id, mine, text, at, stored_at, state
+        "SELECT id, mine, text, at, stored_at, state, kind, deleted, target, edit_at IS NOT NULL AND deleted = 0, expires_s, expires_at
             FROM messages_grams CROSS JOIN messages ON messages.sequence = messages_grams.rowid
             WHERE messages_grams MATCH ?3 AND messages_grams.rowid < ?2 AND contact = ?1 AND shown = 1
             ORDER BY messages_grams.rowid DESC",
@@ -140,7 +187,26 @@ fn message(row: &Row<'_>) -> rusqlite::Result<Message> {
         at: row.get::<_, i64>(3)?.unsigned_abs(),
         stored_at: row.get::<_, i64>(4)?.unsigned_abs(),
         state: row.get(5)?,
+        kind: match row.get_ref(6)?.as_str()? {
+            "text" if row.get(7)? => Kind::Deleted,
+            "text" => Kind::Text,
+            "timer" => Kind::Timer,
+            _ => Kind::Unknown,
+        },
+        reply: row.get::<_, Option<_>>(8)?.map(MessageId),
+        edited: row.get(9)?,
+        reactions: Vec::new(),
+        expires_s: row.get(10)?,
+        expires_at: row.get::<_, Option<i64>>(11)?.map(i64::unsigned_abs),
     })
+}
+
+fn reactions(database: &Connection, contact: i64, id: MessageId) -> rusqlite::Result<Vec<Reaction>> {
+    let mut statement = database.prepare_cached(
+        "SELECT emoji, mine FROM reactions WHERE contact = ?1 AND target = ?2 AND there = 1 ORDER BY emoji, mine",
+    )?;
+    let found = statement.query_map((contact, id.0), |row| Ok(Reaction { emoji: row.get(0)?, mine: row.get(1)? }))?;
+    found.collect()
 }
 
 #[cfg(test)]

@@ -5,8 +5,10 @@ use knothole_proto::frames::MessageId;
 use knothole_proto::identity::PeerId;
 use rusqlite::{Connection, OptionalExtension};
 
+use super::change::{self, News, Word};
 use super::contact::{known, talking};
 use super::content::{self, Entry};
+use super::expiry::CLOCK;
 use super::{Outcome, Position, Store, StoreError, saturating};
 
 /// Logs that are remembered for each contact. A contact begins a new one after an accident; a hostile one at will.
@@ -17,12 +19,14 @@ const LOGS: u32 = 16;
 const AHEAD: i64 = 1024;
 
 /// What became of a message that came in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receipt {
     /// It is new, and stored now. Otherwise it is here already, or too far ahead to be taken.
     pub fresh: bool,
     /// All of the log up to this number is in durable storage: what may be acknowledged.
     pub upto: u64,
+    /// What shows of it.
+    pub news: Vec<News>,
 }
 
 /// Where the two sides of a conversation stand.
@@ -38,6 +42,8 @@ pub struct Conversation {
     pub received: Option<Position>,
     /// Up to where the person has read the contact's current log, if any of it.
     pub read: Option<Position>,
+    /// How many seconds new texts last, if they do not stay.
+    pub timer: Option<u32>,
 }
 
 impl Conversation {
@@ -80,10 +86,10 @@ impl Store {
         self.submit(move |database| {
             let contact = known(database, peer)?.contact;
             let last = sequence(database, contact, upto)?;
-            let mut update = database.prepare_cached(
-                "UPDATE messages INDEXED BY messages_unread SET state = 'read'
+            let mut update = database.prepare_cached(&format!(
+                "UPDATE messages INDEXED BY messages_unread SET state = 'read', {CLOCK}
                     WHERE contact = ?1 AND mine = 0 AND state = 'delivered' AND sequence <= ?2",
-            )?;
+            ))?;
             update.execute((contact, last))?;
             read(database, contact)
         })
@@ -97,12 +103,15 @@ impl Store {
         self.submit(move |database| {
             let contact = known(database, peer)?.contact;
             let (log, next, acknowledged) = mine(database, contact)?;
+            let mut timer = database.prepare_cached("SELECT timer_s FROM contacts WHERE contact = ?1")?;
+            let timer = timer.query_one([contact], |row| row.get(0))?;
             Ok(Conversation {
                 log: log.cast_unsigned(),
                 next: next.unsigned_abs(),
                 acknowledged: acknowledged.unsigned_abs(),
                 received: current(database, contact)?,
                 read: read(database, contact)?,
+                timer,
             })
         })
     }
@@ -121,6 +130,7 @@ pub(super) fn take(
     let log = position.log.cast_signed();
     let before = upto(database, contact, log)?;
     let number = saturating(position.number);
+    let mut news = Vec::new();
     let arrival = if number <= before || number > before.saturating_add(AHEAD) {
         Arrival::Repeated
     } else {
@@ -129,6 +139,7 @@ pub(super) fn take(
     match arrival {
         Arrival::Fresh => {
             content::insert(database, &Entry { contact, id, mine: false, position, at, content })?;
+            news = change::arrived(database, Word { contact, id, mine: false, at, content })?;
         }
         // It was stored under another number, which its author no longer uses.
         Arrival::Renumbered => {
@@ -141,7 +152,7 @@ pub(super) fn take(
         Arrival::Stolen | Arrival::Repeated => {}
     }
     let upto = close_gap(database, contact, log)?;
-    Ok(Receipt { fresh: arrival == Arrival::Fresh, upto: upto.unsigned_abs() })
+    Ok(Receipt { fresh: arrival == Arrival::Fresh, upto: upto.unsigned_abs(), news })
 }
 
 /// My current log, the number that comes next there, and up to where all is acknowledged.
@@ -269,32 +280,37 @@ mod tests {
     use super::*;
     use crate::store::fixture::{home, home_with_bob, id, peer};
 
-    fn receipt(fresh: bool, upto: u64) -> Result<Receipt, StoreError> {
-        Ok(Receipt { fresh, upto })
+    fn receipt(fresh: bool, upto: u64) -> (bool, u64) {
+        (fresh, upto)
+    }
+
+    fn told(receipt: Result<Receipt, StoreError>) -> (bool, u64) {
+        let Receipt { fresh, upto, .. } = receipt.unwrap();
+        (fresh, upto)
     }
 
     #[tokio::test]
     async fn a_repeated_number_is_stored_once() {
         let home = home_with_bob().await;
-        assert_eq!(home.receive(7, 1).await, receipt(true, 1));
-        assert_eq!(home.receive(7, 1).await, receipt(false, 1));
+        assert_eq!(told(home.receive(7, 1).await), receipt(true, 1));
+        assert_eq!(told(home.receive(7, 1).await), receipt(false, 1));
         let again = Position { log: 7, number: 1 };
-        assert_eq!(home.store.receive(peer(2), again, id(9), "x".into(), 0).await, receipt(false, 1));
+        assert_eq!(told(home.store.receive(peer(2), again, id(9), "x".into(), 0).await), receipt(false, 1));
         let zero = Position { log: 7, number: 0 };
-        assert_eq!(home.store.receive(peer(2), zero, id(9), "x".into(), 0).await, receipt(false, 1));
+        assert_eq!(told(home.store.receive(peer(2), zero, id(9), "x".into(), 0).await), receipt(false, 1));
         assert_eq!(home.count("SELECT count(*) FROM messages").await, 1);
     }
 
     #[tokio::test]
     async fn only_what_is_stored_without_a_gap_is_acknowledged() {
         let home = home_with_bob().await;
-        assert_eq!(home.receive(7, 2).await, receipt(true, 0));
-        assert_eq!(home.receive(7, 4).await, receipt(true, 0));
-        assert_eq!(home.receive(7, 2).await, receipt(false, 0));
-        assert_eq!(home.receive(7, 1).await, receipt(true, 2));
-        assert_eq!(home.receive(7, 3).await, receipt(true, 4));
+        assert_eq!(told(home.receive(7, 2).await), receipt(true, 0));
+        assert_eq!(told(home.receive(7, 4).await), receipt(true, 0));
+        assert_eq!(told(home.receive(7, 2).await), receipt(false, 0));
+        assert_eq!(told(home.receive(7, 1).await), receipt(true, 2));
+        assert_eq!(told(home.receive(7, 3).await), receipt(true, 4));
         let far = Position { log: 7, number: u64::MAX };
-        assert_eq!(home.store.receive(peer(2), far, id(9), "x".into(), 0).await, receipt(false, 4));
+        assert_eq!(told(home.store.receive(peer(2), far, id(9), "x".into(), 0).await), receipt(false, 4));
     }
 
     #[tokio::test]
@@ -302,10 +318,10 @@ mod tests {
         let home = home_with_bob().await;
         home.receive(7, 1).await.unwrap();
         let new = Position { log: u64::MAX, number: 1 };
-        assert_eq!(home.store.receive(peer(2), new, id(50), "x".into(), 0).await, receipt(true, 1));
+        assert_eq!(told(home.store.receive(peer(2), new, id(50), "x".into(), 0).await), receipt(true, 1));
         assert_eq!(home.store.conversation(peer(2)).await.unwrap().received, Some(new));
-        assert_eq!(home.receive(7, 1).await, receipt(false, 1));
-        assert_eq!(home.receive(7, 2).await, receipt(true, 2));
+        assert_eq!(told(home.receive(7, 1).await), receipt(false, 1));
+        assert_eq!(told(home.receive(7, 2).await), receipt(true, 2));
     }
 
     #[tokio::test]
@@ -317,7 +333,7 @@ mod tests {
         // Their messages 2 and 3 come again as 1 and 2 of a new log, then a new one; the second arrives first.
         for (number, n, expected) in [(2, 3, receipt(false, 0)), (1, 2, receipt(false, 2)), (3, 4, receipt(true, 3))] {
             let position = Position { log: 8, number };
-            assert_eq!(home.store.receive(peer(2), position, id(n), "x".into(), 0).await, expected);
+            assert_eq!(told(home.store.receive(peer(2), position, id(n), "x".into(), 0).await), expected);
         }
         assert_eq!(home.count("SELECT count(*) FROM messages").await, 4);
         // What they are told that is read is in numbers which they know.
@@ -328,8 +344,8 @@ mod tests {
     async fn an_id_of_mine_is_not_stored_and_does_not_stop_what_follows() {
         let home = home_with_bob().await;
         home.store.compose(peer(2), id(1), "mine".into(), 0).await.unwrap();
-        assert_eq!(home.receive(7, 1).await, receipt(false, 1));
-        assert_eq!(home.receive(7, 2).await, receipt(true, 2));
+        assert_eq!(told(home.receive(7, 1).await), receipt(false, 1));
+        assert_eq!(told(home.receive(7, 2).await), receipt(true, 2));
         assert_eq!(home.store.history(peer(2), None, None, 9).await.unwrap()[0].text, "mine");
     }
 
@@ -344,7 +360,7 @@ mod tests {
         assert_eq!(home.count("SELECT max(log) FROM received").await, 40);
         // The numbers of a log that is forgotten tell nothing; the ids still do.
         let forgotten = Position { log: 1, number: 1 };
-        assert_eq!(home.store.receive(peer(2), forgotten, id(0), "x".into(), 0).await, receipt(false, 1));
+        assert_eq!(told(home.store.receive(peer(2), forgotten, id(0), "x".into(), 0).await), receipt(false, 1));
     }
 
     #[tokio::test]
@@ -357,7 +373,7 @@ mod tests {
         assert_eq!(from("x".into()).await, Err(StoreError::NotAccepted));
         home.store.accept(peer(2)).await.unwrap();
         assert_eq!(from("x".repeat(MAX_TEXT + 1)).await, Err(StoreError::TooLong(MAX_TEXT + 1)));
-        assert_eq!(from("x".repeat(MAX_TEXT)).await, receipt(true, 1));
+        assert_eq!(told(from("x".repeat(MAX_TEXT)).await), receipt(true, 1));
     }
 
     #[tokio::test]

@@ -10,6 +10,7 @@
 //! file is readable to whoever can read the home.
 
 mod arrivals;
+mod change;
 mod check;
 mod commit;
 mod contact;
@@ -18,6 +19,7 @@ mod content;
 mod database;
 mod epochs;
 mod error;
+mod expiry;
 #[cfg(test)]
 mod fixture;
 mod grams;
@@ -45,13 +47,15 @@ use commit::Job;
 use database::Database;
 
 pub use arrivals::{Arrived, Opened};
+pub use change::{Change, News, What};
 pub use commit::Outcome;
 pub use contact::{Contact, ContactState};
 pub use error::{OpenError, StoreError};
-pub use history::{Author, Message, MessageState};
+pub use expiry::Expired;
+pub use history::{Author, Kind, Message, MessageState, Reaction};
 pub use incoming::{Conversation, Receipt};
 pub use letters::{MAX_LETTERS, Sealed};
-pub use outgoing::Outgoing;
+pub use outgoing::{Amended, Outgoing};
 pub(crate) use schema::{FILE, SEALED_FILE};
 
 /// Operations that may wait; a further one is refused with [`StoreError::Busy`]. Some seconds of work for a slow disk.

@@ -1,12 +1,16 @@
 //! My messages: numbered when composed, kept until acknowledged, followed until read.
 
+use std::borrow::Cow;
+
 use knothole_proto::content::Content;
 use knothole_proto::frames::MessageId;
 use knothole_proto::identity::PeerId;
 use rusqlite::{Connection, Params};
 
+use super::change::{self, Change, Word};
 use super::contact::{known, talking};
 use super::content::{self, Entry};
+use super::expiry::CLOCK;
 use super::{Outcome, Position, Store, StoreError, incoming, saturating};
 
 /// A message of mine that the contact has not acknowledged.
@@ -22,6 +26,17 @@ pub struct Outgoing {
     pub at: u64,
 }
 
+/// A change of mine, as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Amended {
+    /// Its place in my log with this contact.
+    pub position: Position,
+    /// When it was made, as the contact is told: not before what it changes.
+    pub at: u64,
+    /// What shows of it; `None` if that was so already.
+    pub change: Option<Change>,
+}
+
 impl Store {
     /// Puts a message at the end of my log with `peer`: it is queued, and has the returned position, once this is done.
     ///
@@ -29,21 +44,36 @@ impl Store {
     /// [`StoreError::TooLong`], [`StoreError::InvalidReaction`], [`StoreError::MessageKnown`],
     /// [`StoreError::UnknownContact`], [`StoreError::NotAccepted`], [`StoreError::Blocked`], or those of the disk.
     pub fn compose(&self, peer: PeerId, id: MessageId, content: Content, at: u64) -> Outcome<Position> {
+        self.submit(move |database| compose(database, peer, id, &content, at))
+    }
+
+    /// Puts a change of an earlier message, or of the conversation, at the end of my log with `peer`, and lets it have its
+    /// effect here.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownMessage`], [`StoreError::NotMine`], [`StoreError::NotChangeable`], or those of
+    /// [`compose`](Self::compose).
+    pub fn amend(&self, peer: PeerId, id: MessageId, content: Content, at: u64) -> Outcome<Amended> {
+        self.submit(move |database| amend(database, peer, id, &content, at))
+    }
+
+    /// In whose conversation a message is.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownMessage`] if it is in none, or in several, which only a contact can bring about that takes the
+    /// name of a message that it was not sent; or those of the disk.
+    pub fn whose(&self, id: MessageId) -> Outcome<PeerId> {
         self.submit(move |database| {
-            content::check(&content)?;
-            let contact = talking(database, peer)?;
-            if database
-                .prepare_cached("SELECT 1 FROM messages WHERE contact = ?1 AND id = ?2")?
-                .exists((contact, id.0))?
-            {
-                return Err(StoreError::MessageKnown);
+            // For each contact one look into the index.
+            let mut statement = database.prepare_cached(
+                "SELECT peer FROM contacts CROSS JOIN messages
+                    WHERE messages.contact = contacts.contact AND messages.id = ?1 LIMIT 2",
+            )?;
+            let found = statement.query_map([id.0], |row| row.get(0).map(PeerId::new))?;
+            match found.collect::<rusqlite::Result<Vec<_>>>()?.as_slice() {
+                [peer] => Ok(*peer),
+                _ => Err(StoreError::UnknownMessage),
             }
-            let (log, number): (i64, i64) = database
-                .prepare_cached("UPDATE contacts SET next = next + 1 WHERE contact = ?1 RETURNING log, next - 1")?
-                .query_one([contact], |row| Ok((row.get(0)?, row.get(1)?)))?;
-            let position = Position { log: log.cast_unsigned(), number: number.unsigned_abs() };
-            content::insert(database, &Entry { contact, id, mine: true, position, at, content: &content })?;
-            Ok(position)
         })
     }
 
@@ -76,9 +106,11 @@ impl Store {
         self.progress(
             peer,
             upto,
-            "UPDATE messages INDEXED BY messages_unacknowledged SET state = 'delivered'
-                WHERE contact = ?1 AND mine = 1 AND log = ?2 AND number <= ?3
-                AND state IN ('queued', 'sent') RETURNING number, id",
+            format!(
+                "UPDATE messages INDEXED BY messages_unacknowledged SET state = 'delivered', content = NULL, {CLOCK}
+                    WHERE contact = ?1 AND mine = 1 AND log = ?2 AND number <= ?3
+                    AND state IN ('queued', 'sent') RETURNING number, id",
+            ),
         )
     }
 
@@ -90,9 +122,11 @@ impl Store {
         self.progress(
             peer,
             upto,
-            "UPDATE messages INDEXED BY messages_unread_by_peer SET state = 'read'
-                WHERE contact = ?1 AND mine = 1 AND log = ?2 AND number <= ?3
-                AND state IN ('queued', 'sent', 'delivered') RETURNING number, id",
+            format!(
+                "UPDATE messages INDEXED BY messages_unread_by_peer SET state = 'read', content = NULL, {CLOCK}
+                    WHERE contact = ?1 AND mine = 1 AND log = ?2 AND number <= ?3
+                    AND state IN ('queued', 'sent', 'delivered') RETURNING number, id",
+            ),
         )
     }
 
@@ -125,10 +159,16 @@ impl Store {
         })
     }
 
-    fn progress(&self, peer: PeerId, upto: Position, statement: &'static str) -> Outcome<Vec<MessageId>> {
+    fn progress(
+        &self,
+        peer: PeerId,
+        upto: Position,
+        statement: impl Into<Cow<'static, str>>,
+    ) -> Outcome<Vec<MessageId>> {
+        let statement = statement.into();
         self.submit(move |database| {
             let contact = known(database, peer)?.contact;
-            ids(database, statement, (contact, upto.log.cast_signed(), saturating(upto.number)))
+            ids(database, &statement, (contact, upto.log.cast_signed(), saturating(upto.number)))
         })
     }
 }
@@ -182,11 +222,61 @@ pub(super) fn sent_upto(database: &Connection, contact: i64, upto: i64) -> Resul
     ids(database, SENT, (contact, log, upto))
 }
 
+/// See [`Store::compose`].
+pub(super) fn compose(
+    database: &Connection,
+    peer: PeerId,
+    id: MessageId,
+    content: &Content,
+    at: u64,
+) -> Result<Position, StoreError> {
+    content::check(content)?;
+    let contact = talking(database, peer)?;
+    let mut known = database.prepare_cached("SELECT 1 FROM messages WHERE contact = ?1 AND id = ?2")?;
+    if known.exists((contact, id.0))? {
+        return Err(StoreError::MessageKnown);
+    }
+    let (log, number): (i64, i64) = database
+        .prepare_cached("UPDATE contacts SET next = next + 1 WHERE contact = ?1 RETURNING log, next - 1")?
+        .query_one([contact], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let position = Position { log: log.cast_unsigned(), number: number.unsigned_abs() };
+    content::insert(database, &Entry { contact, id, mine: true, position, at, content })?;
+    Ok(position)
+}
+
+/// See [`Store::amend`].
+fn amend(
+    database: &Connection,
+    peer: PeerId,
+    id: MessageId,
+    content: &Content,
+    at: u64,
+) -> Result<Amended, StoreError> {
+    let contact = talking(database, peer)?;
+    if let Content::Edit { of, .. } | Content::Delete { of } | Content::Reaction { of, .. } = content {
+        let target = change::target(database, contact, *of)?.ok_or(StoreError::UnknownMessage)?;
+        if !target.mine && !matches!(content, Content::Reaction { .. }) {
+            return Err(StoreError::NotMine);
+        }
+        if !target.alive {
+            return Err(StoreError::NotChangeable);
+        }
+    }
+    // What a person does now is later than what it is meant to change, whatever the clocks say.
+    let at = at.max(change::standing(database, contact, content)?.saturating_add(1));
+    let position = compose(database, peer, id, content, at)?;
+    let change = match change::apply(database, Word { contact, id, mine: true, at, content })? {
+        change::Outcome::Shown(change) => Some(change),
+        change::Outcome::Nothing | change::Outcome::NoTarget => None,
+    };
+    Ok(Amended { position, at, change })
+}
+
 /// Fails all messages on their way to a contact. Their numbers will never be filled, so a new log begins.
 pub(super) fn give_up(database: &Connection, contact: i64) -> Result<Vec<MessageId>, StoreError> {
     let failed = ids(
         database,
-        "UPDATE messages INDEXED BY messages_unacknowledged SET state = 'failed'
+        "UPDATE messages INDEXED BY messages_unacknowledged SET state = 'failed', content = NULL
             WHERE contact = ?1 AND mine = 1 AND state IN ('queued', 'sent')
             RETURNING number, id",
         [contact],

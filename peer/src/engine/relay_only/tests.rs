@@ -86,7 +86,7 @@ async fn choose(peer: &Peer, who: &str, relay_only: bool) {
 }
 
 async fn say(from: &Peer, to: &str, text: String) {
-    from.request(|reply| Command::Send { to: to.into(), text, reply }).await.unwrap();
+    from.request(|reply| Command::Send { to: to.into(), draft: text.into(), reply }).await.unwrap();
 }
 
 /// Waits until the contact is reached in this way.

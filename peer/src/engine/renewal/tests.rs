@@ -28,7 +28,7 @@ async fn add(peer: &Peer, other: &Peer, name: &str) {
 }
 
 async fn say(from: &Peer, to: &str, text: String) {
-    from.request(|reply| Command::Send { to: to.into(), text, reply }).await.unwrap();
+    from.request(|reply| Command::Send { to: to.into(), draft: text.into(), reply }).await.unwrap();
 }
 
 /// Waits until the other is talked to straight, at this port if one is given.
