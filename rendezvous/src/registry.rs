@@ -8,6 +8,7 @@
 
 mod expiry;
 
+use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use hashbrown::HashTable;
@@ -59,6 +60,21 @@ impl Mark {
 
     pub(crate) const fn bits(self) -> u64 {
         self.0
+    }
+}
+
+impl Entry {
+    /// Moves the entry out, and writes over the place where it was.
+    fn take_out(&mut self) -> Self {
+        let secret = RegistrationSecret(std::mem::take(&mut self.secret.0));
+        black_box(&mut self.secret);
+        Self {
+            registration: self.registration.take_out(),
+            secret,
+            line: self.line.take(),
+            allowance: self.allowance.clone(),
+            ..*self
+        }
     }
 }
 
@@ -170,7 +186,9 @@ impl Registry {
 
     /// Ends a registration.
     pub(crate) fn remove(&mut self, slot: u32) -> Option<Entry> {
-        let entry = self.place(slot)?.take()?;
+        let place = self.place(slot)?;
+        let entry = place.as_mut()?.take_out();
+        *place = None;
         // The table is asked after the slot is empty, so by the slot's number.
         if let Ok(found) =
             self.by_peer.find_entry(hashed(&self.hash, entry.registration.peer()), |candidate| *candidate == slot)

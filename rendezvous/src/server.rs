@@ -247,6 +247,12 @@ impl Server {
         self.registry.at(slot, now).is_some_and(|entry| entry.registration.address() == address)
     }
 
+    /// How often something was said to this machine in which peers have names, or a registration began or ended.
+    pub(crate) const fn said(&self) -> u64 {
+        let Counters { signed_in, returned, expired, goodbyes, control, .. } = self.counters;
+        signed_in + returned + expired + goodbyes + control
+    }
+
     /// What happened since the start.
     #[must_use]
     pub fn counters(&self) -> Counters {

@@ -1,6 +1,7 @@
 //! The rendezvous' side of one registration.
 
-use std::net::SocketAddr;
+use std::hint::black_box;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use crate::datagram::Header;
@@ -113,6 +114,18 @@ impl Registration {
     ) -> Self {
         let lifetime_s = u16::try_from(lifetime.as_secs()).unwrap_or(u16::MAX);
         Self { peer, key: TagKey::new(secret), address, lifetime_s, last_counter: 0, last_seen: now }
+    }
+
+    /// Moves the registration out, and writes over the place where it was: nobody is to be found there who has gone.
+    #[must_use]
+    pub fn take_out(&mut self) -> Self {
+        let (key, address) = (TagKey::from_bytes([0; 16]), SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0));
+        let nobody = PeerId::new([0; 32]);
+        let vacant = Self { peer: nobody, key, address, lifetime_s: 0, last_counter: 0, last_seen: self.last_seen };
+        let taken = std::mem::replace(self, vacant);
+        // Or the compiler would see that nobody reads what has just been written.
+        black_box(self);
+        taken
     }
 
     /// Who is registered.

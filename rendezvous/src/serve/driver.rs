@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::mailbox::Disk;
 use super::port::{Buffers, Port};
+use super::residue::wipe_stack;
 use super::streams::Streams;
 use super::tcp::Streamed;
 use super::train::Train;
@@ -41,17 +42,21 @@ const MAX_STREAMED: usize = 64;
 /// What other tasks ask of the loop.
 #[derive(Debug)]
 pub(super) enum Command {
-    /// A peer has proved its key.
-    SignIn {
-        arrival: Arrival,
-        request: SignInRequest,
-        secret: RegistrationSecret,
-        reply: oneshot::Sender<SignInAnswer>,
-    },
+    /// A peer has proved its key. Boxed, since a queue keeps a copy of what went through it until the next comes along.
+    SignIn(Box<SignIn>),
     /// What happened so far?
     Counters { reply: oneshot::Sender<Counters> },
     /// Tell every peer that we close; `done` when all have acknowledged.
     Close { done: oneshot::Sender<()> },
+}
+
+/// A peer that has proved its key.
+#[derive(Debug)]
+pub(super) struct SignIn {
+    pub(super) arrival: Arrival,
+    pub(super) request: SignInRequest,
+    pub(super) secret: RegistrationSecret,
+    pub(super) reply: oneshot::Sender<SignInAnswer>,
 }
 
 /// Who signs in, whence, and at which of our addresses.
@@ -97,6 +102,8 @@ pub(super) struct Driver {
     last_arrival: Option<Instant>,
     /// Wake-ups in a row that came densely.
     dense: u32,
+    /// How much had been said when the stack was wiped last.
+    said: u64,
 }
 
 impl Driver {
@@ -121,6 +128,7 @@ impl Driver {
             closed: None,
             last_arrival: None,
             dense: 0,
+            said: 0,
         }
     }
 
@@ -131,6 +139,10 @@ impl Driver {
         loop {
             self.transmit();
             self.order();
+            let said = self.server.said();
+            if std::mem::replace(&mut self.said, said) != said {
+                wipe_stack();
+            }
             let deadline = self.server.poll_timeout();
             if let Some(deadline) = deadline.filter(|deadline| *deadline != timer.deadline().into_std()) {
                 timer.as_mut().reset(deadline.into());
@@ -214,7 +226,8 @@ impl Driver {
 
     fn obey(&mut self, command: Command) {
         match command {
-            Command::SignIn { arrival, request, secret, reply } => {
+            Command::SignIn(sign_in) => {
+                let SignIn { arrival, request, secret, reply } = *sign_in;
                 let wildcard = self.ports.get(arrival.port).is_some_and(|port| port.address().ip().is_unspecified());
                 let local = self.ways.number(arrival.port, wildcard, arrival.local_ip);
                 let Arrival { peer, remote, .. } = arrival;

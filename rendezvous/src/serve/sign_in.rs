@@ -19,7 +19,7 @@ use quinn::{
 use rustls::pki_types::CertificateDer;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use super::driver::{Arrival, Command};
+use super::driver::{Arrival, Command, SignIn};
 use super::tokens::{LIFETIME, UsedTokens};
 use crate::{Admission, Rate};
 
@@ -139,8 +139,8 @@ async fn sign_in(incoming: Incoming, port: usize, commands: mpsc::Sender<Command
         local_ip: connection.local_ip(),
     };
     let (reply, answer) = oneshot::channel();
-    let command = Command::SignIn { arrival, request, secret: RegistrationSecret(secret), reply };
-    commands.send(command).await.map_err(|_| SignInError::Stopped)?;
+    let sign_in = SignIn { arrival, request, secret: RegistrationSecret(secret), reply };
+    commands.send(Command::SignIn(Box::new(sign_in))).await.map_err(|_| SignInError::Stopped)?;
     let answer = answer.await.map_err(|_| SignInError::Stopped)?;
     send.write_all(&to_bytes(&answer)).await?;
     // It fails only for a stream that is finished already.

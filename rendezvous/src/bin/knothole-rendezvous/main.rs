@@ -4,25 +4,33 @@ mod arguments;
 mod identity;
 mod size;
 
+use std::alloc::System;
 use std::io::Write as _;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Parser as _;
 use knothole_rendezvous::Policy;
-use knothole_rendezvous::serve::{Config, Serving};
+use knothole_rendezvous::serve::{Config, Serving, wipe_stack};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
+use zeroizing_alloc::ZeroAlloc;
 
 use crate::arguments::Arguments;
 
-#[tokio::main]
-async fn main() -> ExitCode {
+/// Freed memory is overwritten: who has said goodbye is not to be found in a dump of this process, nor in swap.
+#[global_allocator]
+static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
+
+fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    match run(arguments).await {
+    // Handshakes run on these threads, and leave peers' keys on their stacks.
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().on_thread_park(wipe_stack).build();
+    let outcome = runtime.context("the system gives no threads").and_then(|runtime| runtime.block_on(run(arguments)));
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // A log that nobody can write to is no reason to fail in another way.
