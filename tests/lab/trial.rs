@@ -4,6 +4,7 @@
 //! what is thought of the figures is the caller's. Nothing here knows a table or a target.
 
 pub mod crowd;
+pub mod first_letter;
 pub mod meeting;
 pub mod record;
 pub mod rest;

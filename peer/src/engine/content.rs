@@ -33,14 +33,15 @@ impl Engine {
         let expires_s = draft.expires_s.or(timer).filter(|seconds| *seconds > 0);
         let content = Content::Text { text: draft.text, reply: draft.answers, expires_s };
         let (message, at) = (message_id(), wall_clock());
-        self.after(self.store.compose(peer, message, content.clone(), at), move |engine, result| {
-            answer(reply, result.as_ref().map(|_| message).map_err(|error| CommandError::Store(error.to_string())));
-            if let Ok(position) = result {
-                engine.handle_written(peer, Outgoing { number: position.number, message, at, content });
-            }
+        self.store.clone().together(|| {
+            self.after(self.store.compose(peer, message, content.clone(), at), move |engine, result| {
+                answer(reply, result.as_ref().map(|_| message).map_err(|error| CommandError::Store(error.to_string())));
+                if let Ok(position) = result {
+                    engine.handle_written(peer, Outgoing { number: position.number, message, at, content });
+                }
+            });
+            self.write_letters(id);
         });
-        // In the same transaction, if the store is not quicker than we are.
-        self.write_letters(id);
     }
 
     /// Changes an earlier message, in whoever's conversation it is if that is not said, or the conversation.
@@ -65,15 +66,17 @@ impl Engine {
         self.traversal.connect(id, now);
         self.look_around(id, now);
         let message = message_id();
-        self.after(self.store.amend(peer, message, content.clone(), wall_clock()), move |engine, result| {
-            answer(reply, result.as_ref().map(|_| message).map_err(|error| CommandError::Store(error.to_string())));
-            if let Ok(amended) = result {
-                let (number, at) = (amended.position.number, amended.at);
-                engine.handle_written(peer, Outgoing { number, message, at, content });
-                engine.tell(peer, amended.change.map(News::Change));
-            }
+        self.store.clone().together(|| {
+            self.after(self.store.amend(peer, message, content.clone(), wall_clock()), move |engine, result| {
+                answer(reply, result.as_ref().map(|_| message).map_err(|error| CommandError::Store(error.to_string())));
+                if let Ok(amended) = result {
+                    let (number, at) = (amended.position.number, amended.at);
+                    engine.handle_written(peer, Outgoing { number, message, at, content });
+                    engine.tell(peer, amended.change.map(News::Change));
+                }
+            });
+            self.write_letters(id);
         });
-        self.write_letters(id);
     }
 
     /// Tells the faces what is new in a conversation.

@@ -5,6 +5,7 @@
 //! whole fails, its halves are tried apart until those that can be stored are.
 
 use std::pin::Pin;
+use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
@@ -47,10 +48,17 @@ pub(super) fn job<T: Send + 'static>(
     (Box::new(Work { work, outcome: Err(StoreError::Stopped), reply }), Outcome(outcome))
 }
 
-/// Works until the last sender is gone, then brings the database to rest.
-pub(super) fn serve(database: Database, mut queue: mpsc::Receiver<Box<dyn Job>>) {
+/// Works until the last sender is gone, then brings the database to rest. Whoever holds the `gate` is about to queue more that
+/// belongs to what is queued.
+pub(super) fn serve(database: Database, mut queue: mpsc::Receiver<Box<dyn Job>>, gate: &Mutex<()>) {
     let mut group = Vec::with_capacity(GROUP);
     while queue.blocking_recv_many(&mut group, GROUP) > 0 {
+        drop(gate.lock().unwrap_or_else(PoisonError::into_inner));
+        while group.len() < GROUP
+            && let Ok(job) = queue.try_recv()
+        {
+            group.push(job);
+        }
         settle(&database, &mut group);
     }
     // All is durable in the log already; a checkpoint that fails is made up for at the next opening.
@@ -132,6 +140,21 @@ mod tests {
 
     fn compose(home: &Home, n: u8) -> Outcome<Position> {
         home.store.compose(peer(2), id(n), "x".repeat(6000).into(), 0)
+    }
+
+    #[tokio::test]
+    async fn what_is_called_together_is_committed_together() {
+        let home = home_with_bob().await;
+        let before = commits(&home);
+        let (first, second) = home.store.together(|| {
+            let first = compose(&home, 1);
+            // As long as the thread would need to begin.
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            (first, compose(&home, 2))
+        });
+        first.await.unwrap();
+        second.await.unwrap();
+        assert_eq!(commits(&home) - before, 1);
     }
 
     #[tokio::test]

@@ -87,6 +87,8 @@ pub struct Position {
 #[derive(Clone)]
 pub struct Store {
     worker: Arc<Mutex<Option<Worker>>>,
+    /// Held while operations are called that are to share a transaction.
+    gate: Arc<Mutex<()>>,
 }
 
 struct Worker {
@@ -117,15 +119,17 @@ impl Store {
     fn start(database: Database) -> Result<Self, OpenError> {
         let (queue, jobs) = mpsc::channel(CAPACITY);
         let (rest, at_rest) = oneshot::channel();
+        let gate = Arc::new(Mutex::new(()));
+        let gate_of_thread = gate.clone();
         let thread = thread::Builder::new()
             .name("store".into())
             .spawn(move || {
-                commit::serve(database, jobs);
+                commit::serve(database, jobs, &gate_of_thread);
                 // A store that is dropped, not closed, has nobody who waits.
                 let _ = rest.send(());
             })
             .map_err(OpenError::Thread)?;
-        Ok(Self { worker: Arc::new(Mutex::new(Some(Worker { queue, thread, at_rest }))) })
+        Ok(Self { worker: Arc::new(Mutex::new(Some(Worker { queue, thread, at_rest }))), gate })
     }
 
     /// Takes no further work, for any clone, from the moment of the call; the future ends when all that was queued is done,
@@ -148,6 +152,13 @@ impl Store {
             thread.join().map_err(|_| StoreError::Stopped)?;
             rested.map_err(|_| StoreError::Stopped)
         }
+    }
+
+    /// The operations that `calls` calls share a transaction, and so a sync of the disk, unless they are very many. Each fails
+    /// or succeeds for itself all the same.
+    pub fn together<T>(&self, calls: impl FnOnce() -> T) -> T {
+        let _gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
+        calls()
     }
 
     /// Queues `work`. It may run more than once, each time on the state that the run before has not touched.

@@ -41,6 +41,8 @@ pub(crate) enum Measure {
     Hard(Hard),
     /// From the start of a process to its registration, without UDP and with it
     SignIn(SignIn),
+    /// Two who have talked before, in new processes: how soon the first message is read
+    FirstLetter(FirstLetter),
     /// Messages each way through loss, kills, full disks and moves: whether any is lost, and for how long all stands still
     Torture(Torture),
     /// All of these but the torture in turn, each as it is by default
@@ -145,6 +147,16 @@ pub(crate) struct SignIn {
 }
 
 #[derive(Clone, Debug, Args)]
+pub(crate) struct FirstLetter {
+    /// Tries of each case
+    #[arg(long, default_value_t = 20)]
+    pub(crate) runs: usize,
+
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+#[derive(Clone, Debug, Args)]
 pub(crate) struct Torture {
     /// What is done and when follows from it
     #[arg(long, default_value_t = 1)]
@@ -178,10 +190,11 @@ pub(crate) struct All {
 
 impl All {
     /// Each measure as it is by default, but for where its records go.
-    pub(crate) fn measures(&self) -> [Measure; 5] {
+    pub(crate) fn measures(&self) -> [Measure; 6] {
         let output = || self.output.clone();
         [
             Measure::SignIn(SignIn { runs: 10, output: output() }),
+            Measure::FirstLetter(FirstLetter { runs: 20, output: output() }),
             Measure::Gaps(Gaps { runs: 5, cases: Vec::new(), at_once: 3, output: output() }),
             Measure::Rest(Rest { seconds: 240, settling: 60, output: output() }),
             Measure::Matrix(Matrix { runs: self.runs, pairs: "all".into(), at_once: 8, reason: 6, output: output() }),
@@ -214,6 +227,7 @@ impl Measure {
             | Self::Rest(Rest { output, .. })
             | Self::Hard(Hard { output, .. })
             | Self::SignIn(SignIn { output, .. })
+            | Self::FirstLetter(FirstLetter { output, .. })
             | Self::Torture(Torture { output, .. })
             | Self::All(All { output, .. })
             | Self::Report(output) => output,

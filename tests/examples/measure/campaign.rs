@@ -6,6 +6,7 @@ use anyhow::Result;
 use knothole_lab::network::Network;
 use knothole_lab::trial::Setting;
 use knothole_lab::trial::crowd::crowd;
+use knothole_lab::trial::first_letter::{FirstLetter as Trial, Read};
 use knothole_lab::trial::meeting::{Meeting, Met};
 use knothole_lab::trial::record::{Records, read};
 use knothole_lab::trial::rest::{self, Rested};
@@ -14,7 +15,7 @@ use knothole_lab::trial::torture::{Torture, Tortured};
 use knothole_lab::trial::upheaval::{Gap, Upheaval};
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::arguments::{self, Gaps, Hard, Matrix, Measure, Output, Rest, SignIn};
+use crate::arguments::{self, FirstLetter, Gaps, Hard, Matrix, Measure, Output, Rest, SignIn};
 
 /// The files of raw records.
 pub(crate) const MATRIX: &str = "matrix.txt";
@@ -22,6 +23,7 @@ pub(crate) const GAPS: &str = "gaps.txt";
 pub(crate) const REST: &str = "rest.txt";
 pub(crate) const HARD: &str = "hard.txt";
 pub(crate) const SIGN_IN: &str = "sign-in.txt";
+pub(crate) const FIRST_LETTER: &str = "first-letter.txt";
 pub(crate) const TORTURE: &str = "torture.txt";
 
 /// Room for the histories of both, several times: it is filled up when it is to be full.
@@ -44,6 +46,7 @@ pub(crate) fn measure(setting: &Setting<'_>, what: &Measure) -> Result<()> {
         Measure::Rest(options) => rest(setting, options),
         Measure::Hard(options) => hard(setting, options),
         Measure::SignIn(options) => sign_ins(setting, options),
+        Measure::FirstLetter(options) => first_letters(setting, options),
         Measure::Torture(options) => torture(setting, options),
         Measure::All(all) => all.measures().iter().try_for_each(|what| measure(setting, what)),
         Measure::Report(_) => Ok(()),
@@ -163,6 +166,21 @@ fn sign_ins(setting: &Setting<'_>, options: &SignIn) -> Result<()> {
     let all = (1..=options.runs).flat_map(|run| [(Network::Apdf, run), (Network::NoUdp, run)]);
     let jobs = all.filter(|&(network, run)| !known(network, run)).collect();
     campaign.hold(jobs, 2, |(network, run)| sign_in(setting, network, run), |signed| format!("{signed:?}"))
+}
+
+fn first_letters(setting: &Setting<'_>, options: &FirstLetter) -> Result<()> {
+    let mut campaign = Campaign::<Read>::begin(&options.output, FIRST_LETTER)?;
+    let known = |trial: &Trial| {
+        let (alice, bob) = trial.networks;
+        let is = |read: &Read| (read.alice.as_str(), read.bob.as_str()) == (alice.name(), bob.name());
+        let same = |read: &Read| is(read) && (read.idle, read.run) == (trial.idle, trial.run);
+        campaign.before.iter().any(same)
+    };
+    let cases = [Network::Apdf, Network::Symmetric].into_iter().flat_map(|network| [(network, false), (network, true)]);
+    let trial = |run| cases.clone().map(move |(network, idle)| Trial { networks: (network, network), idle, run });
+    let jobs = (1..=options.runs).flat_map(trial).filter(|trial| !known(trial)).collect();
+    // What else the machine does meanwhile would be measured.
+    campaign.hold(jobs, 1, |trial| trial.write(setting), |read| format!("{read:?}"))
 }
 
 fn torture(setting: &Setting<'_>, options: &arguments::Torture) -> Result<()> {

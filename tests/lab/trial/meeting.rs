@@ -18,7 +18,7 @@ const REGISTRATION: Duration = Duration::from_secs(30);
 /// Whoever is not registered by then is waiting, and keeps the machine from nothing.
 const BUSY: Duration = Duration::from_millis(700);
 /// A message that takes longer is lost to whoever waits for it.
-const DELIVERY: Duration = Duration::from_secs(20);
+pub(super) const DELIVERY: Duration = Duration::from_secs(20);
 /// Both have been online this long when the first word is written, so that they know what their networks do.
 const SETTLING: Duration = Duration::from_secs(1);
 /// By then the second side has the path that the first has found.

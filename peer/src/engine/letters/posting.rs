@@ -57,6 +57,7 @@ impl Engine {
         {
             match self.traversal.post(id, &[], (name, envelope.clone()), keep, now) {
                 Ok(via) => {
+                    tracing::debug!(contact = ?contact.peer, ?via, "a letter is posted");
                     letters.posted.insert(name, Posted { envelope, tried: vec![via] });
                 }
                 Err(not) => {

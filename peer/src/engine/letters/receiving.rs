@@ -43,6 +43,7 @@ impl Engine {
             return;
         }
         self.receiving.opening += 1;
+        tracing::debug!(?via, mailbox = letter.is_some(), "a letter has come");
         self.after(self.store.open_letter(self.me, from, envelope), move |engine, result| {
             engine.receiving.opening -= 1;
             engine.handle_opened(via, letter, result);

@@ -1,5 +1,6 @@
 //! docs/measurements.md, from the records alone.
 
+mod first_letter;
 mod gaps;
 mod hard;
 mod matrix;
@@ -15,7 +16,7 @@ use anyhow::{Context, Result};
 use knothole_lab::trial::record::read;
 use serde::de::DeserializeOwned;
 
-use crate::campaign::{GAPS, HARD, MATRIX, REST, SIGN_IN, TORTURE};
+use crate::campaign::{FIRST_LETTER, GAPS, HARD, MATRIX, REST, SIGN_IN, TORTURE};
 
 const OPENING: &str = "\
 # Measurements
@@ -44,6 +45,7 @@ pub(crate) fn write(documents: &Path) -> Result<()> {
     section(&mut page, &records, MATRIX, "Every pair of networks", matrix::tables)?;
     section(&mut page, &records, HARD, "Symmetric against port-restricted", hard::table)?;
     section(&mut page, &records, GAPS, "When networks change", gaps::table)?;
+    section(&mut page, &records, FIRST_LETTER, "The first message", first_letter::table)?;
     section(&mut page, &records, SIGN_IN, "Going online", sign_in::table)?;
     section(&mut page, &records, REST, "Being there", rest::table)?;
     section(&mut page, &records, TORTURE, "Nothing written is lost", torture::table)?;
