@@ -117,10 +117,15 @@ impl Watching {
         }
     }
 
-    /// The watcher is to know whether this peer is here, unless it does. Whether there is news.
-    fn learn(&mut self, mark: Mark, peer: PeerId, here: bool) -> bool {
+    /// The watcher is to know whether this peer is here, unless it does; if it `asks`, also then. Whether there is news.
+    fn learn(&mut self, mark: Mark, peer: PeerId, here: bool, asks: bool) -> bool {
         let Ok(place) = self.place(mark) else { return false };
-        let Some(watch) = self.watches.get_mut(place).filter(|watch| watch.is(TOLD) != here) else { return false };
+        let Some(watch) = self.watches.get_mut(place) else { return false };
+        if watch.is(TOLD) == here {
+            let again = asks && here && !self.news.iter().any(|news| news.peer == peer);
+            self.news.extend(again.then_some(News { peer, here, doubtful: true }));
+            return again;
+        }
         watch.set(TOLD, here);
         match self.news.iter().position(|news| news.peer == peer) {
             // It is again as the watcher believes.
@@ -235,9 +240,9 @@ impl Server {
             if let Some(other) = other.filter(|_| !shown) {
                 self.part(now, slot, other);
             }
-            self.look(now, slot, *peer);
+            self.look(now, slot, *peer, true);
             if let Some(other) = other {
-                self.look(now, other, me);
+                self.look(now, other, me, false);
             }
         }
         if let Some(entry) = self.registry.at(slot, now) {
@@ -256,7 +261,7 @@ impl Server {
             watching.news.retain(|news| news.peer != *peer);
             self.presence.watches -= 1;
             if let Some(other) = self.registry.find(*peer, now) {
-                self.look(now, other, me);
+                self.look(now, other, me, false);
             }
         }
     }
@@ -306,18 +311,19 @@ impl Server {
     fn look_all(&mut self, now: Instant, watchers: &[Mark], peer: PeerId) {
         for watcher in watchers {
             if let Some(slot) = self.registry.find_mark(*watcher, now) {
-                self.look(now, slot, peer);
+                self.look(now, slot, peer, false);
             }
         }
     }
 
-    /// Looks whether the peer in this slot, if it watches that one, is to be told something of it.
-    fn look(&mut self, now: Instant, slot: u32, peer: PeerId) {
+    /// Looks whether the peer in this slot, if it watches that one, is to be told something of it; if it `asks` for it, whether
+    /// that one is here is told again.
+    fn look(&mut self, now: Instant, slot: u32, peer: PeerId, asks: bool) {
         let Some(watcher) = self.registry.at(slot, now).map(|entry| entry.registration.peer()) else { return };
         let (mark, ours) = (self.registry.mark(peer), self.registry.mark(watcher));
         let here = self.registry.find(peer, now).is_some_and(|there| self.shows(now, there, ours));
         let Some(line) = self.registry.at(slot, now).and_then(|entry| entry.line.as_mut()) else { return };
-        if line.watching.as_mut().is_some_and(|watching| watching.learn(mark, peer, here)) {
+        if line.watching.as_mut().is_some_and(|watching| watching.learn(mark, peer, here, asks)) {
             self.outbox.wake(slot, line);
         }
     }

@@ -85,6 +85,14 @@ fn who_falls_silent_is_away_when_its_registration_ends() {
 }
 
 #[test]
+fn who_names_a_peer_anew_is_told_again_that_it_is_here() {
+    let mut world = World::new(Policy::default());
+    let (mut alice, mut bob) = two(&mut world);
+    let out = world.say(&mut alice, watch(&[(&bob, true)]));
+    assert_eq!((told(&mut alice, &out), told(&mut bob, &out)), (vec![(bob.id, true)], vec![]));
+}
+
+#[test]
 fn a_restart_is_no_coming_and_going() {
     let mut world = World::new(Policy::default());
     let (mut alice, _) = two(&mut world);

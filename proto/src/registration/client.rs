@@ -79,6 +79,8 @@ pub struct Client {
     profile: Profile,
     interval: Duration,
     unseen: bool,
+    registrations: u64,
+    returned: bool,
     phase: Phase,
     pause: Duration,
     /// Attempts to come back since the registration was lost.
@@ -99,6 +101,8 @@ impl Client {
             profile: Profile::Default,
             interval: Profile::Default.interval(),
             unseen: false,
+            registrations: 0,
+            returned: false,
             phase: Phase::Pausing { until: now },
             pause: FIRST_PAUSE,
             attempts: 0,
@@ -191,6 +195,8 @@ impl Client {
         now: Instant,
     ) {
         self.active = Some(Active::new(remote, slot, secret, observed, now + self.interval));
+        self.registrations += 1;
+        self.returned = matches!(self.phase, Phase::Returning { .. });
         self.found(observed);
     }
 
@@ -227,6 +233,18 @@ impl Client {
     /// [`ChannelFull`] while not registered, or when too much is unacknowledged.
     pub fn send(&mut self, message: ToRendezvous, now: Instant) -> Result<u64, ChannelFull> {
         self.registered_mut().ok_or(ChannelFull)?.channel.send(message, now)
+    }
+
+    /// Numbers our registrations: another number, another registration, of which the rendezvous knows nothing but that.
+    #[must_use]
+    pub const fn registration(&self) -> u64 {
+        self.registrations
+    }
+
+    /// Whether the latest registration came about by our ticket.
+    #[must_use]
+    pub const fn has_returned(&self) -> bool {
+        self.returned
     }
 
     /// Whether the message of this number, of the present registration, is on its way: neither acknowledged nor given up.

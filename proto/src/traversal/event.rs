@@ -160,6 +160,13 @@ pub enum Event {
         /// Who has.
         why: Unreachable,
     },
+    /// A peer that we watch has come to a rendezvous, or is at none any more.
+    Presence {
+        /// Who.
+        peer: PeerId,
+        /// Whether it is there.
+        here: bool,
+    },
     /// It was not reached this time.
     Unreachable {
         /// Who.

@@ -80,7 +80,8 @@ impl Traversal {
             ToPeer::Posted { letter, outcome } => self.events.push_back(Event::Posted { via: id, letter, outcome }),
             ToPeer::Mailbox { open } => self.events.push_back(Event::Mailbox { via: id, open }),
             ToPeer::Letter { id: letter, from, envelope } => self.handle_letter(id, letter, from, envelope),
-            ToPeer::Closing | ToPeer::Presence { .. } => {}
+            ToPeer::Presence { peers } => self.handle_presence(id, &peers),
+            ToPeer::Closing => {}
         }
     }
 

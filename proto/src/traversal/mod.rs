@@ -25,6 +25,9 @@ mod relay_only_tests;
 mod tactics;
 #[cfg(test)]
 mod tests;
+mod watching;
+#[cfg(test)]
+mod watching_tests;
 mod without_udp;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -46,6 +49,7 @@ pub use note::{MAX_NOTE, Note};
 use other_family::OtherFamily;
 use own::Own;
 use tactics::Workshop;
+use watching::Watching;
 
 /// A peer's registrations, invitations and paths.
 pub struct Traversal {
@@ -64,6 +68,7 @@ pub struct Traversal {
     /// Relays of contacts that were removed, and when they are to be refused.
     refusals: VecDeque<(Instant, Relay)>,
     workshop: Workshop,
+    watching: Watching,
     events: VecDeque<Event>,
 }
 
@@ -87,6 +92,7 @@ impl Traversal {
             refusals: VecDeque::new(),
             contacts: BTreeMap::new(),
             ids: BTreeMap::new(),
+            watching: Watching::default(),
             events: VecDeque::new(),
         }
     }
@@ -233,7 +239,8 @@ impl Traversal {
         let rendezvous = self.rendezvous.values().filter_map(client::Client::poll_timeout);
         let families = self.other_families.values().filter_map(OtherFamily::poll_timeout);
         let refusal = self.refusals.front().map(|(due, _)| *due);
-        let ours = self.own.poll_timeout().into_iter().chain(self.poll_tactics()).chain(refusal);
+        let watching = self.watching.poll_timeout();
+        let ours = self.own.poll_timeout().into_iter().chain(self.poll_tactics()).chain(refusal).chain(watching);
         contacts.chain(rendezvous).chain(families).chain(ours).min()
     }
 
@@ -242,6 +249,7 @@ impl Traversal {
         for client in self.rendezvous.values_mut() {
             client.handle_timeout(now);
         }
+        self.handle_watch_timeout(now);
         for contact in self.contacts.values_mut() {
             contact.handle_timeout(now);
         }
@@ -269,6 +277,7 @@ impl Traversal {
             }
         }
         self.advance_tactics(now);
+        self.say_watches(now);
     }
 
     fn handle_step(&mut self, id: ContactId, step: Step, now: Instant) {

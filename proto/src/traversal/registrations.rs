@@ -15,6 +15,7 @@ impl Traversal {
         let (seed, (profile, interval)) = (self.seed(), self.keepalive);
         let client = self.rendezvous.entry(id).or_insert_with(|| client::Client::new(seed, now));
         client.set_keepalive(profile, interval, now);
+        self.set_unseen();
     }
 
     /// Hears through this rendezvous of those contacts alone that can be invited there: it is not ours but theirs, and
@@ -41,6 +42,7 @@ impl Traversal {
         self.reserved.remove(&id);
         self.other_families.remove(&id);
         self.forget_reflexive(id);
+        self.forget_presence(id);
     }
 
     /// What the rendezvous sees of us, while registered there.
@@ -102,6 +104,7 @@ impl Traversal {
             client::Event::SignIn => self.events.push_back(Event::SignIn(id)),
             client::Event::Unregistered => {
                 self.events.push_back(Event::Unregistered(id));
+                self.handle_presence_unknown(id, now);
                 self.invite_otherwise(id, now);
                 self.contacts.values_mut().for_each(|contact| contact.handle_unregistered(id));
                 // Channels end with the registration.
@@ -109,6 +112,7 @@ impl Traversal {
             }
             client::Event::Registered { observed } => {
                 self.events.push_back(Event::Registered { rendezvous: id, observed });
+                self.name_all(id, now);
                 if let Some(remote) = self.rendezvous.get(&id).and_then(client::Client::remote) {
                     self.workshop.survey.handle_registered(remote, observed, now);
                 }
