@@ -88,9 +88,9 @@ pub enum ToRendezvous {
     /// Tell me when these are here and when they leave, those of them that watch me too and let me see them. They are added
     /// to those named before, or changed.
     Watch {
-        /// All from whom I hide have been named: whoever else asks may know of me. Ends what an *unseen* registration began
-        /// with ([`SignInRequest`](crate::registration::SignInRequest)).
-        complete: bool,
+        /// Whether all whom I have not named are told that I am away, whatever they ask. An invitation of theirs reaches me
+        /// all the same.
+        unseen: bool,
         /// At most [`MAX_NAMED`].
         peers: Vec<Watched>,
     },
@@ -625,7 +625,7 @@ mod tests {
     fn the_most_names_fit_a_datagram() {
         let peer = PeerId::new([255; 32]);
         let messages = [
-            ToRendezvous::Watch { complete: true, peers: vec![Watched { peer, shown: true }; MAX_NAMED] },
+            ToRendezvous::Watch { unseen: true, peers: vec![Watched { peer, shown: true }; MAX_NAMED] },
             ToRendezvous::Mailbox { open: true, fresh: true, senders: vec![peer; MAX_NAMED] },
             ToRendezvous::Unwatch { peers: vec![peer; MAX_NAMED] },
             ToRendezvous::Collected { letters: vec![u64::MAX; MAX_NAMED] },

@@ -145,7 +145,7 @@ impl Server {
             }
             ToRendezvous::Goodbye => self.goodbye(now, slot),
             ToRendezvous::Refuse { channel } => self.refuse_relay(now, slot, channel),
-            ToRendezvous::Watch { complete, peers } => self.watch(now, slot, complete, &peers),
+            ToRendezvous::Watch { unseen, peers } => self.watch(now, slot, unseen, &peers),
             ToRendezvous::Unwatch { peers } => self.unwatch(now, slot, &peers),
             ToRendezvous::Post { to, letter, envelope, keep } => {
                 self.post(now, slot, Post { to, letter, envelope, keep })
@@ -168,14 +168,16 @@ impl Server {
         let Some(inviter) = self.registry.at(slot, now) else { return };
         let (from, observed) = (inviter.registration.peer(), told(inviter.registration.address()));
         let refused = Some(ToPeer::Refused { introduction });
+        let greeting = greeting.filter(|greeting| greeting.len() <= MAX_GREETING);
+        let mut asks_unseen = None;
         let reply = if !inviter.allowance.invitations.take(self.policy.invitations, now_us) || self.closing.is_some() {
             refused
         } else if let Some(invitee) = self.present(now, to, from).filter(|invitee| *invitee != slot) {
             let key = self.introductions.key(introduction, from, to);
             let (observed, candidates) = shown.to_the_other(observed);
-            let greeting = greeting.filter(|greeting| greeting.len() <= MAX_GREETING);
             let had = self.relay.between([slot, invitee]);
             let channel = self.offer_relay(now, introduction, [slot, invitee]);
+            let greeting = greeting.clone();
             let invited = ToPeer::Invited { introduction, from, observed, key, candidates, channel, greeting };
             if self.say(now, invitee, invited) {
                 self.introductions.invitations.remember(introduction, from, to);
@@ -190,6 +192,8 @@ impl Server {
                 refused
             }
         } else {
+            asks_unseen =
+                self.registry.find(to, now).filter(|unseen| *unseen != slot && !self.knows(now, *unseen, from));
             Some(ToPeer::Absent { introduction })
         };
         let counter = match &reply {
@@ -202,6 +206,15 @@ impl Server {
         if let Some(reply) = reply {
             // An inviter that does not keep up with our answers asks again by itself.
             self.say(now, slot, reply);
+        }
+        // After the answer, which neither says nor shows by its moment that there is anybody.
+        if let Some(unseen) = asks_unseen {
+            let key = self.introductions.key(introduction, from, to);
+            let (observed, candidates) = shown.to_the_other(observed);
+            let invited = ToPeer::Invited { introduction, from, observed, key, candidates, channel: None, greeting };
+            if self.say(now, unseen, invited) {
+                self.introductions.invitations.remember(introduction, from, to);
+            }
         }
     }
 

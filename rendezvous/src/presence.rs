@@ -8,8 +8,9 @@
 //! What a watcher is to be told is collected as *news*, of each peer the latest, and goes out in messages of many peers,
 //! rationed for each watcher: whoever comes and goes without end costs its watchers no more than a message a second.
 //!
-//! From whom a registration *hides*, by naming it unseen, that one is treated as if the registration were not there:
-//! [`Server::hides`].
+//! From whom a registration *hides*, by naming it so, that one is treated as if the registration were not there:
+//! [`Server::hides`]. One that hides from somebody is *unseen* by all whom it has not named, or whoever it hides from would
+//! only have to ask under another name.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -210,11 +211,11 @@ impl Presence {
 
 impl Server {
     /// The peer in this slot names peers that it watches.
-    pub(crate) fn watch(&mut self, now: Instant, slot: u32, complete: bool, peers: &[Watched]) {
+    pub(crate) fn watch(&mut self, now: Instant, slot: u32, unseen: bool, peers: &[Watched]) {
         let now_us = microseconds(self.start, now);
         let rate = self.policy.watches;
         let Some(entry) = self.registry.at(slot, now).filter(|_| self.closing.is_none()) else { return };
-        let (me, mut unseen) = (entry.registration.peer(), entry.unseen && !complete);
+        let (me, mut unseen) = (entry.registration.peer(), unseen);
         let Some(watching) = entry.line.as_mut().map(|line| line.watching.get_or_insert_default()) else { return };
         let amount = u32::try_from(peers.len()).unwrap_or(u32::MAX).max(1);
         if peers.len() > MAX_NAMED || !watching.named.take_many(rate, amount, now_us) {

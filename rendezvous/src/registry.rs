@@ -39,7 +39,7 @@ pub(crate) struct Entry {
     pub(crate) allowance: Allowance,
     /// What a ticket was answered with that brought this registration about; 0 after a sign-in.
     pub(crate) chance: u64,
-    /// Whether it is as if it were not here to all that it has not named: it has yet to say from whom it hides.
+    /// Whether it is away for all whom it has not named.
     pub(crate) unseen: bool,
     /// The way in by which the peer came last; its NAT lets answers through only from there.
     pub(crate) local: LocalSocket,

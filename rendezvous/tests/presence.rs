@@ -14,7 +14,7 @@ use world::{Peer, World, introduction};
 /// Names these, each with whether it may see the peer.
 fn watch(peers: &[(&Peer, bool)]) -> ToRendezvous {
     let peers = peers.iter().map(|(peer, shown)| Watched { peer: peer.id, shown: *shown }).collect();
-    ToRendezvous::Watch { complete: true, peers }
+    ToRendezvous::Watch { unseen: false, peers }
 }
 
 /// What the peer is told of others among these datagrams.
@@ -176,19 +176,31 @@ fn who_hides_from_one_is_seen_by_another_and_sees_both() {
 }
 
 #[test]
-fn who_is_to_hide_from_somebody_is_met_by_nobody_before_it_has_said_from_whom() {
+fn whom_an_unseen_peer_has_not_named_is_told_that_it_is_away_and_reaches_it_all_the_same() {
     let mut world = World::new(Policy::default());
-    let (bob, mut carol) = (world.sign_in(2, 20), world.sign_in(3, 20));
+    let (mut bob, mut carol) = (world.sign_in(2, 20), world.sign_in(3, 20));
     let request = SignInRequest { interval_s: 20, unseen: true };
     let mut alice = world.sign_in_as(1, 0, &request).unwrap_or_else(|answer| panic!("{answer:?}"));
-    let out = world.say(&mut carol, alice.invite(1));
-    assert_eq!(carol.hear(&out), [ToPeer::Absent { introduction: introduction(1) }]);
-    let named = vec![Watched { peer: bob.id, shown: false }];
-    world.say(&mut alice, ToRendezvous::Watch { complete: false, peers: named });
-    let out = world.say(&mut carol, alice.invite(2));
-    assert_eq!(carol.hear(&out), [ToPeer::Absent { introduction: introduction(2) }]);
-    world.say(&mut alice, ToRendezvous::Watch { complete: true, peers: Vec::new() });
-    let out = world.say(&mut carol, alice.invite(3));
+    // Before it has named anybody, and after.
+    for n in [1, 3] {
+        let out = world.say(&mut carol, alice.invite(n));
+        assert_eq!(carol.hear(&out), [ToPeer::Absent { introduction: introduction(n) }]);
+        assert!(matches!(alice.hear(&out)[..], [ToPeer::Invited { channel: None, .. }]));
+        assert_eq!(out[0].0, carol.address, "the answer does not wait for it");
+        let peers = vec![Watched { peer: bob.id, shown: false }];
+        world.say(&mut alice, ToRendezvous::Watch { unseen: true, peers });
+    }
+    let out = world.say(&mut bob, alice.invite(4));
+    assert_eq!(bob.hear(&out), [ToPeer::Absent { introduction: introduction(4) }]);
+    assert_eq!(alice.hear(&out), [], "one from whom it hides does not reach it");
+    // It takes carol's invitation up.
+    let accept =
+        ToRendezvous::Accept { introduction: introduction(3), to: carol.id, candidates: Vec::new(), relay_only: false };
+    let out = world.say(&mut alice, accept);
+    assert!(matches!(carol.hear(&out)[..], [ToPeer::Accepted { .. }, ToPeer::Relay { .. }]));
+    let peers = vec![Watched { peer: carol.id, shown: true }];
+    world.say(&mut alice, ToRendezvous::Watch { unseen: true, peers });
+    let out = world.say(&mut carol, alice.invite(5));
     assert!(matches!(carol.hear(&out)[..], [ToPeer::Relay { .. }]));
 }
 
@@ -286,7 +298,7 @@ fn more_than_a_thousand_are_not_watched_and_nobody_is_told_when_the_rendezvous_c
     };
     for n in 0..40 {
         let peers = (n * 30..n * 30 + 30).map(stranger).collect();
-        let out = world.say(&mut alice, ToRendezvous::Watch { complete: true, peers });
+        let out = world.say(&mut alice, ToRendezvous::Watch { unseen: false, peers });
         alice.hear(&out);
     }
     let counters = world.server.counters();

@@ -253,7 +253,7 @@ impl Client {
         self.registered().is_some_and(|active| active.channel.is_outstanding(number))
     }
 
-    /// Registers as one who is not here to anybody before it has said from whom it hides, from the next registration on.
+    /// Registers as one who is away for all whom it has not named, from the next registration on.
     pub const fn set_unseen(&mut self, unseen: bool) {
         self.unseen = unseen;
     }

@@ -44,8 +44,8 @@ pub fn lifetime(interval_s: u16) -> Duration {
 pub struct SignInRequest {
     /// Seconds between the peer's keepalives, within [`INTERVAL_RANGE_S`].
     pub interval_s: u16,
-    /// Whether nobody is to know of this peer, as if it were away, until it has said from whom it hides
-    /// ([`Watch`](crate::control::ToRendezvous::Watch)).
+    /// Whether this peer is away for all whom it has not named, see [`Watch`](crate::control::ToRendezvous::Watch): who hides
+    /// from somebody does so from its first moment on.
     pub unseen: bool,
 }
 

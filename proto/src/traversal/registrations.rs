@@ -15,7 +15,7 @@ impl Traversal {
         let (seed, (profile, interval)) = (self.seed(), self.keepalive);
         let client = self.rendezvous.entry(id).or_insert_with(|| client::Client::new(seed, now));
         client.set_keepalive(profile, interval, now);
-        self.set_unseen();
+        client.set_unseen(self.watching.unseen);
     }
 
     /// Hears through this rendezvous of those contacts alone that can be invited there: it is not ours but theirs, and

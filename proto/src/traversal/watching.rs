@@ -35,6 +35,8 @@ struct Wish {
 #[derive(Debug, Default)]
 pub(super) struct Watching {
     wishes: BTreeMap<PeerId, Wish>,
+    /// Whether we are away for all others.
+    pub(super) unseen: bool,
     at: BTreeMap<RendezvousId, At>,
 }
 
@@ -49,8 +51,8 @@ struct At {
     due: BTreeMap<PeerId, Option<bool>>,
     /// What is on its way, by the messages' numbers.
     underway: Vec<(u64, Vec<(PeerId, Option<bool>)>)>,
-    /// Whether it was said that all from whom we hide were named.
-    complete: bool,
+    /// Whether it was last told that we are unseen, within this registration.
+    unseen: Option<bool>,
     /// Who is there.
     here: BTreeSet<PeerId>,
     /// Of those whom it told of when it still knew us, and when they are believed to be there no more.
@@ -63,38 +65,32 @@ impl At {
     /// The next message, unless there is nothing to say or what there is has to wait.
     fn next(&self, unseen: bool) -> Option<(ToRendezvous, Vec<(PeerId, Option<bool>)>)> {
         let busy = |peer: &PeerId| self.underway.iter().any(|(_, named)| named.iter().any(|(of, _)| of == peer));
-        let due = |wanted: Option<bool>| {
-            let of = move |(_, said): &(&PeerId, &Option<bool>)| **said == wanted;
-            let free = self.due.iter().filter(of).filter(|(peer, _)| !busy(peer));
-            free.map(|(peer, said)| (*peer, *said)).take(MAX_NAMED).collect::<Vec<_>>()
+        let due = |wanted: &[Option<bool>]| {
+            let of = |(peer, said): &(&PeerId, &Option<bool>)| wanted.contains(said) && !busy(peer);
+            self.due.iter().filter(of).map(|(peer, said)| (*peer, *said)).take(MAX_NAMED).collect::<Vec<_>>()
         };
-        let watch = |complete, named: &[(PeerId, Option<bool>)]| ToRendezvous::Watch {
-            complete,
-            peers: named.iter().map(|(peer, said)| Watched { peer: *peer, shown: *said == Some(true) }).collect(),
-        };
-        let strangers = due(None);
+        let strangers = due(&[None]);
         if !strangers.is_empty() {
             let peers = strangers.iter().map(|(peer, _)| *peer).collect();
             return Some((ToRendezvous::Unwatch { peers }, strangers));
         }
-        let hidden = due(Some(false));
-        if !hidden.is_empty() {
-            return Some((watch(false, &hidden), hidden));
-        }
-        let hides = |said: &Option<bool>| *said == Some(false);
-        if self.due.values().any(hides)
-            || self.underway.iter().any(|(_, named)| named.iter().any(|(_, said)| hides(said)))
-        {
+        let changes = self.unseen.map_or(unseen, |said| said != unseen);
+        if changes && !self.underway.is_empty() {
             return None;
         }
-        let shown = due(Some(true));
-        (!shown.is_empty() || unseen && !self.complete).then(|| (watch(true, &shown), shown))
+        // If there is not room for all, it is for those from whom we hide.
+        let hidden = due(&[Some(false)]);
+        let named = if hidden.is_empty() { due(&[Some(true)]) } else { hidden };
+        let watched = |(peer, said): &(PeerId, Option<bool>)| Watched { peer: *peer, shown: *said == Some(true) };
+        let peers = named.iter().map(watched).collect();
+        (changes || !named.is_empty()).then_some((ToRendezvous::Watch { unseen, peers }, named))
     }
 
     /// These messages were given up: what they said is to be said again, unless something else is.
     fn handle_lost(&mut self, client: &Client) {
         for (_, named) in self.underway.extract_if(.., |(number, _)| !client.is_outstanding(*number)) {
-            self.complete = false;
+            // It may have been the one that said so.
+            self.unseen = None;
             for (peer, said) in named {
                 self.due.entry(peer).or_insert(said);
             }
@@ -129,7 +125,6 @@ impl Traversal {
         let ids: Vec<_> = self.rendezvous.keys().copied().collect();
         let before: Vec<_> = ids.iter().map(|id| self.watched_at(*id, &peer)).collect();
         self.watching.wishes.insert(peer, wish);
-        self.set_unseen();
         for (id, before) in ids.into_iter().zip(before) {
             let wanted = self.watched_at(id, &peer);
             if let Some(at) = self.watching.at.get_mut(&id).filter(|_| wanted != before) {
@@ -144,7 +139,6 @@ impl Traversal {
         if self.watching.wishes.remove(&peer).is_none() {
             return;
         }
-        self.set_unseen();
         for at in self.watching.at.values_mut() {
             at.here.remove(&peer);
             at.doubted.retain(|(_, doubted)| *doubted != peer);
@@ -170,10 +164,12 @@ impl Traversal {
         }
     }
 
-    /// From its next registration on a peer that hides from somebody is met by nobody before it has said from whom.
-    pub(super) fn set_unseen(&mut self) {
-        let hides = self.watching.wishes.values().any(|wish| !wish.shown);
-        self.rendezvous.values_mut().for_each(|client| client.set_unseen(hides));
+    /// Whether we are away for all whom we do not watch. Who hides from somebody is, or that one would only have to ask under
+    /// another name.
+    pub fn set_unseen(&mut self, unseen: bool, now: Instant) {
+        self.watching.unseen = unseen;
+        self.rendezvous.values_mut().for_each(|client| client.set_unseen(unseen));
+        self.drain(now);
     }
 
     /// What this rendezvous is to know of a peer: whoever runs one that is not ours has no business with those who cannot be
@@ -186,7 +182,7 @@ impl Traversal {
     /// We are registered there, perhaps under a new registration, which watches nobody.
     pub(super) fn name_all(&mut self, id: RendezvousId, now: Instant) {
         let Some(client) = self.rendezvous.get(&id) else { return };
-        let (registration, returned, unseen) = (client.registration(), client.has_returned(), client.is_unseen());
+        let (registration, returned) = (client.registration(), client.has_returned());
         let at = self.watching.at.entry(id).or_default();
         if at.registration == registration {
             // It knew us all the while.
@@ -194,11 +190,9 @@ impl Traversal {
             return;
         }
         at.registration = registration;
-        at.complete = false;
+        at.unseen = None;
         at.underway.clear();
-        // Whoever hides is away for everybody until that is said.
-        at.begins =
-            (returned && !unseen).then(|| now + Duration::from_millis((self.random.next_u32() % SPREAD_MS).into()));
+        at.begins = returned.then(|| now + Duration::from_millis((self.random.next_u32() % SPREAD_MS).into()));
         let peers: Vec<_> = self.watching.wishes.keys().copied().collect();
         let due = peers.into_iter().filter_map(|peer| Some((peer, Some(self.watched_at(id, &peer)?)))).collect();
         if let Some(at) = self.watching.at.get_mut(&id) {
@@ -262,11 +256,14 @@ impl Traversal {
                 continue;
             }
             while at.underway.len() < UNDERWAY
-                && let Some((message, named)) = at.next(client.is_unseen())
+                && let Some((message, named)) = at.next(self.watching.unseen)
             {
-                let completes = matches!(message, ToRendezvous::Watch { complete: true, .. });
+                let said = match message {
+                    ToRendezvous::Watch { unseen, .. } => Some(unseen),
+                    _ => at.unseen,
+                };
                 let Ok(number) = client.send(message, now) else { break };
-                at.complete |= completes;
+                at.unseen = said;
                 for (peer, _) in &named {
                     at.due.remove(peer);
                 }
