@@ -140,6 +140,15 @@ pub enum Command {
         /// It is stored.
         reply: Reply<()>,
     },
+    /// Chooses who may see that we are there.
+    Presence {
+        /// What they may see.
+        mode: PresenceMode,
+        /// A name or a peer id; nobody: all contacts of whom nothing else was chosen.
+        who: Option<String>,
+        /// It is stored.
+        reply: Reply<()>,
+    },
     /// Reads the whole database, and tells what is wrong with it.
     Check(Reply<Vec<String>>),
     /// Whether letters are to be kept for us at our rendezvous while we are away, and ours at our contacts'.
@@ -192,6 +201,17 @@ impl From<String> for Draft {
     }
 }
 
+/// What contacts may see of us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PresenceMode {
+    /// Whether we are there.
+    Online,
+    /// Nothing: we are away for them. What they write arrives; what we write goes by letter alone.
+    Invisible,
+    /// Of one contact: what all see.
+    Default,
+}
+
 /// Why a command was not carried out. The texts are for a person and say what to do next.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CommandError {
@@ -204,6 +224,9 @@ pub enum CommandError {
     /// The contact is blocked.
     #[error("{0} is blocked; `knothole remove {0}` and add it anew to talk again")]
     Blocked(String),
+    /// We hide from the contact.
+    #[error("you are invisible to {0}; `knothole presence online {0}` ends that")]
+    Hidden(String),
     /// Nobody knows us.
     #[error("there is no rendezvous to ask; name one: `knothole --rendezvous <key>@<host>:<port> netcheck`")]
     NoRendezvous,
@@ -270,6 +293,8 @@ pub struct Status {
     pub link: ContactLink,
     /// The rendezvous, in the order of preference, then those of contacts.
     pub rendezvous: Vec<RendezvousStatus>,
+    /// Whether we are invisible to all contacts of whom nothing else was chosen.
+    pub invisible: bool,
     /// Whether letters are to be kept for us while we are away; each rendezvous tells whether it does.
     pub mailbox: bool,
     /// Letters that came since we started and could not be opened: their messages come when there is a connection.
@@ -367,8 +392,12 @@ pub struct ContactView {
     pub name: String,
     /// Contact, request, blocked.
     pub state: ContactState,
-    /// Whether there is a living connection.
+    /// Whether it is there: a rendezvous says so, or there is a living connection.
     pub online: bool,
+    /// When it was there last, in milliseconds since 1970.
+    pub last_seen: Option<u64>,
+    /// Whether it may see that we are there.
+    pub shown: bool,
     /// How it is reached, while it is.
     pub path: Option<PathView>,
     /// Whether its key has been compared.

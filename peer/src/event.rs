@@ -47,7 +47,7 @@ pub enum EventKind {
         peer: PeerId,
         /// What we call it.
         name: String,
-        /// Whether there is a living connection now.
+        /// Whether it is there now: a rendezvous says so, or there is a living connection.
         online: bool,
     },
     /// The way to a contact changed.

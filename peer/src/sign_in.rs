@@ -91,7 +91,7 @@ impl From<ConnectionError> for SignInError {
         match Down::from(why) {
             Down::TimedOut => Self::Unreachable,
             Down::Refused => Self::Refused,
-            Down::Goodbye | Down::Replaced | Down::Reset => Self::BrokenOff,
+            Down::Goodbye | Down::Replaced | Down::Resting | Down::Reset => Self::BrokenOff,
             Down::Failed(why) => Self::Failed(why),
         }
     }

@@ -60,6 +60,7 @@ impl Engine {
                 Ok((id, peer)) => self.after(self.store.remove(peer), move |engine, result| {
                     if result.is_ok() {
                         engine.forget_contact(id);
+                        engine.forget_standing(peer);
                         engine.traversal.forget_memory(&peer);
                     }
                     answer(reply, result.map_err(Into::into));
@@ -67,7 +68,11 @@ impl Engine {
                 Err(error) => answer(reply, Err(error)),
             },
             Command::Connect { who, reply } => {
-                let found = self.talking(&who);
+                let hidden = |(id, peer): (ContactId, PeerId)| match self.is_hidden_from(id) {
+                    true => Err(CommandError::Hidden(who.clone())),
+                    false => Ok((id, peer)),
+                };
+                let found = self.talking(&who).and_then(hidden);
                 if let Ok((id, _)) = found {
                     self.traversal.connect(id, now);
                     self.look_around(id, now);
@@ -84,6 +89,7 @@ impl Engine {
                 Err(error) => answer(reply, Err(error)),
             },
             Command::Read { with, upto, reply } => self.read(&with, upto, reply),
+            Command::Presence { mode, who, reply } => self.set_presence(mode, who, reply),
             Command::Check(reply) => {
                 self.after(self.store.check(), move |_, result| answer(reply, result.map_err(Into::into)));
             }
@@ -110,6 +116,7 @@ impl Engine {
             peer: self.me,
             link: ContactLink { peer: self.me, via },
             rendezvous: self.rendezvous_status(),
+            invisible: self.presence.invisible,
             mailbox: self.mailbox.is_wanted(),
             letters_unopened: self.receiving.unopened,
         }
@@ -266,6 +273,8 @@ fn unreachable_view(known: &store::Contact) -> ContactView {
         name: known.name.clone(),
         state: known.state,
         online: false,
+        last_seen: None,
+        shown: false,
         path: None,
         verified: known.verified,
         relay_only: known.relay_only,

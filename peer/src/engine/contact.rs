@@ -10,6 +10,7 @@ use knothole_proto::identity::PeerId;
 use knothole_proto::traversal::ContactId;
 
 use super::letters::Letters;
+use super::presence::Standing;
 use super::timers::Timer;
 use super::{Engine, virtual_address};
 use crate::command::{ContactView, PathKind, PathView};
@@ -50,6 +51,8 @@ pub(super) struct Contact {
     pub(super) notes: VecDeque<Vec<u8>>,
     /// Our messages up to this number were handed to a link that is not up yet.
     pub(super) sent: Option<u64>,
+    /// When it was there, and whether it may know that we are.
+    pub(super) standing: Standing,
     /// What goes and comes while there is no link.
     pub(super) letters: Letters,
     /// How long to wait after the next connection that comes to nothing.
@@ -78,7 +81,9 @@ impl Contact {
             peer: self.peer,
             name: self.name.clone(),
             state: self.state,
-            online: self.is_online(),
+            online: self.is_there(),
+            last_seen: self.last_seen(),
+            shown: !self.standing.hidden,
             path: match (self.path, self.relay) {
                 (Some((remote, rtt)), _) => {
                     Some(PathView { kind: PathKind::Direct, remote, rtt: Some(rtt), why: None })
@@ -131,7 +136,7 @@ pub(super) fn machine(at: store::Conversation) -> Conversation {
 }
 
 impl Engine {
-    /// Takes a contact in as the store has it, and sets out to reach it.
+    /// Takes a contact in as the store has it.
     pub(super) fn insert_contact(
         &mut self,
         known: store::Contact,
@@ -166,19 +171,23 @@ impl Engine {
             stalled: None,
             notes: VecDeque::new(),
             sent: None,
+            standing: self.take_standing(known.peer),
             letters: Letters::default(),
             pause: Duration::ZERO,
         };
         if contact.talks() {
-            self.links.expect(virtual_address(id), contact.peer);
+            if !contact.standing.hidden {
+                self.links.expect(virtual_address(id), contact.peer);
+            }
             self.traversal.add_contact(id, contact.peer, via);
+            self.traversal.set_hidden(id, contact.standing.hidden, now);
             self.traversal.set_relay_only(id, contact.relay_only, now);
-            self.traversal.connect(id, now);
         }
         self.contacts.insert(id, contact);
         self.timers.set(id, Timer::Expire, now);
+        self.watch_contact(id, now);
+        self.settle_presence(id);
         if talks {
-            self.look_around(id, now);
             self.mailbox_changed(now);
         }
         id
@@ -192,11 +201,12 @@ impl Engine {
             self.links.abort(link.id, Abort::Goodbye);
         }
         if contact.told_online {
-            let (peer, name) = (contact.peer, contact.name);
+            let (peer, name) = (contact.peer, contact.name.clone());
             self.emit(EventKind::Presence { peer, name: name.clone(), online: false });
             let path = PathChange::None { why: "the contact is not talked to any more".to_owned() };
             self.emit(EventKind::Path { peer, name, path });
         }
+        self.leave_standing(contact.peer, contact.standing);
         self.leave_unused_rendezvous();
         self.hide_from_lan();
         self.mailbox_changed(Instant::now());

@@ -135,6 +135,9 @@ impl Engine {
         if let Some(conversation) = &mut contact.conversation {
             conversation.handle_stored(message.log, receipt.upto);
         }
+        if receipt.fresh {
+            self.note_talk(id);
+        }
         self.tell(peer, receipt.news);
         self.pump(id);
     }
@@ -217,6 +220,7 @@ impl Engine {
     /// A message of ours is in durable storage.
     pub(super) fn handle_written(&mut self, peer: PeerId, message: Outgoing) {
         let Some(id) = self.find_peer(peer) else { return };
+        self.note_talk(id);
         if let Some(conversation) = self.conversation(id) {
             conversation.handle_written(message);
         }

@@ -7,7 +7,6 @@ use knothole_proto::traversal::ContactId;
 use super::contact::{Contact, LAST_WORD, Link};
 use super::timers::Timer;
 use super::{Engine, virtual_address};
-use crate::event::EventKind;
 use crate::link::{Abort, Down, LinkEvent, LinkId};
 
 /// Two connections that begin within this were dialled at once by both sides; one later replaces the one before it.
@@ -43,8 +42,9 @@ impl Engine {
             LinkEvent::Down { link, why, .. } => {
                 let used = self.in_use(link);
                 self.link_contacts.remove(&link);
-                if let Some(id) = used {
-                    self.handle_down(id, &why, now);
+                match used {
+                    Some(id) => self.handle_down(id, &why, now),
+                    None => self.handle_left(link, now),
                 }
             }
         }
@@ -59,6 +59,11 @@ impl Engine {
 
     fn handle_up(&mut self, link: LinkId, id: ContactId, dialled: bool, early: bool, now: Instant) {
         let ready = |contact: &&mut Contact| contact.talks() && contact.conversation.is_some();
+        if self.is_hidden_from(id) {
+            // Begun before we hid.
+            self.links.abort(link, Abort::Goodbye);
+            return;
+        }
         let Some(contact) = self.contacts.get_mut(&id).filter(ready) else {
             self.links.abort(link, Abort::Unready);
             return;
@@ -86,10 +91,8 @@ impl Engine {
             }
             None => contact.use_link(Link { id: link, dialled, since: now, up: true }),
         }
-        if !std::mem::replace(&mut contact.told_online, true) {
-            let (peer, name) = (contact.peer, contact.name.clone());
-            self.emit(EventKind::Presence { peer, name, online: true });
-        }
+        self.settle_presence(id);
+        self.begin_rest(id, now);
         self.traversal.handle_link_up(id, now);
         self.handle_sent(id);
         self.keep_epoch(id);
@@ -106,15 +109,18 @@ impl Engine {
             // The other connection is on its way, and the path carries it.
             return self.dial(id, false, now);
         }
+        if *why == Down::Resting {
+            return self.handle_rested(id, now);
+        }
         contact.relay = None;
         contact.flight = None;
-        let was_online = std::mem::take(&mut contact.told_online);
-        let (peer, name) = (contact.peer, contact.name.clone());
-        if was_online {
-            self.emit(EventKind::Presence { peer, name, online: false });
+        if matches!(why, Down::Goodbye | Down::TimedOut) {
+            self.handle_gone(id, now);
         }
+        self.settle_presence(id);
+        let left = *why == Down::Goodbye;
         let why = match why {
-            Down::Goodbye | Down::Replaced => "the contact has left",
+            Down::Goodbye | Down::Replaced | Down::Resting => "the contact has left",
             Down::TimedOut => "the contact does not answer any more",
             Down::Reset => "the contact has started anew",
             Down::Refused => "the contact refused the connection",
@@ -123,10 +129,14 @@ impl Engine {
         self.tell_no_path(id, why);
         self.traversal.release(id);
         self.timers.set(id, Timer::Forget, now + LAST_WORD);
+        let wanted = self.is_wanted(id);
         let Some(contact) = self.contacts.get_mut(&id).filter(|contact| contact.talks()) else { return };
-        if lived.is_some_and(|lived| lived >= STEADY) {
+        // Who has left comes back by itself, and a rendezvous says so.
+        if lived.is_some_and(|lived| lived >= STEADY) && !left {
             contact.pause = Duration::ZERO;
-            self.traversal.connect(id, now);
+            if wanted {
+                self.traversal.connect(id, now);
+            }
         } else {
             contact.pause = (contact.pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
             self.timers.set(id, Timer::Reconnect, now + contact.pause);

@@ -15,6 +15,7 @@ mod lifetime;
 mod links;
 mod network;
 mod paths;
+mod presence;
 mod relay_only;
 mod rendezvous;
 mod renewal;
@@ -22,6 +23,7 @@ mod start;
 mod timers;
 mod tunnels;
 mod verification;
+mod warmth;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -46,6 +48,7 @@ use contact::Contact;
 use letters::{Mailbox, Receiving};
 use lifetime::{Mappings, TrialResult};
 use network::{News, Surroundings};
+use presence::Presence;
 use rendezvous::{Rendezvous, SignInStep};
 pub use start::{StartError, start, start_in};
 use timers::Timers;
@@ -76,6 +79,7 @@ pub(crate) struct Engine {
     /// In the order of the calls, which is the order in which the store works.
     pending: FuturesOrdered<BoxFuture<'static, Continuation>>,
     mailbox: Mailbox,
+    presence: Presence,
     /// Letters that have come.
     receiving: Receiving,
     /// Strangers' requests that the store is at.
@@ -127,6 +131,7 @@ impl Engine {
                 self.timers.poll_timeout(),
                 self.streams_due(),
                 self.mappings.poll_timeout(),
+                self.presence.poll_timeout(),
             ];
             let deadline = deadlines.into_iter().flatten().min();
             let sleep = async {
@@ -164,6 +169,7 @@ impl Engine {
                     self.traversal.handle_timeout(now);
                     self.look_for_streams(now);
                     self.handle_mapping_timeout(now);
+                    self.handle_presence_timeout(now);
                     self.handle_timers(now);
                 }
             }
@@ -187,6 +193,7 @@ impl Engine {
     }
 
     async fn stop(mut self, mut inputs: Inputs) {
+        self.note_all_seen();
         // What was written but not yet committed is finished; what it would lead to is not.
         while let Some(continuation) = self.pending.next().await {
             continuation(&mut self);

@@ -157,6 +157,7 @@ impl Engine {
             Event::Unreachable { contact, why } => self.tell_no_path(contact, reason(why)),
             Event::Posted { via, letter, outcome } => self.handle_posted(via, letter, outcome, now),
             Event::Mailbox { via, open } => self.handle_mailbox(via, open, now),
+            Event::Presence { peer, here } => self.handle_presence(peer, here, now),
             Event::Letter { via, letter, from, envelope } => self.handle_letter(via, letter, from, envelope),
         }
     }
@@ -255,10 +256,13 @@ impl Engine {
                 Timer::Recover => self.recover(id),
                 Timer::Letters => self.write_letters(id),
                 Timer::Expire => self.expire(id),
-                Timer::Reconnect => {
+                Timer::Reconnect if self.is_wanted(id) => {
                     self.traversal.connect(id, now);
                     self.look_around(id, now);
                 }
+                Timer::Reconnect => {}
+                Timer::Rest => self.rest(id, now),
+                Timer::Conceal => self.finish_concealing(id, now),
             }
         }
     }

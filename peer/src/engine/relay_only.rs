@@ -33,10 +33,11 @@ impl Engine {
         });
     }
 
-    /// While a contact is not to learn our address, nothing of ours is announced on the LAN: every contact would recognise
+    /// While a contact is not to learn our address, or that we are there, nothing of ours is announced on the LAN: every contact would recognise
     /// it. Nobody is looked for either, for whom we do not announce ourselves to, we cannot meet.
     pub(super) fn hide_from_lan(&mut self) {
-        let hidden = self.contacts.values().any(|contact| contact.relay_only && contact.talks());
+        let hidden =
+            self.contacts.values().any(|contact| contact.talks() && (contact.relay_only || contact.standing.hidden));
         self.surroundings.show_on_lan(!hidden);
     }
 }

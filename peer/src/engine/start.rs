@@ -12,6 +12,7 @@ use tokio::sync::{broadcast, mpsc};
 use super::letters::{MAILBOX, MAILBOX_OPENED, Mailbox, Receiving};
 use super::lifetime::Mappings;
 use super::network::{Outgoing, Surroundings};
+use super::presence::{self, Presence};
 use super::timers::Timers;
 use super::{Engine, Inputs, hard_nat, seed};
 use crate::handle::{Options, Peer};
@@ -85,6 +86,8 @@ pub async fn start_in(home: Home, options: Options) -> Result<Peer, StartError> 
     let said = store.setting(MAILBOX).await?.map(|value| value == [1]);
     let opened = store.setting(MAILBOX_OPENED).await?.is_some_and(|value| value == [1]);
     let mailbox = Mailbox::new(said.unwrap_or(home.mailbox()?), opened);
+    let invisible = store.setting(presence::SETTING).await?.is_some_and(|value| value == [1]);
+    let acquaintances = store.acquaintances().await?;
     let (events, _) = broadcast::channel(EVENTS);
     let (commands, command_inputs) = mpsc::channel(COMMANDS);
     let mut engine = Engine {
@@ -104,6 +107,7 @@ pub async fn start_in(home: Home, options: Options) -> Result<Peer, StartError> 
         mappings: Mappings::new(options.keepalive, remembered, trials),
         pending: FuturesOrdered::new(),
         mailbox,
+        presence: Presence::new(invisible, acquaintances),
         receiving: Receiving::default(),
         requests: 0,
         sign_in_steps,
@@ -126,6 +130,7 @@ pub async fn start_in(home: Home, options: Options) -> Result<Peer, StartError> 
         engine.insert_contact(known, conversation, now);
     }
     engine.hide_from_lan();
+    engine.connect_wanted(now);
     let inputs = Inputs {
         commands: command_inputs,
         arrivals,

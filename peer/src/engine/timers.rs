@@ -24,6 +24,10 @@ pub(super) enum Timer {
     Reconnect,
     /// When a text is to disappear, or it is to be looked whether one is.
     Expire,
+    /// When it is to be looked whether a connection is still needed.
+    Rest,
+    /// When the rendezvous are to hear that we hide from a contact.
+    Conceal,
 }
 
 /// Deadlines, at most one of a kind for each contact.

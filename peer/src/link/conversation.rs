@@ -30,6 +30,8 @@ const VIOLATION: VarInt = VarInt::from_u32(2);
 pub(super) const REPLACED: VarInt = VarInt::from_u32(3);
 /// The code of a close by one who cannot store what would be said, for now.
 const UNREADY: VarInt = VarInt::from_u32(4);
+/// The code of a close by one who stays, and connects again when there is something to say.
+pub(super) const RESTING: VarInt = VarInt::from_u32(5);
 
 /// Why a link is closed at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +44,8 @@ pub enum Abort {
     Violation,
     /// We cannot store anything at the moment.
     Unready,
+    /// Nothing has been said for long; a new link comes when something is to be.
+    Resting,
 }
 
 impl Abort {
@@ -51,6 +55,7 @@ impl Abort {
             Self::Replaced => (REPLACED, b"replaced"),
             Self::Violation => (VIOLATION, b"violation"),
             Self::Unready => (UNREADY, b"not ready"),
+            Self::Resting => (RESTING, b"resting"),
         }
     }
 }
@@ -281,6 +286,7 @@ impl From<ConnectionError> for Down {
             ConnectionError::Reset => Self::Reset,
             ConnectionError::ApplicationClosed(close) if close.error_code == GOODBYE => Self::Goodbye,
             ConnectionError::ApplicationClosed(close) if close.error_code == REPLACED => Self::Replaced,
+            ConnectionError::ApplicationClosed(close) if close.error_code == RESTING => Self::Resting,
             ConnectionError::ApplicationClosed(close) if close.error_code == UNEXPECTED_PEER => Self::Refused,
             ConnectionError::ConnectionClosed(close)
                 if close.error_code == TransportErrorCode::CONNECTION_REFUSED || alert(close.error_code) =>

@@ -95,6 +95,8 @@ pub enum Down {
     Goodbye,
     /// The other side keeps another link to us.
     Replaced,
+    /// The other side stays, but has nothing to say at present.
+    Resting,
     /// The other side was silent for too long, or never answered.
     TimedOut,
     /// The other side was restarted and knows nothing of this link.

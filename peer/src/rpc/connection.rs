@@ -261,6 +261,7 @@ mod tests {
                     {"address": address.to_string(), "state": "unreachable", "observed": null,
                      "rtt_ms": null, "transport": "tcp", "mailbox": "closed"},
                 ],
+                "presence": "online",
                 "mailbox": true,
                 "letters_unopened": 2,
             })
@@ -274,7 +275,7 @@ mod tests {
         assert_eq!(
             list[0],
             json!({"peer": bob().to_string(), "name": "bob", "state": "contact", "presence": "online",
-                   "path": {"kind": "direct", "remote": "203.0.113.9:99", "rtt_ms": 1.2, "why": null},
+                   "last_seen": 1_700_000_000_000_u64, "seen_as": "online", "path": {"kind": "direct", "remote": "203.0.113.9:99", "rtt_ms": 1.2, "why": null},
                    "verified": true, "relay_only": false, "unread": 3})
         );
         assert_eq!((&list[1]["presence"], &list[1]["path"]), (&json!("offline"), &Value::Null));
@@ -399,6 +400,7 @@ mod tests {
             ("message.history", json!({"with": "bob", "limit": -1})),
             ("message.history", json!({"with": "bob", "before": "x"})),
             ("message.read", json!({"with": "bob", "upto": "x"})),
+            ("presence.set", json!({"mode": "away"})),
         ] {
             assert_eq!(session.failure(method, params.clone()).await.0, -32_602, "{method} {params}");
         }

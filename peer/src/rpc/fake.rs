@@ -157,6 +157,10 @@ fn carry_out(
         }
         Command::Verify { shown: None, reply, .. } => drop(reply.send(Ok(contact()))),
         Command::Verify { reply, .. } => drop(reply.send(Err(CommandError::Unverified(Mismatch::AnotherKey)))),
+        Command::Presence { mode, who, reply } => {
+            note(format!("presence {mode:?} {who:?}"));
+            drop(reply.send(Ok(())));
+        }
         Command::Path { relay_only, reply, .. } => drop(reply.send(Ok(ContactView { relay_only, ..contact() }))),
         Command::Stop(done) => drop(done.send(())),
     }
@@ -178,6 +182,7 @@ fn status() -> Status {
             entry(RendezvousState::Registered, Some("203.0.113.5:4711"), Some(Duration::from_micros(20_480))),
             entry(RendezvousState::Unreachable, None, None),
         ],
+        invisible: false,
         mailbox: true,
         letters_unopened: 2,
     }
@@ -189,6 +194,8 @@ fn contact() -> ContactView {
         name: "bob".into(),
         state: ContactState::Contact,
         online: true,
+        last_seen: Some(1_700_000_000_000),
+        shown: true,
         path: Some(PathView {
             kind: PathKind::Direct,
             remote: "203.0.113.9:99".parse().unwrap(),
@@ -207,6 +214,8 @@ fn stranger() -> ContactView {
         name: "stranger".into(),
         state: ContactState::Request,
         online: false,
+        last_seen: None,
+        shown: true,
         path: None,
         verified: false,
         relay_only: false,

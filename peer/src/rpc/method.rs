@@ -10,7 +10,9 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::command::{Command, CommandError, ContactView, PathKind, PathView, RendezvousState, RendezvousStatus};
+use crate::command::{
+    Command, CommandError, ContactView, PathKind, PathView, PresenceMode, RendezvousState, RendezvousStatus,
+};
 use crate::handle::Peer;
 
 use super::content;
@@ -47,6 +49,13 @@ struct Whom {
 struct Way {
     peer: String,
     mode: String,
+}
+
+#[derive(Deserialize)]
+struct Visibility {
+    mode: String,
+    #[serde(default)]
+    peer: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -130,6 +139,11 @@ pub(super) async fn call(peer: &Peer, request: Request) -> Result<Value, Failure
             let Whom { peer: who } = parameters(given)?;
             done(peer.request(|reply| Command::Connect { who, reply }).await)
         }
+        "presence.set" => {
+            let Visibility { mode, peer: who } = parameters(given)?;
+            let mode = presence_mode(&mode)?;
+            done(peer.request(|reply| Command::Presence { mode, who, reply }).await)
+        }
         "message.send" => content::send(peer, given).await,
         "message.edit" => content::edit(peer, given).await,
         "message.delete" => content::delete(peer, given).await,
@@ -158,6 +172,7 @@ async fn status(peer: &Peer) -> Result<Value, Failure> {
         "link": status.link.to_string(),
         "version": env!("CARGO_PKG_VERSION"),
         "rendezvous": status.rendezvous.iter().map(rendezvous).collect::<Value>(),
+        "presence": shown(!status.invisible),
         "mailbox": status.mailbox,
         "letters_unopened": status.letters_unopened,
     }))
@@ -205,6 +220,8 @@ fn contact(contact: &ContactView) -> Value {
         "name": contact.name,
         "state": contact.state.as_str(),
         "presence": presence(contact.online),
+        "last_seen": contact.last_seen,
+        "seen_as": shown(contact.shown),
         "path": contact.path.as_ref().map(path),
         "verified": contact.verified,
         "relay_only": contact.relay_only,
@@ -243,6 +260,20 @@ fn refused(parameter: &str, why: &dyn std::error::Error) -> Failure {
 /// The word for a living connection, or for none.
 pub(super) const fn presence(online: bool) -> &'static str {
     if online { "online" } else { "offline" }
+}
+
+/// The word for what a contact may see of us.
+const fn shown(shown: bool) -> &'static str {
+    if shown { "online" } else { "invisible" }
+}
+
+fn presence_mode(word: &str) -> Result<PresenceMode, Failure> {
+    match word {
+        "online" => Ok(PresenceMode::Online),
+        "invisible" => Ok(PresenceMode::Invisible),
+        "default" => Ok(PresenceMode::Default),
+        _ => Err(Failure::parameters("mode is \"online\", \"invisible\" or, with a peer, \"default\"")),
+    }
 }
 
 /// Milliseconds with one decimal: paths within a machine take less than one.

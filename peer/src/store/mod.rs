@@ -29,6 +29,7 @@ mod letters;
 #[cfg(test)]
 mod letters_tests;
 mod outgoing;
+mod presence;
 mod replace;
 mod schema;
 mod settings;
@@ -56,6 +57,7 @@ pub use history::{Author, Kind, Message, MessageState, Reaction};
 pub use incoming::{Conversation, Receipt};
 pub use letters::{MAX_LETTERS, Sealed};
 pub use outgoing::{Amended, Outgoing};
+pub use presence::Acquaintance;
 pub(crate) use schema::{FILE, SEALED_FILE};
 
 /// Operations that may wait; a further one is refused with [`StoreError::Busy`]. Some seconds of work for a slow disk.

@@ -95,7 +95,7 @@ impl Traversal {
     fn handle_relay(&mut self, id: RendezvousId, with: PeerId, channel: u32) {
         let Some(rendezvous) = self.rendezvous.get(&id).and_then(client::Client::remote) else { return };
         let Some(&contact) = self.ids.get(&with) else { return };
-        if let Some(known) = self.contacts.get_mut(&contact) {
+        if let Some(known) = self.contacts.get_mut(&contact).filter(|known| !known.hidden) {
             known.handle_relay(Relay { rendezvous: id, channel });
             self.events.push_back(Event::Relay { contact, rendezvous, channel });
         }

@@ -10,6 +10,7 @@ mod contact;
 mod event;
 #[cfg(test)]
 mod flight_tests;
+mod hiding;
 #[cfg(test)]
 mod hostile_tests;
 mod introduction;

@@ -135,6 +135,20 @@ pub(crate) enum Verb {
         mode: Mode,
     },
 
+    /// Choose who may see that you are there; without a choice, tell what is chosen
+    #[command(after_help = "Example:\n  knothole presence invisible       all contacts see you offline\n  \
+        knothole presence online carol    but carol, whatever the others see\n  \
+        knothole presence default carol   carol sees what the others see\n\n\
+        Invisible, you are sent what others write, and answer nothing. What you write to one who sees you offline goes by\n\
+        letter alone: up to 900 bytes at once, more in pieces, and it may wait until you are visible.")]
+    Presence {
+        /// What they may see
+        #[arg(value_enum)]
+        mode: Option<Visibility>,
+        /// One contact, by name or peer id [default: all of whom nothing else was chosen]
+        name: Option<String>,
+    },
+
     /// End all talk with somebody; their requests are dropped from then on
     #[command(after_help = "Example:\n  knothole block mallory")]
     Block {
@@ -272,6 +286,28 @@ impl Mode {
     }
 }
 
+/// What contacts may see of one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Visibility {
+    /// Whether one is there
+    Online,
+    /// That one is offline, always
+    Invisible,
+    /// Of one contact: what all see
+    Default,
+}
+
+impl Visibility {
+    /// The word for it, as in JSON-RPC.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Online => "online",
+            Self::Invisible => "invisible",
+            Self::Default => "default",
+        }
+    }
+}
+
 /// Whether something is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Switch {
@@ -344,6 +380,9 @@ impl Verb {
             Self::Send(message) if message.text.is_none() && typed::at_terminal() => {
                 let name = &message.name;
                 return Err(Usage(format!("what is to be said? Try: knothole send {name} \"hello\"")).into());
+            }
+            Self::Presence { mode: Some(Visibility::Default), name: None } => {
+                return Err(Usage("default is for one contact: knothole presence default NAME".to_owned()).into());
             }
             _ => {}
         }

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::arguments::Mode;
 use crate::output::Output;
+use crate::presence::ago;
 use crate::session::{Session, entries, name, word};
 use crate::text::harmless;
 
@@ -98,8 +99,15 @@ fn table(contacts: &[Value], new: bool) -> String {
 fn presence(contact: &Value) -> String {
     let path = &contact["path"];
     let state = word(contact, "presence");
-    if state != "online" || !path.is_object() {
-        return state.to_owned();
+    let hidden = if word(contact, "seen_as") == "invisible" { ", sees you offline" } else { "" };
+    if state != "online" {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |now| now.as_millis());
+        let now = u64::try_from(now).unwrap_or(u64::MAX);
+        let seen = contact["last_seen"].as_u64().map(|then| format!(", seen {}", ago(then, now)));
+        return format!("{state}{}{hidden}", seen.unwrap_or_default());
+    }
+    if !path.is_object() {
+        return format!("{state}{hidden}");
     }
     let why = path["why"].as_str().map(|why| format!(" ({})", harmless(why))).unwrap_or_default();
     format!("{state}, {}{why}", way(path))

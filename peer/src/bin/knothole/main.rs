@@ -16,6 +16,7 @@ mod mailbox;
 mod netcheck;
 mod output;
 mod passphrase;
+mod presence;
 mod rpc;
 mod send;
 mod session;
@@ -112,6 +113,7 @@ async fn carry_out(verb: Verb, session: &mut Session, output: &Output) -> anyhow
         Verb::Accept { name } => contacts::accept(session, &name, output).await,
         Verb::Verify(verification) => verify::run(session, verification, output).await,
         Verb::Path { name, mode } => contacts::path(session, &name, mode, output).await,
+        Verb::Presence { mode, name } => presence::run(session, mode, name.as_deref(), output).await,
         Verb::Block { name } => contacts::block(session, &name, output).await,
         Verb::Remove { name } => contacts::remove(session, &name, output).await,
         Verb::Chat { name } => chat::run(session, &name, output).await,

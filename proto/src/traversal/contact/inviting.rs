@@ -81,7 +81,7 @@ impl Contact {
         remotes: &Remotes,
         now: Instant,
     ) -> bool {
-        if !self.invitation.handle_invited(now) {
+        if self.hidden || !self.invitation.handle_invited(now) {
             return false;
         }
         self.invited_us = Some(now);

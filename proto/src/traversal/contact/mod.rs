@@ -58,6 +58,8 @@ pub(super) struct Contact {
     flight: Flight,
     /// Why its last introduction gave only addresses of our own network to check, or none.
     pub(super) without_udp: Option<Unreachable>,
+    /// Whether it must not notice that we are here.
+    pub(super) hidden: bool,
     /// Whether it is set here that the two meet through the relay alone.
     pub(super) relay_only: bool,
     /// Whether the other side was told otherwise, so that it is to be invited anew.
@@ -102,6 +104,7 @@ impl Contact {
             offered: None,
             flight: Flight::None,
             without_udp: None,
+            hidden: false,
             relay_only: false,
             renews: false,
             untold: false,
@@ -193,6 +196,9 @@ impl Contact {
         remotes: &[Candidate],
         now: Instant,
     ) {
+        if self.hidden {
+            return;
+        }
         let known = self.agent.knows(&introduction);
         let reached = self.agent.path().is_some_and(|path| is_private(path.remote.ip()));
         // Under a salt that is new the contact may have restarted, and what is known of it be over.

@@ -39,6 +39,11 @@ pub(in crate::traversal) enum Step {
 
 impl Contact {
     pub(in crate::traversal) fn poll_step(&mut self, now: Instant) -> Option<Step> {
+        if self.hidden {
+            // Whatever has asked for it, the contact is not invited.
+            self.invitation.cancel();
+            return None;
+        }
         if self.flight == Flight::Over {
             self.flight = Flight::None;
             return Some(Step::Grounded);

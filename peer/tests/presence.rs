@@ -1,0 +1,229 @@
+//! Who sees whom come and go, on loopback with a real rendezvous: docs/protocol.md, "Presence".
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "all of it is test code; clippy.toml's exemption ends at #[test] functions"
+)]
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use knothole::command::{Command, ContactView, PresenceMode};
+use knothole::engine;
+use knothole::event::{Event, EventKind};
+use knothole::handle::{Options, Peer};
+use knothole::store::MessageState;
+use knothole_proto::certificate::IdentitySecret;
+use knothole_proto::contact_link::RendezvousAddress;
+use knothole_proto::registration::Profile;
+use knothole_rendezvous::Policy;
+use knothole_rendezvous::serve::{Config, Serving};
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+async fn rendezvous() -> Serving {
+    let config = Config {
+        identity: IdentitySecret::new([43; 32]),
+        listen: vec!["127.0.0.1:0".parse().unwrap()],
+        alternate: None,
+        public: None,
+        policy: Policy::default(),
+        mailboxes: None,
+    };
+    Serving::start(config).await.unwrap()
+}
+
+async fn peer(home: &Path, rendezvous: &RendezvousAddress, keepalive: Profile) -> Peer {
+    let (home, rendezvous) = (home.to_owned(), vec![rendezvous.clone()]);
+    engine::start(Options { home, rendezvous, allow_loopback: true, keepalive }).await.unwrap()
+}
+
+async fn add(peer: &Peer, other: &Peer, name: &str) {
+    let link = other.request(Command::Status).await.unwrap().link;
+    peer.request(|reply| Command::AddContact { link, name: Some(name.into()), reply }).await.unwrap();
+}
+
+async fn presence(peer: &Peer, mode: PresenceMode, who: Option<&str>) {
+    let who = who.map(str::to_owned);
+    peer.request(|reply| Command::Presence { mode, who, reply }).await.unwrap();
+}
+
+async fn send(peer: &Peer, to: &str, text: &str) {
+    peer.request(|reply| Command::Send { to: to.into(), draft: text.into(), reply }).await.unwrap();
+}
+
+/// Writes something, and waits until the other side has it.
+async fn delivered(peer: &Peer, events: &mut Receiver<Arc<Event>>, to: &str) {
+    let id = peer.request(|reply| Command::Send { to: to.into(), draft: "hello".into(), reply }).await.unwrap();
+    let is = |kind: &EventKind| matches!(kind, EventKind::State { message, state: MessageState::Delivered } if *message == id);
+    event(events, |kind| is(kind).then_some(())).await;
+}
+
+async fn view(peer: &Peer, name: &str) -> ContactView {
+    let all = peer.request(Command::Contacts).await.unwrap();
+    all.into_iter().find(|contact| contact.name == name).unwrap()
+}
+
+/// Waits for the first event of which this is true.
+async fn event<T>(events: &mut Receiver<Arc<Event>>, mut wanted: impl FnMut(&EventKind) -> Option<T>) -> T {
+    let waiting = async {
+        loop {
+            match events.recv().await {
+                Ok(event) => {
+                    if let Some(found) = wanted(&event.kind) {
+                        return found;
+                    }
+                }
+                Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => panic!("the engine has ended"),
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, waiting).await.expect("the event comes in time")
+}
+
+async fn sees(events: &mut Receiver<Arc<Event>>, who: &str, wanted: bool) {
+    let is =
+        |kind: &EventKind| matches!(kind, EventKind::Presence { name, online, .. } if name == who && *online == wanted);
+    event(events, |kind| is(kind).then_some(())).await;
+}
+
+async fn arrives(events: &mut Receiver<Arc<Event>>, wanted: &str) {
+    event(events, |kind| matches!(kind, EventKind::Message { text, .. } if text == wanted).then_some(())).await;
+}
+
+/// What a person would have been told until now.
+fn told(events: &mut Receiver<Arc<Event>>) -> Vec<(String, bool)> {
+    let mut told = Vec::new();
+    while let Ok(event) = events.try_recv() {
+        if let EventKind::Presence { name, online, .. } = &event.kind {
+            told.push((name.clone(), *online));
+        }
+    }
+    told
+}
+
+/// Three who have each other as contacts, but for bob and carol.
+struct Three {
+    alice: Peer,
+    bob: Peer,
+    carol: Peer,
+    at_alice: Receiver<Arc<Event>>,
+    at_bob: Receiver<Arc<Event>>,
+    at_carol: Receiver<Arc<Event>>,
+    serving: Serving,
+    homes: [tempfile::TempDir; 3],
+}
+
+async fn three() -> Three {
+    let serving = rendezvous().await;
+    let homes = [0; 3].map(|_| tempfile::tempdir().unwrap());
+    let alice = peer(homes[0].path(), serving.address(), Profile::Default).await;
+    let bob = peer(homes[1].path(), serving.address(), Profile::Default).await;
+    let carol = peer(homes[2].path(), serving.address(), Profile::Default).await;
+    let (mut at_alice, mut at_bob, mut at_carol) = (alice.events(), bob.events(), carol.events());
+    for (other, name, events) in [(&bob, "bob", &mut at_bob), (&carol, "carol", &mut at_carol)] {
+        add(&alice, other, name).await;
+        add(other, &alice, "alice").await;
+        sees(&mut at_alice, name, true).await;
+        sees(events, "alice", true).await;
+        // With a connection come the keys for letters after it.
+        delivered(&alice, &mut at_alice, name).await;
+        delivered(other, events, "alice").await;
+    }
+    Three { alice, bob, carol, at_alice, at_bob, at_carol, serving, homes }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn invisible_to_one_and_visible_to_another_who_sees_it_and_both_are_seen() {
+    let Three { alice, bob, carol, mut at_alice, mut at_bob, mut at_carol, serving, homes } = three().await;
+    presence(&alice, PresenceMode::Invisible, Some("bob")).await;
+    sees(&mut at_bob, "alice", false).await;
+    assert!(!view(&bob, "alice").await.online);
+    assert!(view(&bob, "alice").await.last_seen.is_some());
+    assert!(view(&bob, "alice").await.path.is_none());
+    assert!(view(&carol, "alice").await.online);
+    assert_eq!(told(&mut at_carol), []);
+    let bob_at_alice = view(&alice, "bob").await;
+    assert!(!bob_at_alice.shown);
+    // What bob writes arrives by letter, and brings no connection about.
+    send(&bob, "alice", "are you there?").await;
+    arrives(&mut at_alice, "are you there?").await;
+    assert!(view(&alice, "bob").await.online, "whom alice still sees");
+    assert!(!view(&bob, "alice").await.online);
+
+    // It holds over a restart, from the first moment.
+    alice.stop().await;
+    sees(&mut at_carol, "alice", false).await;
+    let alice = peer(homes[0].path(), serving.address(), Profile::Default).await;
+    let mut at_alice = alice.events();
+    sees(&mut at_carol, "alice", true).await;
+    send(&bob, "alice", "still not?").await;
+    arrives(&mut at_alice, "still not?").await;
+    assert_eq!(told(&mut at_bob), [], "bob has seen nothing of it");
+
+    presence(&alice, PresenceMode::Online, Some("bob")).await;
+    sees(&mut at_bob, "alice", true).await;
+    for peer in [alice, bob, carol] {
+        peer.stop().await;
+    }
+    serving.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn invisible_to_all_but_one() {
+    let Three { alice, bob, carol, at_alice: _, mut at_bob, mut at_carol, serving, homes: _homes } = three().await;
+    presence(&alice, PresenceMode::Online, Some("carol")).await;
+    presence(&alice, PresenceMode::Invisible, None).await;
+    sees(&mut at_bob, "alice", false).await;
+    assert!(view(&carol, "alice").await.online);
+    assert!(alice.request(Command::Status).await.unwrap().invisible);
+    let refused = alice.request(|reply| Command::Connect { who: "bob".into(), reply }).await.unwrap_err();
+    assert!(refused.to_string().contains("knothole presence online bob"), "{refused}");
+    presence(&alice, PresenceMode::Default, Some("carol")).await;
+    sees(&mut at_carol, "alice", false).await;
+    presence(&alice, PresenceMode::Online, None).await;
+    sees(&mut at_bob, "alice", true).await;
+    sees(&mut at_carol, "alice", true).await;
+    for peer in [alice, bob, carol] {
+        peer.stop().await;
+    }
+    serving.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_goodbye_is_seen_at_once_and_when_that_was_is_remembered() {
+    let Three { alice, bob, carol, mut at_alice, at_bob: _, at_carol: _, serving, homes } = three().await;
+    bob.stop().await;
+    sees(&mut at_alice, "bob", false).await;
+    let seen = view(&alice, "bob").await.last_seen.unwrap();
+    alice.stop().await;
+    let alice = peer(homes[0].path(), serving.address(), Profile::Default).await;
+    assert_eq!(view(&alice, "bob").await.last_seen, Some(seen));
+    for peer in [alice, carol] {
+        peer.stop().await;
+    }
+    serving.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_who_has_not_added_the_other_sees_nothing_of_it() {
+    let serving = rendezvous().await;
+    let homes = [0; 2].map(|_| tempfile::tempdir().unwrap());
+    let alice = peer(homes[0].path(), serving.address(), Profile::Default).await;
+    let bob = peer(homes[1].path(), serving.address(), Profile::Default).await;
+    let (mut at_alice, mut at_bob) = (alice.events(), bob.events());
+    add(&alice, &bob, "bob").await;
+    event(&mut at_bob, |kind| matches!(kind, EventKind::ContactRequest { .. }).then_some(())).await;
+    assert_eq!((told(&mut at_alice), told(&mut at_bob)), (vec![], vec![]));
+    assert!(!view(&alice, "bob").await.online);
+    for peer in [alice, bob] {
+        peer.stop().await;
+    }
+    serving.shutdown().await;
+}
