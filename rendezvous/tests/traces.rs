@@ -114,7 +114,7 @@ async fn a_sender_that_has_gone_leaves_neither_its_key_nor_its_text_in_memory_or
         assert_eq!(alice.posts(to, LetterName([1; 8]), envelope).await, outcome);
     }
     assert!(matches!(carol.hear().await, ToPeer::Letter { id: None, from: Some(from), .. } if from == alice.id));
-    alice.say(ToRendezvous::Watch { complete: true, peers: vec![Watched { peer: bob.id, shown: true }] }).await;
+    alice.say(ToRendezvous::Watch { unseen: false, peers: vec![Watched { peer: bob.id, shown: true }] }).await;
     alice.leave().await;
     gone(&needles, &program, state.path()).await;
 

@@ -24,6 +24,9 @@ const DOUBTED: Duration = Duration::from_secs(40);
 /// A million peers that come back to a rendezvous name their contacts within this, not all at once.
 const SPREAD_MS: u32 = 5_000;
 
+/// Peers, each with what is said of it: whether it may see us, or that it is watched no more.
+type Named = Vec<(PeerId, Option<bool>)>;
+
 /// One whom we watch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Wish {
@@ -50,7 +53,7 @@ struct At {
     /// To be said: whether a peer may see us, or that it is watched no more.
     due: BTreeMap<PeerId, Option<bool>>,
     /// What is on its way, by the messages' numbers.
-    underway: Vec<(u64, Vec<(PeerId, Option<bool>)>)>,
+    underway: Vec<(u64, Named)>,
     /// Whether it was last told that we are unseen, within this registration.
     unseen: Option<bool>,
     /// Who is there.
@@ -63,7 +66,7 @@ struct At {
 
 impl At {
     /// The next message, unless there is nothing to say or what there is has to wait.
-    fn next(&self, unseen: bool) -> Option<(ToRendezvous, Vec<(PeerId, Option<bool>)>)> {
+    fn next(&self, unseen: bool) -> Option<(ToRendezvous, Named)> {
         let busy = |peer: &PeerId| self.underway.iter().any(|(_, named)| named.iter().any(|(of, _)| of == peer));
         let due = |wanted: &[Option<bool>]| {
             let of = |(peer, said): &(&PeerId, &Option<bool>)| wanted.contains(said) && !busy(peer);
@@ -284,7 +287,9 @@ impl Traversal {
             if let Some((_, stale)) = at.stale.take_if(|(until, _)| *until <= now) {
                 gone.extend(stale.into_iter().filter(|peer| at.here.remove(peer)));
             }
-            while let Some((_, peer)) = at.doubted.pop_front_if(|(due, _)| *due <= now) {
+            while at.doubted.front().is_some_and(|(due, _)| *due <= now)
+                && let Some((_, peer)) = at.doubted.pop_front()
+            {
                 let wish = watching.wishes.get(&peer).filter(|wish| !reserved.contains(id) || wish.via.contains(id));
                 if let Some(wish) = wish {
                     at.due.entry(peer).or_insert(Some(wish.shown));

@@ -323,7 +323,8 @@ impl Node {
                 | Event::Remember
                 | Event::Posted { .. }
                 | Event::Mailbox { .. }
-                | Event::Letter { .. } => {}
+                | Event::Letter { .. }
+                | Event::Presence { .. } => {}
             }
         }
     }
