@@ -118,6 +118,15 @@ pub enum Command {
         /// The change's own name: what becomes of it is told like what becomes of a message.
         reply: Reply<MessageId>,
     },
+    /// The person here types, or has stopped. To be repeated while it goes on; it ends by itself after some seconds.
+    Typing {
+        /// A name or a peer id.
+        to: String,
+        /// Whether it goes on.
+        on: bool,
+        /// It is taken in; nobody says whether the contact hears it.
+        reply: Reply<()>,
+    },
     /// The newest page of a conversation, oldest first.
     History {
         /// A name or a peer id.

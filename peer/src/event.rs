@@ -74,6 +74,15 @@ pub enum EventKind {
         /// How many seconds it lasts after it was read, if it does not stay.
         expires_s: Option<u32>,
     },
+    /// A contact types, or has stopped.
+    Typing {
+        /// Who.
+        peer: PeerId,
+        /// What we call it.
+        name: String,
+        /// Whether it goes on.
+        on: bool,
+    },
     /// Something that was said before has changed, by either side.
     Change {
         /// The contact.

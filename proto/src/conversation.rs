@@ -268,7 +268,11 @@ impl Conversation {
             Frame::Read { log, upto } if log == self.log && upto <= self.sent => {
                 self.events.push_back(Event::Read { upto });
             }
-            Frame::Acknowledge { .. } | Frame::Read { .. } | Frame::Note { .. } | Frame::Epoch { .. } => {}
+            Frame::Acknowledge { .. }
+            | Frame::Read { .. }
+            | Frame::Note { .. }
+            | Frame::Epoch { .. }
+            | Frame::Typing { .. } => {}
         }
     }
 

@@ -91,6 +91,11 @@ pub enum Frame {
         /// Its name, which follows from the connection.
         name: EpochName,
     },
+    /// A person types, or has stopped. No part of the conversation: never stored nor repeated.
+    Typing {
+        /// Whether it goes on.
+        on: bool,
+    },
 }
 
 /// Why a body is no frame.

@@ -80,6 +80,7 @@ impl Engine {
                 answer(reply, found.map(|_| ()));
             }
             Command::Send { to, draft, reply } => self.send(&to, draft, reply, now),
+            Command::Typing { to, on, reply } => self.set_typing(&to, on, reply, now),
             Command::Amend { with, content, reply } => self.amend(with.as_deref(), content, reply, now),
             Command::History { with, search, before, limit, reply } => match self.named(&with) {
                 Ok((_, peer)) => {

@@ -9,6 +9,7 @@ use knothole_proto::conversation::Conversation;
 use knothole_proto::identity::PeerId;
 use knothole_proto::traversal::ContactId;
 
+use super::habits::Typing;
 use super::letters::Letters;
 use super::presence::Standing;
 use super::timers::Timer;
@@ -53,6 +54,7 @@ pub(super) struct Contact {
     pub(super) sent: Option<u64>,
     /// When it was there, and whether it may know that we are.
     pub(super) standing: Standing,
+    pub(super) typing: Typing,
     /// What goes and comes while there is no link.
     pub(super) letters: Letters,
     /// How long to wait after the next connection that comes to nothing.
@@ -172,6 +174,7 @@ impl Engine {
             notes: VecDeque::new(),
             sent: None,
             standing: self.take_standing(known.peer),
+            typing: Typing::default(),
             letters: Letters::default(),
             pause: Duration::ZERO,
         };

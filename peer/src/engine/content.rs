@@ -29,7 +29,10 @@ impl Engine {
         };
         self.traversal.connect(id, now);
         self.look_around(id, now);
-        let timer = self.contacts.get(&id).and_then(|contact| contact.timer);
+        let timer = self.contacts.get_mut(&id).and_then(|contact| {
+            contact.typing.handle_sent();
+            contact.timer
+        });
         let expires_s = draft.expires_s.or(timer).filter(|seconds| *seconds > 0);
         let content = Content::Text { text: draft.text, reply: draft.answers, expires_s };
         let (message, at) = (message_id(), wall_clock());
@@ -88,6 +91,7 @@ impl Engine {
             match news {
                 News::Text { message, text, reply, expires_s } => {
                     contact.unread += 1;
+                    self.handle_typing(id, false, Instant::now());
                     self.emit(EventKind::Message { peer, name, message, text, reply, expires_s });
                 }
                 News::Change(change) => {

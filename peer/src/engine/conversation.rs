@@ -9,6 +9,7 @@ use knothole_proto::traversal::ContactId;
 
 use super::Engine;
 use super::contact::machine;
+use super::habits::Habit;
 use super::timers::Timer;
 use crate::event::EventKind;
 use crate::link::{Abort, SendError};
@@ -42,11 +43,18 @@ impl Engine {
     }
 
     fn next_body(&mut self, id: ContactId) -> Option<Vec<u8>> {
+        let reading = self.may_learn(id, Habit::Reading);
         let contact = self.contacts.get_mut(&id).filter(|contact| contact.link.is_some())?;
         let stalled = contact.stalled.take();
         let note = || contact.notes.pop_front().map(|note| Frame::Note { note }.to_body());
         let epoch = || contact.letters.poll_frame().map(|frame| frame.to_body());
-        stalled.or_else(note).or_else(epoch).or_else(|| Some(contact.conversation.as_mut()?.poll_frame()?.to_body()))
+        let typing = || contact.typing.poll_frame().map(|frame| frame.to_body());
+        let said = || {
+            let mut frames = std::iter::from_fn(|| contact.conversation.as_mut()?.poll_frame());
+            let frame = frames.find(|frame| reading || !matches!(frame, Frame::Read { .. }))?;
+            Some(frame.to_body())
+        };
+        stalled.or_else(note).or_else(epoch).or_else(typing).or_else(said)
     }
 
     pub(super) fn conversation(&mut self, id: ContactId) -> Option<&mut Conversation> {
@@ -58,6 +66,7 @@ impl Engine {
         self.keep_epoch(id);
         match Frame::parse(body) {
             Ok(Some(Frame::Epoch { name })) => self.handle_epoch(id, name),
+            Ok(Some(Frame::Typing { on })) => self.handle_typing(id, on, Instant::now()),
             Ok(Some(Frame::Note { note })) => self.traversal.handle_note(id, &note, Instant::now()),
             Ok(Some(frame)) => {
                 if let Some(conversation) = self.conversation(id) {
@@ -117,6 +126,7 @@ impl Engine {
             Event::Delivered { upto: number } => {
                 self.progress(peer, self.store.acknowledged(peer, upto(number)), MessageState::Delivered);
             }
+            Event::Read { .. } if !self.is_shown(Habit::Reading) => {}
             Event::Read { upto: number } => {
                 self.progress(peer, self.store.read_by_peer(peer, upto(number)), MessageState::Read);
             }

@@ -9,6 +9,7 @@ mod contact;
 mod content;
 mod conversation;
 mod flight;
+mod habits;
 mod hard_nat;
 mod letters;
 mod lifetime;
@@ -45,6 +46,7 @@ use crate::link::{LinkEvent, LinkId, Links};
 use crate::socket::{Arrival, Socket, VirtualAddress};
 use crate::store::{Outcome, Store, StoreError};
 use contact::Contact;
+use habits::Habits;
 use letters::{Mailbox, Receiving};
 use lifetime::{Mappings, TrialResult};
 use network::{News, Surroundings};
@@ -76,6 +78,7 @@ pub(crate) struct Engine {
     timers: Timers,
     /// How long the NAT keeps our mapping.
     mappings: Mappings,
+    habits: Habits,
     /// In the order of the calls, which is the order in which the store works.
     pending: FuturesOrdered<BoxFuture<'static, Continuation>>,
     mailbox: Mailbox,

@@ -256,6 +256,7 @@ impl Engine {
                 Timer::Recover => self.recover(id),
                 Timer::Letters => self.write_letters(id),
                 Timer::Expire => self.expire(id),
+                Timer::Typing => self.handle_typing(id, false, now),
                 Timer::Reconnect if self.is_wanted(id) => {
                     self.traversal.connect(id, now);
                     self.look_around(id, now);

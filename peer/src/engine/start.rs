@@ -9,6 +9,7 @@ use knothole_proto::path;
 use knothole_proto::traversal::Traversal;
 use tokio::sync::{broadcast, mpsc};
 
+use super::habits::Habits;
 use super::letters::{MAILBOX, MAILBOX_OPENED, Mailbox, Receiving};
 use super::lifetime::Mappings;
 use super::network::{Outgoing, Surroundings};
@@ -105,6 +106,7 @@ pub async fn start_in(home: Home, options: Options) -> Result<Peer, StartError> 
         link_contacts: BTreeMap::new(),
         timers: Timers::default(),
         mappings: Mappings::new(options.keepalive, remembered, trials),
+        habits: Habits::of(&home)?,
         pending: FuturesOrdered::new(),
         mailbox,
         presence: Presence::new(invisible, acquaintances),

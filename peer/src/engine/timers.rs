@@ -28,6 +28,8 @@ pub(super) enum Timer {
     Rest,
     /// When the rendezvous are to hear that we hide from a contact.
     Conceal,
+    /// When a contact has stopped typing without saying so.
+    Typing,
 }
 
 /// Deadlines, at most one of a kind for each contact.

@@ -19,11 +19,21 @@ struct Configuration {
     lan_discovery: bool,
     port_mapping: bool,
     mailbox: bool,
+    receipts: bool,
+    typing: bool,
 }
 
 impl Default for Configuration {
     fn default() -> Self {
-        Self { rendezvous: Vec::new(), keepalive: None, lan_discovery: true, port_mapping: true, mailbox: false }
+        Self {
+            rendezvous: Vec::new(),
+            keepalive: None,
+            lan_discovery: true,
+            port_mapping: true,
+            mailbox: false,
+            receipts: true,
+            typing: true,
+        }
     }
 }
 
@@ -97,6 +107,24 @@ impl Home {
     /// [`HomeError::Configuration`] or [`HomeError::File`].
     pub fn mailbox(&self) -> Result<bool, HomeError> {
         self.configuration().map(|configuration| configuration.mailbox)
+    }
+
+    /// Whether to tell contacts how far the person here has read, and to be told the same of them (`receipts`); yes where
+    /// nothing is said.
+    ///
+    /// # Errors
+    /// [`HomeError::Configuration`] or [`HomeError::File`].
+    pub fn receipts(&self) -> Result<bool, HomeError> {
+        self.configuration().map(|configuration| configuration.receipts)
+    }
+
+    /// Whether to tell contacts that the person here types, and to be told the same of them (`typing`); yes where nothing
+    /// is said.
+    ///
+    /// # Errors
+    /// [`HomeError::Configuration`] or [`HomeError::File`].
+    pub fn typing(&self) -> Result<bool, HomeError> {
+        self.configuration().map(|configuration| configuration.typing)
     }
 
     fn configuration(&self) -> Result<Configuration, HomeError> {

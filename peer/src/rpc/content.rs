@@ -56,6 +56,13 @@ struct Timer {
     expires_s: Option<u32>,
 }
 
+#[derive(Deserialize)]
+struct Typing {
+    to: String,
+    #[serde(default = "there")]
+    on: bool,
+}
+
 const fn there() -> bool {
     true
 }
@@ -93,6 +100,13 @@ pub(super) async fn react(peer: &Peer, given: Value) -> Result<Value, Failure> {
 pub(super) async fn timer(peer: &Peer, given: Value) -> Result<Value, Failure> {
     let Timer { with, expires_s } = parameters(given)?;
     amend(peer, Some(with), Content::Timer { expires_s: expires_s.filter(|seconds| *seconds > 0) }).await
+}
+
+/// `typing.set`.
+pub(super) async fn typing(peer: &Peer, given: Value) -> Result<Value, Failure> {
+    let Typing { to, on } = parameters(given)?;
+    peer.request(|reply| Command::Typing { to, on, reply }).await?;
+    Ok(json!({}))
 }
 
 async fn amend(peer: &Peer, with: Option<String>, content: Content) -> Result<Value, Failure> {

@@ -132,6 +132,10 @@ fn carry_out(
             note(format!("history {with} {search:?} {before:?} {limit}"));
             drop(reply.send(Ok(history())));
         }
+        Command::Typing { to, on, reply } => {
+            note(format!("typing {to} {on}"));
+            drop(reply.send(Ok(())));
+        }
         Command::Amend { with, content, reply } => {
             note(format!("amend {with:?} {content:?}"));
             drop(reply.send(Ok(message_id(2))));

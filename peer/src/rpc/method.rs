@@ -148,6 +148,7 @@ pub(super) async fn call(peer: &Peer, request: Request) -> Result<Value, Failure
         "message.edit" => content::edit(peer, given).await,
         "message.delete" => content::delete(peer, given).await,
         "message.react" => content::react(peer, given).await,
+        "typing.set" => content::typing(peer, given).await,
         "conversation.timer" => content::timer(peer, given).await,
         "message.history" => history(peer, parameters(given)?).await,
         "message.read" => {

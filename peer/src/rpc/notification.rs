@@ -56,6 +56,9 @@ fn told(kind: &EventKind) -> Option<Value> {
             content::put(&mut told, *reply, *expires_s);
             told
         }
+        EventKind::Typing { peer, name, on } => {
+            json!({"type": "typing", "peer": peer.to_string(), "name": name, "on": on})
+        }
         EventKind::Change { peer, name, change } => {
             let mut told = content::change(change);
             told["type"] = "change".into();
@@ -187,6 +190,10 @@ mod tests {
                 },
                 json!({"type": "message", "at": at, "peer": PEER, "name": "bob", "message": id, "text": "a",
                        "reply": id, "expires_s": 60}),
+            ),
+            (
+                EventKind::Typing { peer, name: name(), on: true },
+                json!({"type": "typing", "at": at, "peer": PEER, "name": "bob", "on": true}),
             ),
             (
                 change(false, What::Edited { text: "b".into() }),
