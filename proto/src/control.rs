@@ -342,6 +342,12 @@ impl<Out: Serialize, In: DeserializeOwned> Channel<Out, In> {
         self.outstanding.contains_key(&sequence)
     }
 
+    /// The sequence of what was said last.
+    #[must_use]
+    pub const fn latest(&self) -> u64 {
+        self.next_sequence - 1
+    }
+
     /// How many messages are on their way.
     #[must_use]
     pub fn outstanding(&self) -> usize {

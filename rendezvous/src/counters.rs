@@ -59,6 +59,8 @@ pub struct Counters {
     pub letters_collected: u64,
     /// Letters destroyed because they were old.
     pub letters_expired: u64,
+    /// Letters that were passed to a recipient which never acknowledged them, and for which its mailbox had no room.
+    pub letters_lost: u64,
     /// Letters that could not be read back from the disk.
     pub letters_unreadable: u64,
     /// Letters not kept: the recipient has not named their sender.

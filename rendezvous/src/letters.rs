@@ -51,9 +51,13 @@ impl Server {
             && self.pass(now, recipient, from, &post.envelope)
         {
             self.counters.letters_passed += 1;
+            let letter = post.letter;
+            if post.keep {
+                self.hold(now, recipient, from, post);
+            }
             // It goes before anything else, as an invitation does.
             self.flush(now, recipient);
-            return self.posted(now, slot, post.letter, Posted::Passed);
+            return self.posted(now, slot, letter, Posted::Passed);
         }
         // From here on a recipient that hides is away like any other.
         let keeping = if post.keep { self.keep(now, slot, from, &post) } else { Keeping::Refused };

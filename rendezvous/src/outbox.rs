@@ -9,6 +9,7 @@ use knothole_proto::datagram::Transmit;
 use knothole_proto::seal::RegistrationSecret;
 
 use crate::admission::Bucket;
+use crate::mailbox::UnderWay;
 use crate::policy::LocalSocket;
 use crate::presence::Watching;
 
@@ -27,6 +28,8 @@ pub(crate) struct Line {
     pub(crate) changes: Bucket,
     /// Whether more of its mailbox follows when it has acknowledged something.
     pub(crate) letters_wait: bool,
+    /// Letters passed straight that its mailbox keeps if it does not acknowledge them.
+    pub(crate) under_way: Vec<UnderWay>,
     /// Letters to it from peers that it has not named: all of them together have this.
     pub(crate) strangers: Bucket,
     /// Of whose coming and going the peer is told, if it wants to be.
@@ -38,7 +41,18 @@ impl Line {
         let channel = RendezvousChannel::of_rendezvous(secret, slot);
         let (letters, changes, strangers) = (Bucket::default(), Bucket::default(), Bucket::default());
         let (armed, watching) = (None, None);
-        Self { channel, armed, ready: false, told: false, letters, changes, letters_wait: false, strangers, watching }
+        Self {
+            channel,
+            armed,
+            ready: false,
+            told: false,
+            letters,
+            changes,
+            letters_wait: false,
+            under_way: Vec::new(),
+            strangers,
+            watching,
+        }
     }
 }
 

@@ -192,6 +192,7 @@ impl Server {
             if let Some(line) = self.registry.at(slot, now).and_then(|entry| entry.line.as_mut()) {
                 line.handle_timeout(now);
                 self.outbox.wake(slot, line);
+                self.keep_given_up(now, slot);
             }
         }
     }
@@ -358,6 +359,7 @@ impl Server {
             Opened::Fresh(None) => {}
             Opened::Repeated | Opened::Invalid => self.counters.dropped_repeated += 1,
         }
+        self.let_go(now, slot);
         self.look_for_letters(now, slot);
     }
 
@@ -405,6 +407,7 @@ impl Server {
         self.left_streams.extend(Some(entry.registration.address()).filter(|address| is_made_up(*address)));
         self.close_relays(now, slot);
         self.watch_ended(now, &mut entry);
+        self.keep_unheard(now, &mut entry);
         self.echoes.forget(slot);
         let Some(line) = entry.line.as_mut() else { return };
         self.outbox.disarm(slot, line);

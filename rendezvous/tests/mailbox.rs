@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use knothole_proto::control::{LetterName, MAX_ENVELOPE, MAX_NAMED, Posted, ToPeer, ToRendezvous};
+use knothole_proto::control::{LetterName, MAX_ENVELOPE, MAX_NAMED, Posted, ToPeer, ToRendezvous, Watched};
 use knothole_proto::identity::PeerId;
 use knothole_rendezvous::mailbox::{Contents, Done, KeptLetter, KeptMailbox, Order};
 use knothole_rendezvous::{Policy, Rate};
@@ -145,6 +145,15 @@ impl Post {
             }
             self.world.acknowledge(&mut [peer]);
         }
+    }
+
+    /// The peer takes what was passed straight to it; returns how many letters that were.
+    fn listen_straight(&mut self, peer: &mut Peer) -> usize {
+        self.world.advance(Duration::from_millis(200));
+        let out = self.settle();
+        let heard = peer.hear(&out);
+        self.world.acknowledge(&mut [peer]);
+        heard.len()
     }
 
     fn leave(&mut self, peer: &mut Peer) {
@@ -454,4 +463,86 @@ fn nobody_s_name_is_on_the_disk_but_the_owner_s() {
     let mut carol = post.world.sign_in(3, 20);
     post.open(&mut carol, &[alice.id]);
     assert_ne!(post.mailboxes[&carol.id].senders, mailbox.senders, "nor the same hash in two mailboxes");
+}
+
+#[test]
+fn a_letter_passed_to_a_recipient_that_has_vanished_waits_in_its_mailbox() {
+    // It expires, or signs in anew before that.
+    for seconds in [100, 5] {
+        let mut post = post_office();
+        let (mut alice, mut bob) = (post.world.sign_in(1, 255), post.world.sign_in(2, 20));
+        post.open(&mut bob, &[alice.id]);
+        assert_eq!(post.post(&mut alice, bob.id, 1, 300), Posted::Passed);
+        assert_eq!(post.listen_straight(&mut bob), 1, "which it acknowledges");
+        for n in [2, 3] {
+            assert_eq!(post.post(&mut alice, bob.id, n, 300), Posted::Passed);
+        }
+        assert_eq!(post.letters.len(), 0);
+        for _ in 0..seconds {
+            post.world.advance(Duration::from_secs(1));
+            post.settle();
+        }
+        let (_, letters) = post.come(2, 1);
+        assert_eq!(letters.iter().map(|(_, n)| *n).collect::<Vec<_>>(), [2, 3], "after {seconds} s");
+    }
+}
+
+#[test]
+fn a_letter_to_a_vanished_recipient_that_has_no_room_for_it_is_counted() {
+    let mut post = post_office();
+    let (mut alice, mut bob) = (post.world.sign_in(1, 255), post.world.sign_in(2, 20));
+    post.open(&mut bob, &[alice.id]);
+    assert_eq!(post.post(&mut alice, bob.id, 1, 300), Posted::Passed);
+    let close = ToRendezvous::Mailbox { open: false, fresh: true, senders: Vec::new() };
+    bob.channel.send(close, post.world.now).unwrap();
+    let datagram = bob.channel.poll_transmit(post.world.now).unwrap();
+    post.world.hand(bob.address, &datagram);
+    post.settle();
+    post.world.advance(Duration::from_secs(100));
+    post.settle();
+    assert_eq!((post.letters.len(), post.world.server.counters().letters_lost), (0, 1));
+}
+
+/// Two worlds that differ in one thing: in the second, Bob is there, and hides from Alice.
+fn away_and_hidden(mailbox: bool) -> [(Post, Peer, Peer); 2] {
+    [false, true].map(|here| {
+        let mut post = post_office();
+        let (alice, mut bob) = (post.world.sign_in(1, 255), post.world.sign_in(2, 255));
+        if mailbox {
+            post.open(&mut bob, &[alice.id]);
+        }
+        if here {
+            let peers = vec![Watched { peer: alice.id, shown: false }];
+            post.say(&mut bob, ToRendezvous::Watch { complete: true, peers });
+        } else {
+            post.leave(&mut bob);
+        }
+        (post, alice, bob)
+    })
+}
+
+/// All that Alice gets for her letter, in its order.
+fn answers(post: &mut Post, alice: &mut Peer, bob: PeerId, keep: bool) -> (Vec<Vec<u8>>, Vec<(SocketAddr, Vec<u8>)>) {
+    let message = ToRendezvous::Post { to: bob, letter: LetterName([5; 8]), envelope: vec![9; 400], keep };
+    let mut out = post.world.say(alice, message);
+    out.extend(post.settle());
+    let to_alice = out.iter().filter(|(to, _)| *to == alice.address).map(|(_, bytes)| bytes.clone()).collect();
+    (to_alice, out)
+}
+
+#[test]
+fn a_recipient_that_hides_is_away_to_the_byte_and_has_the_letter_all_the_same() {
+    for (mailbox, keep, full) in [(false, false, false), (false, true, false), (true, true, false), (true, true, true)]
+    {
+        let [(mut away, mut alice, bob), (mut hidden, mut also_alice, mut also_bob)] = away_and_hidden(mailbox);
+        (away.full, hidden.full) = (full, full);
+        let (expected, _) = answers(&mut away, &mut alice, bob.id, keep);
+        let (answered, out) = answers(&mut hidden, &mut also_alice, bob.id, keep);
+        assert_eq!(answered, expected, "{mailbox} {keep} {full}");
+        let first = out.first().map(|(to, _)| *to);
+        assert_eq!(first, Some(also_alice.address), "and before the letter");
+        let heard = also_bob.hear(&out);
+        let [ToPeer::Letter { id, from, envelope }] = &heard[..] else { panic!("{heard:?}") };
+        assert_eq!((id.is_some(), from.is_none(), envelope.len()), (mailbox && !full, mailbox && !full, 400));
+    }
 }

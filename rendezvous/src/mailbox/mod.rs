@@ -14,6 +14,7 @@
 mod boxes;
 mod order;
 mod quota;
+mod under_way;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -26,6 +27,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use self::boxes::Index;
 pub use self::order::{Contents, Done, KeptLetter, KeptMailbox, Order};
 use self::quota::{ABSENCE_S, Bound, DAY_S, MAILBOX_CHARGE, SENDER_CHARGE};
+pub(crate) use self::under_way::UnderWay;
 use crate::admission::{Rate, microseconds};
 use crate::letters::Post;
 use crate::server::Server;
