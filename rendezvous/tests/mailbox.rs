@@ -13,6 +13,9 @@ use knothole_rendezvous::mailbox::{Contents, Done, KeptLetter, KeptMailbox, Orde
 use knothole_rendezvous::{Policy, Rate};
 use world::{Peer, World};
 
+/// Datagrams, and where each goes.
+type Datagrams = Vec<(SocketAddr, Vec<u8>)>;
+
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A rendezvous, and a disk that does as it is told.
@@ -87,7 +90,7 @@ impl Post {
     }
 
     /// Does what the machine orders until it orders no more; returns what it says.
-    fn settle(&mut self) -> Vec<(SocketAddr, Vec<u8>)> {
+    fn settle(&mut self) -> Datagrams {
         let mut out = self.world.drain();
         while let Some(order) = self.world.server.poll_order(self.world.now) {
             let done = self.obey(order);
@@ -513,7 +516,7 @@ fn away_and_hidden(mailbox: bool) -> [(Post, Peer, Peer); 2] {
         }
         if here {
             let peers = vec![Watched { peer: alice.id, shown: false }];
-            post.say(&mut bob, ToRendezvous::Watch { complete: true, peers });
+            post.say(&mut bob, ToRendezvous::Watch { unseen: false, peers });
         } else {
             post.leave(&mut bob);
         }
@@ -522,7 +525,7 @@ fn away_and_hidden(mailbox: bool) -> [(Post, Peer, Peer); 2] {
 }
 
 /// All that Alice gets for her letter, in its order.
-fn answers(post: &mut Post, alice: &mut Peer, bob: PeerId, keep: bool) -> (Vec<Vec<u8>>, Vec<(SocketAddr, Vec<u8>)>) {
+fn answers(post: &mut Post, alice: &mut Peer, bob: PeerId, keep: bool) -> (Vec<Vec<u8>>, Datagrams) {
     let message = ToRendezvous::Post { to: bob, letter: LetterName([5; 8]), envelope: vec![9; 400], keep };
     let mut out = post.world.say(alice, message);
     out.extend(post.settle());
