@@ -4,7 +4,7 @@
 //! its message, and for the messages before that, whatever way they come.
 
 use knothole_proto::content::Content;
-use knothole_proto::envelope::{EpochName, Letter, MAX_PIECES, Piece, Way};
+use knothole_proto::envelope::{EpochName, Letter, MAX_PIECES, Piece, Unopened, Way};
 use knothole_proto::frames::MessageId;
 use knothole_proto::identity::PeerId;
 use rusqlite::{Connection, OptionalExtension};
@@ -29,7 +29,7 @@ pub enum Opened {
     },
     /// There is no room for it yet; a mailbox may bring it again.
     Left,
-    /// Nobody with whom we talk sealed it, or its key is not here (any more).
+    /// Nobody with whom we talk sealed it, or its key is not here.
     Unopened,
 }
 
@@ -58,8 +58,11 @@ impl Store {
             let Some(name) = EpochName::of(&envelope) else { return Ok(Opened::Unopened) };
             let Some(mut opening) = epochs::opening(database, name, from)? else { return Ok(Opened::Unopened) };
             let (peer, contact) = (opening.peer, opening.contact);
-            let Ok(text) = opening.chain.open(name, &Way { from: peer, to: me }, &envelope) else {
-                return Ok(Opened::Unopened);
+            let text = match opening.chain.open(name, &Way { from: peer, to: me }, &envelope) {
+                Ok(text) => text,
+                // A mailbox brings it again that was not told in time.
+                Err(Unopened::Spent) => return Ok(Opened::Taken { peer, messages: Vec::new() }),
+                Err(_) => return Ok(Opened::Unopened),
             };
             if waiting(database, contact)? >= PIECES {
                 return Ok(Opened::Left);

@@ -1,6 +1,6 @@
 //! Letters that come: opened by the store, and shown as any message is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
 use knothole_proto::control::MAX_NAMED;
@@ -11,18 +11,30 @@ use knothole_proto::traversal::{ContactId, RendezvousId};
 use crate::engine::Engine;
 use crate::store::{Arrived, Opened, StoreError};
 
-/// Letters that the store may be at: twice what a rendezvous has on its way to us at once. It can make up as many as it
-/// likes, and each costs the store some work.
+/// Letters that the store may be at: enough for one transaction, and no more than others may have to wait behind.
 const AT_ONCE: usize = 64;
+/// Letters that wait for that, some 10 MB: a whole mailbox comes as fast as the line is. A rendezvous can make up more than
+/// that; they are dropped, and if they were in a mailbox they come again with the next registration.
+const WAITING: usize = 10_000;
 
 /// What the engine knows of letters on their way into the store.
 #[derive(Default)]
 pub(in crate::engine) struct Receiving {
     opening: usize,
+    waiting: VecDeque<Letter>,
     /// Letters of our mailboxes that are done with, and that those are still to be told of.
     collected: BTreeMap<RendezvousId, Vec<u64>>,
     /// Letters that could not be opened: of strangers, of epochs that are lost, or forged.
     pub(in crate::engine) unopened: u64,
+}
+
+/// A letter as a rendezvous brings it.
+struct Letter {
+    via: RendezvousId,
+    /// Its name in our mailbox, if it waited there.
+    name: Option<u64>,
+    from: Option<PeerId>,
+    envelope: Vec<u8>,
 }
 
 impl Engine {
@@ -38,16 +50,26 @@ impl Engine {
             let contact = self.find_peer(from).and_then(|id| self.contacts.get(&id));
             contact.is_none_or(|contact| !contact.talks())
         });
-        if unwanted || self.receiving.opening >= AT_ONCE {
-            self.receiving.unopened += u64::from(unwanted);
-            return;
+        tracing::debug!(?via, mailbox = letter.is_some(), unwanted, "a letter has come");
+        if unwanted {
+            self.receiving.unopened += 1;
+        } else if self.receiving.waiting.len() < WAITING {
+            self.receiving.waiting.push_back(Letter { via, name: letter, from, envelope });
+            self.open_letters();
         }
-        self.receiving.opening += 1;
-        tracing::debug!(?via, mailbox = letter.is_some(), "a letter has come");
-        self.after(self.store.open_letter(self.me, from, envelope), move |engine, result| {
-            engine.receiving.opening -= 1;
-            engine.handle_opened(via, letter, result);
-        });
+    }
+
+    fn open_letters(&mut self) {
+        while self.receiving.opening < AT_ONCE
+            && let Some(Letter { via, name, from, envelope }) = self.receiving.waiting.pop_front()
+        {
+            self.receiving.opening += 1;
+            self.after(self.store.open_letter(self.me, from, envelope), move |engine, result| {
+                engine.receiving.opening -= 1;
+                engine.handle_opened(via, name, result);
+                engine.open_letters();
+            });
+        }
     }
 
     fn handle_opened(&mut self, via: RendezvousId, letter: Option<u64>, result: Result<Opened, StoreError>) {
@@ -75,7 +97,7 @@ impl Engine {
 
     /// Tells the mailboxes which letters are done with, many at once where many come.
     fn collect(&mut self, now: Instant) {
-        let all = self.receiving.opening == 0;
+        let all = self.receiving.opening == 0 && self.receiving.waiting.is_empty();
         for (via, letters) in &mut self.receiving.collected {
             while !letters.is_empty() && (all || letters.len() >= MAX_NAMED) {
                 let some: Vec<_> = letters.iter().take(MAX_NAMED).copied().collect();
@@ -85,7 +107,7 @@ impl Engine {
                 letters.drain(..letters.len().min(MAX_NAMED));
             }
             // What cannot be said comes again with the next registration, and then it is known.
-            letters.truncate(AT_ONCE);
+            letters.truncate(WAITING);
         }
     }
 
