@@ -3,6 +3,8 @@
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
+use crate::text::harmless;
+
 /// It failed. The line on standard error says what to do next.
 const FAILED: u8 = 1;
 /// The arguments are wrong; clap exits with the same.
@@ -35,7 +37,7 @@ pub(crate) fn code(outcome: anyhow::Result<()>) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     // Where standard error is closed there is nobody to tell.
-    let _ = writeln!(io::stderr(), "knothole: {}", told(&error));
+    let _ = writeln!(io::stderr(), "knothole: {}", lines(&told(&error)));
     ExitCode::from(if error.is::<Usage>() {
         USAGE
     } else if error.is::<NotInTime>() {
@@ -43,6 +45,11 @@ pub(crate) fn code(outcome: anyhow::Result<()>) -> ExitCode {
     } else {
         FAILED
     })
+}
+
+/// What is told may quote what others chose, names for one.
+fn lines(told: &str) -> String {
+    told.split('\n').map(harmless).collect::<Vec<_>>().join("\n")
 }
 
 /// The error with its causes, but for those whose text is in the error's own.

@@ -5,6 +5,8 @@ use std::io::{self, IsTerminal as _, Write as _};
 use serde_json::Value;
 use tracing_subscriber::EnvFilter;
 
+use crate::text::escaped;
+
 /// Standard output and standard error, as this run uses them.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Output {
@@ -33,7 +35,7 @@ impl Output {
     /// Data on standard output: as JSON on one line if that is wanted, else as the lines that `text` makes.
     pub(crate) fn data(self, data: &Value, text: impl FnOnce() -> String) -> io::Result<()> {
         match (self.json, text) {
-            (true, _) => self.line(&data.to_string()),
+            (true, _) => self.line(&escaped(&data.to_string())),
             (false, text) => match text() {
                 text if text.is_empty() => Ok(()),
                 text => self.line(&text),

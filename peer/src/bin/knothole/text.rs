@@ -7,15 +7,36 @@ use jiff::tz::TimeZone;
 const REPLACEMENT: char = '\u{FFFD}';
 
 /// The text with everything harmless: control characters, which can move the cursor, recolour or retype what stands on
-/// the screen, and bidirectional controls, which can make a line read as another, show as U+FFFD. Tabs stay. Line ends
-/// are to be taken out before, as [`said`] does.
+/// the screen, bidirectional controls, which can make a line read as another, and further line ends show as U+FFFD. Tabs
+/// stay, and so does what letters and emoji are joined of. Line ends are to be taken out before, as [`said`] does.
 pub(crate) fn harmless(text: &str) -> String {
-    text.chars().map(|c| if c != '\t' && (c.is_control() || turns_text(c)) { REPLACEMENT } else { c }).collect()
+    text.chars().map(|c| if c != '\t' && does_something(c) { REPLACEMENT } else { c }).collect()
 }
 
-/// The characters with the Unicode property Bidi_Control.
+/// JSON, with what would do something at a terminal escaped. It means the same: such characters are in its strings alone.
+pub(crate) fn escaped(json: &str) -> String {
+    use std::fmt::Write as _;
+    let mut text = String::with_capacity(json.len());
+    for c in json.chars() {
+        if does_something(c) {
+            // Writing to memory cannot fail; and none of these lies beyond U+FFFF.
+            let _ = write!(text, "\\u{:04x}", u32::from(c));
+        } else {
+            text.push(c);
+        }
+    }
+    text
+}
+
+/// Whether a terminal does something at this character instead of showing it.
+fn does_something(c: char) -> bool {
+    // Line and paragraph separators, and the marks that hide annotations.
+    c.is_control() || turns_text(c) || matches!(c, '\u{2028}' | '\u{2029}' | '\u{FFF9}'..='\u{FFFB}')
+}
+
+/// The characters with the Unicode property Bidi_Control, and those that changed the shapes of letters once.
 const fn turns_text(c: char) -> bool {
-    matches!(c, '\u{061C}' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+    matches!(c, '\u{061C}' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{206F}')
 }
 
 /// What somebody said, as `name: text`. Its further lines are indented: no text can begin a line as if another had said it.
@@ -67,6 +88,37 @@ mod tests {
             assert_eq!(harmless(&format!("a{c}b")), "a\u{FFFD}b");
         }
         assert_eq!(harmless("שלום, 世界, 👩‍👩‍👧"), "שלום, 世界, 👩‍👩‍👧");
+    }
+
+    #[test]
+    fn nasty_strings_keep_their_letters_and_lose_their_power() {
+        for (nasty, told) in [
+            // Clears the screen, moves up, and writes over what another said.
+            ("\x1b[2J\x1b[1A\x1b[Kalice: yes", "\u{FFFD}[2J\u{FFFD}[1A\u{FFFD}[Kalice: yes"),
+            // Sets the window's title, and writes to the clipboard (OSC 0, OSC 52), with either end.
+            ("\x1b]0;title\x07", "\u{FFFD}]0;title\u{FFFD}"),
+            ("\u{9d}52;c;aGk=\u{9c}", "\u{FFFD}52;c;aGk=\u{FFFD}"),
+            ("\x1b]8;;http://evil\x1b\\\\bank", "\u{FFFD}]8;;http://evil\u{FFFD}\\\\bank"),
+            ("safe\rEVIL\x08\x08\0", "safe\u{FFFD}EVIL\u{FFFD}\u{FFFD}\u{FFFD}"),
+            ("\u{202E}gpj.exe", "\u{FFFD}gpj.exe"),
+            ("a\u{2066}b\u{2069}\u{061C}\u{200F}c\u{206A}", "a\u{FFFD}b\u{FFFD}\u{FFFD}\u{FFFD}c\u{FFFD}"),
+            ("a\u{85}b\u{2028}c\u{2029}\u{0B}\u{0C}", "a\u{FFFD}b\u{FFFD}c\u{FFFD}\u{FFFD}\u{FFFD}"),
+        ] {
+            assert_eq!(harmless(nasty), told, "{nasty:?}");
+        }
+        for fine in ["👩‍👩‍👧‍👦 👍🏽 🏴󠁧󠁢󠁥󠁮󠁧󠁿 ❤️", "e\u{301} ก็ ि", "مرحبا שלום 世界", "a\u{200C}b\u{200D}c\u{FEFF}"]
+        {
+            assert_eq!(harmless(fine), fine);
+            assert_eq!(escaped(fine), fine);
+        }
+    }
+
+    #[test]
+    fn json_for_a_terminal_means_the_same() {
+        let value = serde_json::json!({"text": "a\u{1b}\u{9b}31m\u{7f}\u{202E}\u{2028}\n\\u0041 é"});
+        let json = escaped(&value.to_string());
+        assert!(!json.chars().any(does_something), "{json}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&json).unwrap(), value);
     }
 
     #[test]
