@@ -89,8 +89,8 @@ fn help_lists_the_verbs_with_first_steps() {
     let home = home();
     let help = done(home.path(), &["--help"]);
     for verb in [
-        "demo", "id", "add", "contacts", "accept", "block", "remove", "chat", "send", "history", "netcheck", "rpc",
-        "daemon",
+        "demo", "id", "add", "contacts", "accept", "block", "remove", "chat", "send", "edit", "delete", "react",
+        "timer", "history", "netcheck", "rpc", "daemon",
     ] {
         assert!(help.contains(&format!("\n  {verb}")), "{verb}: {help}");
     }
@@ -168,6 +168,42 @@ fn contacts_are_kept_without_a_network_and_messages_to_them_wait() {
     for arguments in [&["send", "bob", "x"][..], &["chat", "bob"], &["history", "bob"], &["accept", "bob"]] {
         assert!(reproach(home.path(), arguments, 1).contains("knothole contacts"));
     }
+}
+
+#[test]
+fn what_waits_is_edited_reacted_to_and_taken_back() {
+    let home = home();
+    let home = home.path();
+    done(home, &["--rendezvous", RENDEZVOUS, "add", BOB, "--name", "bob"]);
+    let _daemon = Daemon::start(home);
+    for text in ["frist", "a secret"] {
+        let waits = run(home, &["send", "bob", text, "--timeout", "0s"]);
+        assert_eq!(waits.status.code(), Some(3), "{waits:?}");
+    }
+    let page = json(&done(home, &["history", "bob", "--json"]));
+    let [first, second] = [0, 1].map(|n: usize| page[n]["message"].as_str().unwrap().to_owned());
+    done(home, &["edit", "bob", &first[..8], "first\u{1b}[2J"]);
+    done(home, &["react", "bob", &first, "👍"]);
+    done(home, &["react", "bob", &first, "🎉"]);
+    done(home, &["react", "bob", &first, "🎉", "--off"]);
+    done(home, &["delete", "bob", "last"]);
+    done(home, &["timer", "bob", "1d"]);
+    run(home, &["send", "bob", "short-lived", "--reply", &first, "--timeout", "0s"]);
+    run(home, &["send", "bob", "stays", "--expires", "off", "--timeout", "0s"]);
+    let history = done(home, &["history", "bob", "--ids"]);
+    for line in [
+        "me: first\u{FFFD}[2J  [👍 (mine)]  (edited, queued)",
+        "me: (deleted)  (queued)",
+        "* me: from now on texts disappear, 1 day after they were read  (queued)",
+        "me (to \"first\u{FFFD}[2J\"): short-lived  (disappears, queued)",
+        "me: stays  (queued)",
+    ] {
+        assert!(history.lines().any(|shown| shown.ends_with(line)), "{line}: {history}");
+    }
+    assert!(history.starts_with(&first[..8]), "{history}");
+    assert!(reproach(home, &["edit", "bob", &second, "x"], 1).contains("cannot be changed"));
+    assert!(reproach(home, &["delete", "bob", "zzzz"], 1).contains("history bob --ids"));
+    assert!(reproach(home, &["react", "bob", "last", "👍"], 1).contains("no such message"));
 }
 
 #[test]

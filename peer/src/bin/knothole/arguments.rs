@@ -7,7 +7,7 @@ use anyhow::bail;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use knothole_proto::contact_link::{ContactLink, RendezvousAddress};
 
-use crate::duration::duration;
+use crate::duration::{duration, lasting};
 use crate::exit::Usage;
 use crate::typed;
 
@@ -177,14 +177,65 @@ pub(crate) enum Verb {
     /// Send one message and wait until it has arrived
     #[command(after_help = "Example:\n  knothole send bob 'see you at eight'\n  \
         make 2>&1 | tail -5 | knothole send bob - --timeout 2m\n  \
-        knothole send bob hello --wait read --json\n\n\
+        knothole send bob hello --wait read --json\n  \
+        knothole send bob 'at nine' --reply last --expires 1d\n\n\
         Exits 3 when the state was not reached in time. The message stays queued then: it goes out as soon as a Knothole\n\
         runs for this home (`knothole daemon`, for one) while bob is online.")]
     Send(Message),
 
+    /// Give a message of yours another text, on both sides
+    #[command(after_help = "Example:\n  knothole edit bob last 'see you at nine'\n  \
+        knothole history bob --ids      shows the beginnings of ids\n  \
+        knothole edit bob k3xv7q2a 'see you at nine'")]
+    Edit {
+        /// A name or a peer id
+        name: String,
+        /// The message: its id, the beginning of it, or `last` for the last one you wrote
+        message: String,
+        /// The whole new text; `-`, or nothing where the input is no terminal, reads it from there
+        text: Option<String>,
+    },
+
+    /// Take a message of yours back: its text is removed on both sides
+    #[command(after_help = "Example:\n  knothole delete bob last\n\n\
+        It goes from bob's Knothole as soon as that hears of it. What was read, or copied, before, cannot be taken back.")]
+    Delete {
+        /// A name or a peer id
+        name: String,
+        /// The message: its id, the beginning of it, or `last` for the last one you wrote
+        message: String,
+    },
+
+    /// React to a message with an emoji
+    #[command(after_help = "Example:\n  knothole react bob last 👍\n  knothole react bob last 👍 --off   no more")]
+    React {
+        /// A name or a peer id
+        name: String,
+        /// The message: its id, the beginning of it, or `last` for the last one they wrote
+        message: String,
+        /// One emoji
+        emoji: String,
+        /// Take the reaction back
+        #[arg(long)]
+        off: bool,
+    },
+
+    /// Let later texts of a conversation disappear on both sides, so long after they were read
+    #[command(after_help = "Example:\n  knothole timer bob 1d\n  knothole timer bob off\n\n\
+        Both see that it was set, and either may set it anew. Yours go from here that long after bob has them. It keeps no one\n\
+        from copying what was read.")]
+    Timer {
+        /// A name or a peer id
+        name: String,
+        /// How long: 30s, 5m, 1h, 1d, 1w, or off
+        #[arg(value_parser = lasting)]
+        lasting: u32,
+    },
+
     /// Print what was said
     #[command(after_help = "Example:\n  knothole history bob\n  knothole history bob --search eight --limit 5\n  \
-        knothole history bob --json | jq -r '.[].text'")]
+        knothole history bob --json | jq -r '.[].text'\n  \
+        knothole history bob --ids   with what `edit`, `delete`, `react` and `send --reply` call a message")]
     History(Page),
 
     /// Let messages wait at the rendezvous while their recipient is away, or no more; without a word: whether they do
@@ -267,6 +318,13 @@ pub(crate) struct Message {
     /// How long to wait: 500ms, 30s, 2m, 1h
     #[arg(long, value_parser = duration, default_value = "30s", value_name = "DURATION")]
     pub(crate) timeout: Duration,
+    /// Answer a message: its id, the beginning of it, or `last` for the last one they wrote
+    #[arg(long, value_name = "MESSAGE")]
+    pub(crate) reply: Option<String>,
+    /// Let it disappear on both sides, so long after it was read: 30s, 5m, 1h, 1d, 1w, or off [default: as the conversation's
+    /// timer says]
+    #[arg(long, value_parser = lasting, value_name = "DURATION")]
+    pub(crate) expires: Option<u32>,
 }
 
 /// How a contact may be reached.
@@ -366,6 +424,9 @@ pub(crate) struct Page {
     /// The newest so many
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) limit: u32,
+    /// Show the beginning of each message's id
+    #[arg(long)]
+    pub(crate) ids: bool,
 }
 
 impl Verb {
@@ -385,6 +446,10 @@ impl Verb {
             }
             Self::Presence { mode: Some(Visibility::Default), name: None } => {
                 return Err(Usage("default is for one contact: knothole presence default NAME".to_owned()).into());
+            }
+            Self::Edit { name, message, text: None } if typed::at_terminal() => {
+                let told = format!("what shall it say? Try: knothole edit {name} {message} \"hello\"");
+                return Err(Usage(told).into());
             }
             _ => {}
         }

@@ -56,7 +56,7 @@ pub(crate) async fn talk(session: &mut Session, who: &str, manner: Manner, outpu
     let mut conversation = Conversation::seen_at(contact, since);
     if manner.terminal {
         output.aside(&format!("* {}; type a line to send it, /quit or Ctrl-D to leave", conversation.told()));
-        recall(session, &conversation, output).await?;
+        recall(session, &mut conversation, output).await?;
     }
     let mut typed = typed::lines();
     converse(session, &mut conversation, &mut typed, manner, output).await?;
@@ -64,12 +64,12 @@ pub(crate) async fn talk(session: &mut Session, who: &str, manner: Manner, outpu
 }
 
 /// Shows what was said before, and notes that it is read.
-async fn recall(session: &mut Session, conversation: &Conversation, output: &Output) -> anyhow::Result<()> {
-    let page = Page { name: conversation.peer().to_owned(), search: None, limit: RECENT };
+async fn recall(session: &mut Session, conversation: &mut Conversation, output: &Output) -> anyhow::Result<()> {
+    let page = Page { name: conversation.peer().to_owned(), search: None, limit: RECENT, ids: false };
     let messages = history::read(session, &page).await?;
     for message in &messages {
         let mine = word(message, "from") == session.me();
-        output.line(&conversation.said(mine, word(message, "text")))?;
+        output.line(&conversation.recall(message, mine, &messages))?;
     }
     let received = messages.iter().rfind(|message| word(message, "from") != session.me());
     if let Some(message) = received {

@@ -48,9 +48,14 @@ impl Stage {
 
 /// Sends a message: it is in durable storage here when this is done. Gives its id.
 pub(crate) async fn send(session: &mut Session, to: &str, text: &str) -> anyhow::Result<String> {
+    send_as(session, to, text, json!({"to": to, "text": text})).await
+}
+
+/// Sends a message with these parameters, which name the recipient and the text among others.
+pub(crate) async fn send_as(session: &mut Session, to: &str, text: &str, asked: Value) -> anyhow::Result<String> {
     let begun = SystemTime::now();
     loop {
-        match session.call("message.send", json!({"to": to, "text": text})).await {
+        match session.call("message.send", asked.clone()).await {
             Ok(sent) => return Ok(word(&sent, "message").to_owned()),
             Err(CallError::Closed) => {
                 // The engine's process ended; whether it had stored the message before that, its successor knows.

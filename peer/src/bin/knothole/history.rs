@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use crate::arguments::Page;
 use crate::output::Output;
 use crate::session::{Session, entries, word};
-use crate::text::{harmless, minute, said};
+use crate::shown;
+use crate::text::{harmless, minute};
 
 /// Messages that the engine gives at a time.
 const CHUNK: u32 = 1000;
@@ -13,7 +14,7 @@ const CHUNK: u32 = 1000;
 pub(crate) async fn run(session: &mut Session, page: Page, output: &Output) -> anyhow::Result<()> {
     let messages = Value::from(read(session, &page).await?);
     let with = contact_name(session, &page.name).await?;
-    output.data(&messages, || told(entries(&messages), session.me(), &with))?;
+    output.data(&messages, || told(entries(&messages), session.me(), &with, page.ids))?;
     if entries(&messages).is_empty() && Output::at_terminal() && !output.json {
         output.aside("* nothing");
     }
@@ -53,23 +54,35 @@ async fn contact_name(session: &mut Session, who: &str) -> anyhow::Result<String
     Ok(harmless(found.map_or(who, |contact| word(contact, "name"))))
 }
 
-fn told(messages: &[Value], me: &str, with: &str) -> String {
-    messages.iter().map(|message| line(message, me, with)).collect::<Vec<_>>().join("\n")
+fn told(messages: &[Value], me: &str, with: &str, ids: bool) -> String {
+    let line = |message: &Value| {
+        let id: String = word(message, "message").chars().take(shown::SHORT_ID).collect();
+        let line = line(message, me, with, shown::answered(message, messages));
+        if ids { format!("{id}  {line}") } else { line }
+    };
+    messages.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
-fn line(message: &Value, me: &str, with: &str) -> String {
+fn line(message: &Value, me: &str, with: &str, answered: Option<&str>) -> String {
     let mine = word(message, "from") == me;
-    let text = said(if mine { "me" } else { with }, word(message, "text"));
+    let text = shown::message(message, if mine { "me" } else { with }, answered);
     let at = minute(message["at"].as_u64().unwrap_or(u64::MAX));
-    match word(message, "state") {
-        state @ ("queued" | "sent" | "failed") if mine => format!("{at}  {text}  ({state})"),
-        _ => format!("{at}  {text}"),
+    let mut notes = shown::notes(message);
+    if mine {
+        notes.extend(["queued", "sent", "failed"].into_iter().filter(|state| word(message, "state") == *state));
     }
+    if notes.is_empty() { format!("{at}  {text}") } else { format!("{at}  {text}  ({})", notes.join(", ")) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn edits_and_ids_are_shown() {
+        let message = json!({"message": "abcdefghijkl", "from": "b", "text": "hi", "edited": true, "state": "read", "at": u64::MAX});
+        assert_eq!(told(&[message], "a", "bob", true), "abcdefgh  ????-??-?? ??:??  bob: hi  (edited)");
+    }
 
     #[test]
     fn mine_are_told_apart_and_say_when_they_have_not_arrived() {
@@ -78,7 +91,7 @@ mod tests {
             [message("a", "hi", "read"), message("b", "ho\n\u{1b}[2J", "delivered"), message("a", "there?", "queued")];
         let at = "????-??-?? ??:??";
         assert_eq!(
-            told(&messages, "a", "bob"),
+            told(&messages, "a", "bob", false),
             format!("{at}  me: hi\n{at}  bob: ho\n    \u{FFFD}[2J\n{at}  me: there?  (queued)")
         );
     }

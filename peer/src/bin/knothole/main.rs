@@ -2,6 +2,7 @@
 //! that runs; the first process that needs one runs it for the others.
 
 mod arguments;
+mod change;
 mod chat;
 mod check;
 mod contacts;
@@ -20,6 +21,7 @@ mod presence;
 mod rpc;
 mod send;
 mod session;
+mod shown;
 mod signals;
 mod text;
 mod typed;
@@ -118,6 +120,12 @@ async fn carry_out(verb: Verb, session: &mut Session, output: &Output) -> anyhow
         Verb::Remove { name } => contacts::remove(session, &name, output).await,
         Verb::Chat { name } => chat::run(session, &name, output).await,
         Verb::Send(message) => send::run(session, message, output).await,
+        Verb::Edit { name, message, text } => change::edit(session, &name, &message, text, output).await,
+        Verb::Delete { name, message } => change::delete(session, &name, &message, output).await,
+        Verb::React { name, message, emoji, off } => {
+            change::react(session, &name, &message, &emoji, !off, output).await
+        }
+        Verb::Timer { name, lasting } => change::timer(session, &name, lasting, output).await,
         Verb::History(page) => history::run(session, page, output).await,
         Verb::Mailbox { switch } => mailbox::run(session, switch, output).await,
         Verb::Netcheck { lifetime } => netcheck::run(session, lifetime, output).await,

@@ -6,6 +6,7 @@ use anyhow::bail;
 use serde_json::json;
 
 use crate::arguments::{Message, Wait};
+use crate::change::{self, Whose};
 use crate::delivery::{self, Stage};
 use crate::exit::NotInTime;
 use crate::output::Output;
@@ -14,7 +15,7 @@ use crate::text::harmless;
 use crate::typed;
 
 pub(crate) async fn run(session: &mut Session, message: Message, output: &Output) -> anyhow::Result<()> {
-    let Message { name, text, wait, timeout } = message;
+    let Message { name, text, wait, timeout, reply, expires } = message;
     let text = match text {
         Some(text) if text != "-" => text,
         _ => typed::whole().await?,
@@ -23,7 +24,12 @@ pub(crate) async fn run(session: &mut Session, message: Message, output: &Output
         bail!("there is nothing to send; give a text: knothole send {} \"hello\"", harmless(&name));
     }
     let begun = Instant::now();
-    let id = delivery::send(session, &name, &text).await?;
+    let reply = match reply {
+        Some(reply) => Some(change::find(session, &name, &reply, Whose::Theirs).await?),
+        None => None,
+    };
+    let asked = json!({"to": name, "text": text, "reply": reply, "expires_s": expires});
+    let id = delivery::send_as(session, &name, &text, asked).await?;
     let mut stage = Stage::Queued;
     let goal = Stage::of(wait.as_str());
     let reached =

@@ -1,13 +1,17 @@
 //! What a chat knows, and what it makes of events. Pure: what is to be shown goes out as text.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use serde_json::Value;
 
 use crate::contacts::way;
 use crate::delivery::Stage;
 use crate::session::{name, word};
-use crate::text::{beginning, harmless, said};
+use crate::shown;
+use crate::text::{beginning, harmless};
+
+/// Messages whose texts are remembered: those that a person may still see above.
+const SEEN: usize = 64;
 
 /// A conversation with one contact.
 pub(super) struct Conversation {
@@ -16,6 +20,8 @@ pub(super) struct Conversation {
     /// What was typed and is not delivered, by message id.
     waiting: BTreeMap<String, String>,
     failed: usize,
+    /// The latest messages, by id, with their texts, the oldest first.
+    seen: VecDeque<(String, String)>,
     /// The path to the contact, while there is one.
     path: Option<String>,
     online: bool,
@@ -46,6 +52,7 @@ impl Conversation {
             name: name(contact),
             waiting: BTreeMap::new(),
             failed: 0,
+            seen: VecDeque::new(),
             path: contact["path"].is_object().then(|| way(&contact["path"])),
             online: false,
             since: 0,
@@ -83,14 +90,41 @@ impl Conversation {
         self.failed
     }
 
-    /// A line of the conversation.
-    pub(super) fn said(&self, mine: bool, text: &str) -> String {
-        said(if mine { "me" } else { &self.name }, text)
+    /// A message of before, as a line.
+    pub(super) fn recall(&mut self, message: &Value, mine: bool, page: &[Value]) -> String {
+        self.see(word(message, "message"), word(message, "text"));
+        shown::message(message, if mine { "me" } else { &self.name }, shown::answered(message, page))
     }
 
     /// Something of ours is on its way.
     pub(super) fn sent(&mut self, message: String, text: String) {
+        self.see(&message, &text);
         self.waiting.insert(message, text);
+    }
+
+    /// Remembers what a message says: it may be answered or changed.
+    fn see(&mut self, message: &str, text: &str) {
+        self.seen.retain(|(seen, _)| seen != message);
+        self.seen.push_back((message.to_owned(), text.to_owned()));
+        if self.seen.len() > SEEN {
+            self.seen.pop_front();
+        }
+    }
+
+    fn text_of(&self, message: &str) -> Option<&str> {
+        self.seen.iter().find(|(seen, _)| seen == message).map(|(_, text)| text.as_str())
+    }
+
+    /// What a change of an earlier message is to one who reads here.
+    fn change(&mut self, event: &Value) -> Option<Told> {
+        let message = word(event, "message");
+        let told = shown::change(event, &self.name, self.text_of(message));
+        match word(event, "what") {
+            "edited" => self.see(message, word(event, "text")),
+            "deleted" | "expired" => self.seen.retain(|(seen, _)| seen != message),
+            _ => {}
+        }
+        told.map(Told::Aside)
     }
 
     /// A message of ours has come this far. Gives its text if it arrived just now.
@@ -119,11 +153,12 @@ impl Conversation {
         }
         let news = match kind {
             "message" => {
-                return Some(Told::Message {
-                    text: self.said(false, word(event, "text")),
-                    message: word(event, "message").to_owned(),
-                });
+                let message = word(event, "message").to_owned();
+                let text = shown::message(event, &self.name, self.text_of(word(event, "reply")));
+                self.see(&message, word(event, "text"));
+                return Some(Told::Message { text, message });
             }
+            "change" => return self.change(event),
             "presence" => self.presence(word(event, "state") == "online"),
             "path" => self.way(event)?,
             _ => return None,
@@ -181,6 +216,21 @@ mod tests {
         let event = json!({"type": "message", "peer": "b", "name": "bob", "message": "m", "text": "hi\u{1b}[31m\n* x"});
         let text = "bob: hi\u{FFFD}[31m\n    * x".into();
         assert_eq!(bob.take(&event), Some(Told::Message { text, message: "m".into() }));
+    }
+
+    #[test]
+    fn changes_are_told_of_the_text_that_was_seen() {
+        let mut bob = bob();
+        bob.sent("m".into(), "shall we?".into());
+        let answer = json!({"type": "message", "peer": "b", "message": "n", "reply": "m", "text": "yes"});
+        let text = "bob (to \"shall we?\"): yes".into();
+        assert_eq!(bob.take(&answer), Some(Told::Message { text, message: "n".into() }));
+        let edited = |text| json!({"type": "change", "peer": "b", "message": "n", "what": "edited", "text": text});
+        assert_eq!(bob.take(&edited("no")), aside("* bob edited \"yes\": no"));
+        assert_eq!(bob.take(&edited("perhaps")), aside("* bob edited \"no\": perhaps"));
+        let expired = json!({"type": "change", "peer": "b", "message": "n", "what": "expired"});
+        assert_eq!(bob.take(&expired), None);
+        assert_eq!(bob.take(&edited("x")), aside("* bob edited an earlier message: x"));
     }
 
     #[test]
