@@ -250,8 +250,9 @@ impl Server {
 
     /// How often something was said to this machine in which peers have names, or a registration began or ended.
     pub(crate) const fn said(&self) -> u64 {
-        let Counters { signed_in, returned, expired, goodbyes, control, .. } = self.counters;
-        signed_in + returned + expired + goodbyes + control
+        let Counters { signed_in, sign_in_refused, returned, tickets_refused, .. } = self.counters;
+        let Counters { expired, goodbyes, control, .. } = self.counters;
+        signed_in + sign_in_refused + returned + tickets_refused + expired + goodbyes + control
     }
 
     /// What happened since the start.

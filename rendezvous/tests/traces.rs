@@ -121,9 +121,26 @@ async fn a_sender_that_has_gone_leaves_neither_its_key_nor_its_text_in_memory_or
     program.end(Signal::SIGTERM);
     let program = Program::start(state.path(), "127.0.0.1:0");
     gone(&needles, &program, state.path()).await;
+    alice.come_back(&program).await;
+    assert_eq!(alice.posts(bob.id, LetterName([2; 8]), vec![1; 90]).await, Posted::Kept);
+    alice.leave().await;
+    gone(&needles, &program, state.path()).await;
     let mut bob = Person::sign_in(&program, 2).await;
     assert!(matches!(bob.hear().await, ToPeer::Letter { id: Some(_), from: None, .. }));
     gone(&needles, &program, state.path()).await;
+    program.end(Signal::SIGTERM);
+}
+
+/// Its registration ends by itself, after three intervals.
+#[tokio::test]
+async fn a_sender_that_never_said_goodbye_leaves_nothing_once_its_registration_has_ended() {
+    let state = tempfile::tempdir().unwrap();
+    let program = Program::start(state.path(), "127.0.0.1:0");
+    let mut bob = Person::sign_in(&program, 2).await;
+    let mut alice = Person::sign_in_for(&program, 78, 2).await;
+    assert!(bob.opens_mailbox(&[alice.id]).await);
+    assert_eq!(alice.posts(bob.id, LetterName([1; 8]), vec![1; 90]).await, Posted::Passed);
+    gone(&Needles::of(alice.id, b"no text at all"), &program, state.path()).await;
     program.end(Signal::SIGTERM);
 }
 

@@ -20,6 +20,8 @@ use knothole_proto::contact_link::RendezvousAddress;
 use knothole_proto::control::{LetterName, Opened, PeerChannel, Posted, ToPeer, ToRendezvous};
 use knothole_proto::datagram::{CONTROL, Header};
 use knothole_proto::identity::PeerId;
+use knothole_proto::keepalive::{self, FromRendezvous};
+use knothole_proto::registration::ticket::{Resumption, Return, parse_returned};
 use knothole_proto::registration::{SignInAnswer, SignInRequest, from_bytes, to_bytes};
 use knothole_proto::seal::RegistrationSecret;
 use nix::sys::signal::{Signal, kill};
@@ -73,6 +75,9 @@ pub struct Person {
     to: SocketAddr,
     socket: UdpSocket,
     channel: PeerChannel,
+    slot: u32,
+    resumption: Resumption,
+    ticket: Vec<u8>,
 }
 
 impl Person {
@@ -85,6 +90,11 @@ impl Person {
     }
 
     pub async fn sign_in(program: &Program, n: u8) -> Self {
+        Self::sign_in_for(program, n, 600).await
+    }
+
+    /// The same, with a keepalive every so many seconds, as it says.
+    pub async fn sign_in_for(program: &Program, n: u8, interval_s: u16) -> Self {
         let at = &program.address;
         let to: SocketAddr = format!("{}:{}", at.host, at.port).parse().unwrap();
         let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -94,10 +104,10 @@ impl Person {
         let quic = ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()));
         let connection = endpoint.connect_with(quic, to, "rendezvous").unwrap().await.unwrap();
         let (mut send, mut receive) = connection.open_bi().await.unwrap();
-        send.write_all(&to_bytes(&SignInRequest { interval_s: 600, unseen: false })).await.unwrap();
+        send.write_all(&to_bytes(&SignInRequest { interval_s, unseen: false })).await.unwrap();
         send.finish().unwrap();
         let answer = from_bytes(&receive.read_to_end(1024).await.unwrap()).unwrap();
-        let SignInAnswer::Registered { slot, .. } = answer else { panic!("{answer:?}") };
+        let SignInAnswer::Registered { slot, ticket, .. } = answer else { panic!("{answer:?}") };
         let mut secret = [0; 32];
         connection.export_keying_material(&mut secret, b"EXPORTER-knothole-registration", b"").unwrap();
         connection.close(0_u32.into(), b"");
@@ -107,8 +117,33 @@ impl Person {
         nix::sys::socket::setsockopt(&socket, nix::sys::socket::sockopt::UdpGroSegment, &false).unwrap();
         socket.set_nonblocking(true).unwrap();
         let socket = UdpSocket::from_std(socket).unwrap();
-        let channel = PeerChannel::of_peer(&RegistrationSecret(secret), slot);
-        Self { id: Self::key(n), to, socket, channel }
+        let secret = RegistrationSecret(secret);
+        let (channel, resumption) = (PeerChannel::of_peer(&secret, slot), Resumption::of(&secret));
+        Self { id: Self::key(n), to, socket, channel, slot, resumption, ticket }
+    }
+
+    /// Shows the ticket to another process of the same rendezvous.
+    pub async fn come_back(&mut self, program: &Program) {
+        self.to = format!("{}:{}", program.address.host, program.address.port).parse().unwrap();
+        let key = self.resumption.tag_key();
+        self.socket.send_to(&keepalive::keepalive(&key, self.slot, 1, true), self.to).await.unwrap();
+        let (header, answer) = self.receive().await;
+        let told = keepalive::parse_from_rendezvous(&key, header, &answer);
+        let Some(FromRendezvous::UnknownSlot { token: Some(token), .. }) = told else { panic!("{told:?}") };
+        let shown = Return { nonce: 5, interval_s: 600, unseen: false, token, ticket: &self.ticket };
+        self.socket.send_to(&shown.to_bytes(&key, self.slot), self.to).await.unwrap();
+        let (header, answer) = self.receive().await;
+        let (secret, _) = parse_returned(&self.resumption, 5, header, &answer).unwrap();
+        self.slot = header.slot;
+        self.channel = PeerChannel::of_peer(&secret, self.slot);
+    }
+
+    async fn receive(&self) -> (Header, Vec<u8>) {
+        let mut buffer = vec![0; 2048];
+        let received = tokio::time::timeout(PATIENCE, self.socket.recv_from(&mut buffer)).await;
+        let (length, _) = received.unwrap_or_else(|_| panic!("no answer")).unwrap();
+        buffer.truncate(length);
+        (Header::parse(&buffer).unwrap(), buffer)
     }
 
     /// Says something, and has it acknowledged or answered some day.
