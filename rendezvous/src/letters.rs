@@ -12,13 +12,16 @@
 
 use std::time::Instant;
 
-use knothole_proto::control::{LetterName, MAX_ENVELOPE, Posted, ToPeer};
+use knothole_proto::control::{LetterName, MAX_ENVELOPE, MAX_OUTSTANDING, Posted, ToPeer};
 use knothole_proto::identity::PeerId;
 
 use crate::admission::microseconds;
 use crate::mailbox::Keeping;
 use crate::outbox::Line;
 use crate::server::Server;
+
+/// Answers that one peer is owed: to all letters that it may post at once. One that takes none of them asks again by itself.
+const MAX_ANSWERS: usize = 256;
 
 /// What a peer posts.
 pub(crate) struct Post {
@@ -96,9 +99,34 @@ impl Server {
         self.say(now, slot, ToPeer::Letter { id: None, from: Some(from), envelope: envelope.to_vec() })
     }
 
-    /// Tells the peer in this slot what became of its letter. One that does not keep up with our answers asks again.
+    /// Tells the peer in this slot what became of its letter.
     pub(crate) fn posted(&mut self, now: Instant, slot: u32, letter: LetterName, outcome: Posted) {
         self.counters.letters_returned += u64::from(outcome == Posted::Returned);
-        self.say(now, slot, ToPeer::Posted { letter, outcome });
+        self.answer(now, slot, ToPeer::Posted { letter, outcome });
+    }
+
+    /// Answers the peer in this slot; now, or when its channel has room: the disk answers many of its letters at once.
+    pub(crate) fn answer(&mut self, now: Instant, slot: u32, answer: ToPeer) {
+        let Some(entry) = self.registry.at(slot, now) else { return };
+        let line = entry.line.get_or_insert_with(|| Box::new(Line::new(&entry.secret, slot)));
+        if line.channel.outstanding() >= MAX_OUTSTANDING || !line.answers.is_empty() {
+            if line.answers.len() < MAX_ANSWERS {
+                line.answers.push_back(answer);
+            }
+            return;
+        }
+        self.say(now, slot, answer);
+    }
+
+    /// The peer in this slot has said something, so that it may have room for answers that it is owed.
+    pub(crate) fn answer_owed(&mut self, now: Instant, slot: u32) {
+        loop {
+            let Some(line) = self.registry.at(slot, now).and_then(|entry| entry.line.as_mut()) else { return };
+            if line.channel.outstanding() >= MAX_OUTSTANDING {
+                return;
+            }
+            let Some(answer) = line.answers.pop_front() else { return };
+            self.say(now, slot, answer);
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use knothole_proto::control::RendezvousChannel;
+use knothole_proto::control::{RendezvousChannel, ToPeer};
 use knothole_proto::datagram::Transmit;
 use knothole_proto::seal::RegistrationSecret;
 
@@ -28,6 +28,8 @@ pub(crate) struct Line {
     pub(crate) changes: Bucket,
     /// Whether more of its mailbox follows when it has acknowledged something.
     pub(crate) letters_wait: bool,
+    /// Answers for which its channel had no room.
+    pub(crate) answers: VecDeque<ToPeer>,
     /// Letters passed straight that its mailbox keeps if it does not acknowledge them.
     pub(crate) under_way: Vec<UnderWay>,
     /// Letters to it from peers that it has not named: all of them together have this.
@@ -49,6 +51,7 @@ impl Line {
             letters,
             changes,
             letters_wait: false,
+            answers: VecDeque::new(),
             under_way: Vec::new(),
             strangers,
             watching,

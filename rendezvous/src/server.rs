@@ -360,6 +360,7 @@ impl Server {
             Opened::Fresh(None) => {}
             Opened::Repeated | Opened::Invalid => self.counters.dropped_repeated += 1,
         }
+        self.answer_owed(now, slot);
         self.let_go(now, slot);
         self.look_for_letters(now, slot);
     }

@@ -251,6 +251,26 @@ fn kept_is_said_only_after_the_disk_has_said_so() {
 }
 
 #[test]
+fn a_sender_that_the_disk_answers_all_at_once_hears_every_answer() {
+    let (mut post, mut alice, bob) = for_alice();
+    for n in 0..90 {
+        let (letter, envelope) = (LetterName([n; 8]), vec![1; 50]);
+        let out = post.world.say(&mut alice, ToRendezvous::Post { to: bob, letter, envelope, keep: true });
+        alice.hear(&out);
+    }
+    let mut out = post.settle();
+    let mut answers = Vec::new();
+    while !out.is_empty() {
+        answers.extend(alice.hear(&out));
+        let datagram = alice.channel.poll_transmit(post.world.now);
+        out = datagram.map(|datagram| post.world.hand(alice.address, &datagram)).unwrap_or_default();
+        out.extend(post.settle());
+    }
+    let kept = |n| ToPeer::Posted { letter: LetterName([n; 8]), outcome: Posted::Kept };
+    assert_eq!(answers, (0..90).map(kept).collect::<Vec<_>>());
+}
+
+#[test]
 fn a_full_disk_returns_letters_opens_no_mailbox_and_loses_nothing() {
     let (mut post, mut alice, bob) = for_alice();
     assert_eq!(post.post(&mut alice, bob, 1, 300), Posted::Kept);

@@ -233,7 +233,7 @@ impl Server {
 
     fn tell_mailbox(&mut self, now: Instant, owner: PeerId, open: bool) {
         if let Some(slot) = self.registry.find(owner, now) {
-            self.say(now, slot, ToPeer::Mailbox { open });
+            self.answer(now, slot, ToPeer::Mailbox { open });
         }
     }
 
