@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use knothole_proto::code::Code;
 use knothole_proto::contact_link::{ContactLink, RendezvousAddress};
 use knothole_proto::content::Content;
 use knothole_proto::frames::MessageId;
@@ -41,6 +42,26 @@ pub enum Command {
     Accept {
         /// A name or a peer id.
         who: String,
+        /// The contact.
+        reply: Reply<ContactView>,
+    },
+    /// Makes a one-time code: whoever types it becomes a contact ([`EventKind::ContactAdded`](crate::event::EventKind)).
+    MakeCode {
+        /// What to call them; as they call themselves otherwise.
+        name: Option<String>,
+        /// What they are told to call us.
+        me: Option<String>,
+        /// The code, once a rendezvous has given its number.
+        reply: Reply<CodeView>,
+    },
+    /// Takes a one-time code up, and makes a contact of whoever made it.
+    JoinCode {
+        /// The code.
+        code: Code,
+        /// What to call them; as they call themselves otherwise.
+        name: Option<String>,
+        /// What they are told to call us.
+        me: Option<String>,
         /// The contact.
         reply: Reply<ContactView>,
     },
@@ -242,6 +263,37 @@ pub enum CommandError {
     /// One's own link.
     #[error("that is your own link; add the link of somebody else")]
     OwnLink,
+    /// A code of one's own.
+    #[error("that is your own code; it is for somebody else to type")]
+    OwnCode,
+    /// Another code was typed meanwhile.
+    #[error("another code was typed before this one came to anything; type it again if it is still wanted")]
+    CodeReplaced,
+    /// The rendezvous has no number for a code.
+    #[error(
+        "the rendezvous gives no code at the moment: too many are open, or you have made many; try again in a minute"
+    )]
+    NoCode,
+    /// Nobody has this code.
+    #[error(
+        "no code with the number {0} is open at your rendezvous: it is used up, older than ten minutes, mistyped, or its maker \
+         uses another rendezvous (exchange links then: `knothole id`)"
+    )]
+    UnknownCode(u16),
+    /// The words are not the maker's.
+    #[error(
+        "the words do not match, and the code is used up: somebody mistyped, or tried to come between you; let a new one be \
+         made: knothole code"
+    )]
+    WrongWords,
+    /// The other end fell silent.
+    #[error("whoever made the code does not answer; let them make another while their Knothole runs: knothole code")]
+    CodeUnanswered,
+    /// None of our rendezvous knows us.
+    #[error(
+        "no rendezvous of yours answers, and codes need one; is this machine on the network? `knothole netcheck` tells"
+    )]
+    NoRendezvousYet,
     /// A name that was verified with another key.
     #[error(transparent)]
     KeyDiffers(Box<KeyDiffers>),
@@ -273,6 +325,15 @@ pub struct KeyDiffers {
     pub known: String,
     /// The words with the key that was given.
     pub given: String,
+}
+
+/// A one-time code.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CodeView {
+    /// What the other types.
+    pub code: String,
+    /// Until when, in milliseconds since 1970.
+    pub expires_at: u64,
 }
 
 /// What a person and a contact compare.

@@ -41,6 +41,18 @@ pub enum EventKind {
         /// The name it is listed under.
         name: String,
     },
+    /// Somebody became a contact by a one-time code, made here or typed here.
+    ContactAdded {
+        /// Who.
+        peer: PeerId,
+        /// What we call it.
+        name: String,
+    },
+    /// Our one-time code came to nothing, and is used up.
+    CodeFailed {
+        /// Why, and what to do next, in words for a person.
+        why: String,
+    },
     /// A contact came or went.
     Presence {
         /// Who.

@@ -26,6 +26,9 @@ pub const MAX_ENVELOPE: usize = 1024;
 /// The longest greeting with an invitation, in bytes: a name and a sentence.
 pub const MAX_GREETING: usize = 140;
 
+/// The longest message between the two ends of a one-time code, in bytes: a contact link with a name, sealed.
+pub const MAX_CODE_MESSAGE: usize = 900;
+
 /// Peers named by one message at most: what fits a datagram.
 pub const MAX_NAMED: usize = 30;
 
@@ -123,6 +126,20 @@ pub enum ToRendezvous {
     Unwatch {
         /// At most [`MAX_NAMED`].
         peers: Vec<PeerId>,
+    },
+    /// Give me a number for a one-time code, in place of the one that I have; answered by [`ToPeer::CodeOpened`].
+    OpenCode,
+    /// Pass this on to the other end of a code. From somebody who is at neither end yet it takes the code up.
+    Code {
+        /// The code's number.
+        number: u16,
+        /// At most [`MAX_CODE_MESSAGE`] bytes, see [`code`](crate::code).
+        message: Vec<u8>,
+    },
+    /// I am done with this code; the other end is told.
+    CloseCode {
+        /// Its number.
+        number: u16,
     },
 }
 
@@ -246,6 +263,23 @@ pub enum ToPeer {
         from: Option<PeerId>,
         /// What it holds.
         envelope: Vec<u8>,
+    },
+    /// The number of your one-time code; none if too many are open, or you have asked too often.
+    CodeOpened {
+        /// Yours until you close it, it is closed by the other end, or ten minutes have passed.
+        number: Option<u16>,
+    },
+    /// From the other end of a code.
+    Code {
+        /// The code's number.
+        number: u16,
+        /// As it was said.
+        message: Vec<u8>,
+    },
+    /// The code of this number is not open, or not any more.
+    CodeClosed {
+        /// As you named it.
+        number: u16,
     },
 }
 

@@ -8,6 +8,7 @@
 
 pub mod candidate;
 pub mod certificate;
+pub mod code;
 pub mod contact_link;
 pub mod content;
 pub mod control;

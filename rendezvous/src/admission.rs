@@ -94,19 +94,24 @@ impl Admission {
             IpAddr::V4(v4) => v4.to_ipv6_mapped().to_bits(),
             IpAddr::V6(v6) => v6.to_bits() & (u128::MAX << (128 - IPV6_PREFIX)),
         };
-        self.take(&network.to_be_bytes(), now)
+        self.take(&network.to_be_bytes(), 1, now)
     }
 
     /// The same for a peer, wherever it is.
     pub fn admits_peer(&mut self, peer: PeerId, now: Instant) -> bool {
-        self.take(peer.as_bytes(), now)
+        self.admits_peer_for(peer, 1, now)
     }
 
-    fn take(&mut self, whom: &[u8], now: Instant) -> bool {
+    /// The same for something that counts as so many.
+    pub(crate) fn admits_peer_for(&mut self, peer: PeerId, amount: u32, now: Instant) -> bool {
+        self.take(peer.as_bytes(), amount, now)
+    }
+
+    fn take(&mut self, whom: &[u8], amount: u32, now: Instant) -> bool {
         let [first, second, ..] = self.key.tag(whom);
         let index = usize::from(u16::from_be_bytes([first, second]));
         let now_us = microseconds(self.start, now);
-        self.buckets.get_mut(index).is_some_and(|bucket| bucket.take(self.rate, now_us))
+        self.buckets.get_mut(index).is_some_and(|bucket| bucket.take_many(self.rate, amount, now_us))
     }
 }
 

@@ -152,6 +152,9 @@ impl Server {
             }
             ToRendezvous::Mailbox { open, fresh, senders } => self.change_mailbox(now, slot, open, fresh, &senders),
             ToRendezvous::Collected { letters } => self.collect(now, slot, letters),
+            ToRendezvous::OpenCode => self.open_code(now, slot),
+            ToRendezvous::Code { number, message } => self.pass_on_code(now, slot, number, message),
+            ToRendezvous::CloseCode { number } => self.close_code(now, slot, number),
         }
     }
 

@@ -25,6 +25,7 @@
 
 mod admission;
 mod closing;
+mod codes;
 mod counters;
 mod departed;
 mod discovery;

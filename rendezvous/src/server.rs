@@ -18,6 +18,7 @@ use knothole_proto::tunnel::{is_made_up, told};
 
 use crate::admission::{Admission, Bucket, microseconds};
 use crate::closing::Closing;
+use crate::codes::Codes;
 use crate::counters::Counters;
 use crate::departed::Departed;
 use crate::echo::Echoes;
@@ -58,6 +59,7 @@ pub struct Server {
     pub(crate) tickets: Tickets,
     pub(crate) echoes: Echoes,
     pub(crate) mailboxes: Mailboxes,
+    pub(crate) codes: Codes,
     departed: Departed,
     admission: Admission,
 }
@@ -84,6 +86,7 @@ impl Server {
             tickets: Tickets::new(&derived(&seed, b"ticket key"), derived(&seed, b"ticket numbers"), 0, now),
             echoes: Echoes::default(),
             mailboxes: Mailboxes::new(derived(&seed, b"mailboxes"), now),
+            codes: Codes::new(derived(&seed, b"codes"), now),
             departed: Departed::new(derived(&seed, b"departed peers"), now),
             admission: Admission::new(policy.unauthenticated, derived(&seed, b"admission"), now),
         }

@@ -7,6 +7,7 @@ use knothole_proto::frames::MessageId;
 use knothole_proto::identity::PeerId;
 use knothole_proto::traversal::ContactId;
 
+use super::codes::Names;
 use super::{Engine, answer};
 use crate::command::{Command, CommandError, ContactView, Reply, Status};
 use crate::event::EventKind;
@@ -51,6 +52,10 @@ impl Engine {
                 Ok((_, peer)) => self.take_in(self.store.accept(peer), reply),
                 Err(error) => answer(reply, Err(error)),
             },
+            Command::MakeCode { name, me, reply } => self.make_code(Names { theirs: name, ours: me }, reply, now),
+            Command::JoinCode { code, name, me, reply } => {
+                self.join_code(code, Names { theirs: name, ours: me }, reply, now);
+            }
             Command::ReplaceContact { link, name, reply } => self.replace_contact(link, name, reply),
             Command::Words { who, reply } => self.words(&who, reply),
             Command::Verify { who, shown, reply } => self.verify(&who, shown.as_deref(), reply),
@@ -108,6 +113,12 @@ impl Engine {
             Command::SentTo { port, reply } => answer(reply, Ok(self.socket.counters().sent.to(port))),
             Command::Stop(done) => self.stopping = Some(done),
         }
+    }
+
+    /// What to give to others.
+    pub(super) fn own_link(&self) -> ContactLink {
+        let own = self.rendezvous.iter().take(self.own_rendezvous.min(MAX_VIA));
+        ContactLink { peer: self.me, via: own.map(|rendezvous| rendezvous.address.clone()).collect() }
     }
 
     fn status(&self) -> Status {

@@ -4,6 +4,7 @@
 //! machines deal with it, drains them completely and sleeps. Nothing in it waits for disk or network: what takes time
 //! comes back as a continuation. Faces see commands and events alone.
 
+mod codes;
 mod commands;
 mod contact;
 mod content;
@@ -83,6 +84,7 @@ pub(crate) struct Engine {
     pending: FuturesOrdered<BoxFuture<'static, Continuation>>,
     mailbox: Mailbox,
     presence: Presence,
+    codes: codes::Codes,
     /// Letters that have come.
     receiving: Receiving,
     /// Strangers' requests that the store is at.
@@ -135,6 +137,7 @@ impl Engine {
                 self.streams_due(),
                 self.mappings.poll_timeout(),
                 self.presence.poll_timeout(),
+                self.codes.poll_timeout(),
             ];
             let deadline = deadlines.into_iter().flatten().min();
             let sleep = async {
@@ -173,6 +176,7 @@ impl Engine {
                     self.look_for_streams(now);
                     self.handle_mapping_timeout(now);
                     self.handle_presence_timeout(now);
+                    self.handle_code_timeout(now);
                     self.handle_timers(now);
                 }
             }

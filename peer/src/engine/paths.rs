@@ -30,6 +30,7 @@ impl Engine {
             Event::Registered { rendezvous, observed } => {
                 self.handle_observed(rendezvous, observed);
                 self.note_mapping(rendezvous, observed, now);
+                self.advance_codes(now);
                 self.post_all();
                 self.resume_mailbox(rendezvous, now);
                 if let Some(rendezvous) = self.rendezvous.get(rendezvous.0 as usize) {
@@ -152,6 +153,9 @@ impl Engine {
                 let bases = self.socket.open_bases(count.into());
                 self.traversal.handle_bases(contact, &bases, now);
             }
+            Event::CodeOpened { via, number } => self.handle_code_opened(via, number, now),
+            Event::Code { via, number, message } => self.handle_code(via, number, &message, now),
+            Event::CodeClosed { via, number } => self.handle_code_closed(via, number, now),
             Event::Remember => self.remember_attempts(now),
             Event::CloseBase(base) => self.socket.close_base(base),
             Event::Unreachable { contact, why } => self.tell_no_path(contact, reason(why)),

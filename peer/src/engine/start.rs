@@ -111,6 +111,7 @@ pub async fn start_in(home: Home, options: Options) -> Result<Peer, StartError> 
         mailbox,
         presence: Presence::new(invisible, acquaintances),
         receiving: Receiving::default(),
+        codes: super::codes::Codes::default(),
         requests: 0,
         sign_in_steps,
         last_tunnel: 0,

@@ -57,19 +57,24 @@ impl Engine {
         verified.find(|contact| folded(&contact.name) == wanted).map(|contact| (contact.peer, contact.name.clone()))
     }
 
-    /// Tells that `given` is not the key that was compared under this name. Nothing has been changed.
-    pub(super) fn warn_of_key<T: Send + 'static>(
+    /// What is to be said of a key that `given` is, and that was not compared under this name.
+    pub(super) fn describe_key(
         &self,
         (known, name): (PeerId, String),
         given: PeerId,
-        reply: Reply<T>,
+        then: impl FnOnce(CommandError) + Send + 'static,
     ) {
         let me = self.me;
         tokio::task::spawn_blocking(move || {
             let spoken = |peer: &PeerId| words(&me, peer).map_or_else(|_| peer.to_string(), |words| words.join(" "));
             let (known, given) = (spoken(&known), spoken(&given));
-            answer(reply, Err(CommandError::KeyDiffers(Box::new(KeyDiffers { name, known, given }))));
+            then(CommandError::KeyDiffers(Box::new(KeyDiffers { name, known, given })));
         });
+    }
+
+    /// Tells that `given` is not the key that was compared under this name. Nothing has been changed.
+    pub(super) fn warn_of_key<T: Send + 'static>(&self, known: (PeerId, String), given: PeerId, reply: Reply<T>) {
+        self.describe_key(known, given, |why| answer(reply, Err(why)));
     }
 
     /// Gives a name to another key, as the person wants it who has compared the words.

@@ -293,6 +293,9 @@ mod tests {
         assert_eq!(verified, json!({"peer": bob().to_string(), "name": "bob", "verified": true}));
         let replaced = session.result("contact.add", json!({"link": link, "name": "bob", "replace": true})).await;
         assert_eq!(replaced["former"]["name"], "bob (old key)");
+        let code = session.result("contact.code", json!({"name": "bob"})).await;
+        assert_eq!(code, json!({"code": "7-orchard-velvet", "expires_at": 1_700_000_600_000_u64}));
+        assert_eq!(session.result("contact.add", json!({"link": "7 Orchard velvet", "name": "bob"})).await, named);
         let relayed = session.result("contact.path", json!({"peer": "bob", "mode": "relay"})).await;
         assert_eq!(relayed, json!({"peer": bob().to_string(), "name": "bob", "relay_only": true}));
         assert_eq!(session.result("contact.add", json!({"link": link, "name": "bob"})).await, named);
@@ -300,7 +303,17 @@ mod tests {
         assert_eq!(session.result("contact.block", json!({"peer": "bob"})).await, named);
         assert_eq!(session.result("contact.remove", json!({"peer": "bob"})).await, json!({}));
         assert_eq!(session.result("contact.connect", json!({"peer": "bob"})).await, json!({}));
-        assert_eq!(session.fake.log(), ["add Some(\"bob\")", "accept bob", "block bob", "remove bob", "connect bob"]);
+        assert_eq!(
+            session.fake.log(),
+            [
+                "join 7-orchard-velvet as Some(\"bob\")",
+                "add Some(\"bob\")",
+                "accept bob",
+                "block bob",
+                "remove bob",
+                "connect bob"
+            ]
+        );
     }
 
     #[tokio::test]

@@ -10,8 +10,8 @@ use knothole_proto::verification::Mismatch;
 use tokio::sync::{broadcast, mpsc, watch};
 
 use crate::command::{
-    Command, CommandError, ContactView, Draft, MailboxState, NetworkView, PathKind, PathView, RendezvousState,
-    RendezvousStatus, Replaced, Status, Transport, WordsView,
+    CodeView, Command, CommandError, ContactView, Draft, MailboxState, NetworkView, PathKind, PathView,
+    RendezvousState, RendezvousStatus, Replaced, Status, Transport, WordsView,
 };
 use crate::event::{Event, EventKind};
 use crate::handle::Peer;
@@ -151,6 +151,13 @@ fn carry_out(
         }
         Command::Renew { reply, .. } => drop(reply.send(Ok(0))),
         Command::SentTo { reply, .. } => drop(reply.send(Ok(0))),
+        Command::MakeCode { reply, .. } => {
+            drop(reply.send(Ok(CodeView { code: "7-orchard-velvet".into(), expires_at: 1_700_000_600_000 })));
+        }
+        Command::JoinCode { code, name, reply, .. } => {
+            note(format!("join {code} as {name:?}"));
+            drop(reply.send(Ok(contact())));
+        }
         Command::ReplaceContact { reply, .. } => {
             let former = (stranger().peer, "bob (old key)".into());
             drop(reply.send(Ok(Replaced { contact: contact(), former })));

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use knothole_proto::code::Code;
 use knothole_proto::contact_link::ContactLink;
 use knothole_proto::frames::MessageId;
 use knothole_proto::identity::PeerId;
@@ -30,6 +31,17 @@ struct Add {
     /// Whether the name is to be taken from another who has it.
     #[serde(default)]
     replace: bool,
+    /// What whoever made a code is told to call us.
+    #[serde(default)]
+    me: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct MakeCode {
+    #[serde(default)]
+    name: Option<String>,
+    #[serde(default)]
+    me: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -86,7 +98,12 @@ pub(super) async fn call(peer: &Peer, request: Request) -> Result<Value, Failure
     match request.method.as_str() {
         "status" => status(peer).await,
         "contact.add" => {
-            let Add { link, name, replace } = parameters(given)?;
+            let Add { link, name, replace, me } = parameters(given)?;
+            if Code::looks_like_one(&link) {
+                let code = link.parse().map_err(|error| refused("link", &error))?;
+                let contact = peer.request(|reply| Command::JoinCode { code, name, me, reply }).await?;
+                return Ok(peer_and_name(&contact));
+            }
             let link: ContactLink = link.parse().map_err(|error| refused("link", &error))?;
             if let Some(name) = name.clone().filter(|_| replace) {
                 let replaced = peer.request(|reply| Command::ReplaceContact { link, name, reply }).await?;
@@ -104,6 +121,11 @@ pub(super) async fn call(peer: &Peer, request: Request) -> Result<Value, Failure
         "contact.accept" => {
             let Whom { peer: who } = parameters(given)?;
             Ok(peer_and_name(&peer.request(|reply| Command::Accept { who, reply }).await?))
+        }
+        "contact.code" => {
+            let MakeCode { name, me } = parameters(given)?;
+            let view = peer.request(|reply| Command::MakeCode { name, me, reply }).await?;
+            Ok(json!({"code": view.code, "expires_at": view.expires_at}))
         }
         "contact.words" => {
             let Whom { peer: who } = parameters(given)?;

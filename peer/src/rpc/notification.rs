@@ -35,6 +35,10 @@ fn told(kind: &EventKind) -> Option<Value> {
         EventKind::ContactRequest { peer, name } => {
             json!({"type": "contact.request", "peer": peer.to_string(), "name": name, "text": ""})
         }
+        EventKind::ContactAdded { peer, name } => {
+            json!({"type": "contact.added", "peer": peer.to_string(), "name": name})
+        }
+        EventKind::CodeFailed { why } => json!({"type": "contact.code", "state": "failed", "why": why}),
         EventKind::Presence { peer, name, online } => {
             json!({"type": "presence", "peer": peer.to_string(), "name": name, "state": presence(*online)})
         }
@@ -145,6 +149,14 @@ mod tests {
             (
                 EventKind::ContactRequest { peer, name: name() },
                 json!({"type": "contact.request", "at": at, "peer": PEER, "name": "bob", "text": ""}),
+            ),
+            (
+                EventKind::ContactAdded { peer, name: name() },
+                json!({"type": "contact.added", "at": at, "peer": PEER, "name": "bob"}),
+            ),
+            (
+                EventKind::CodeFailed { why: "used up".into() },
+                json!({"type": "contact.code", "at": at, "state": "failed", "why": "used up"}),
             ),
             (
                 EventKind::Presence { peer, name: name(), online: true },

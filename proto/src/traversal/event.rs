@@ -167,6 +167,29 @@ pub enum Event {
         /// Whether it is there.
         here: bool,
     },
+    /// The number of our one-time code, or none.
+    CodeOpened {
+        /// The rendezvous that gives it.
+        via: RendezvousId,
+        /// None: it has too many, or we asked too often.
+        number: Option<u16>,
+    },
+    /// The other end of a code says this.
+    Code {
+        /// The rendezvous that passes it on.
+        via: RendezvousId,
+        /// The code's.
+        number: u16,
+        /// For the [`Maker`](crate::code::Maker) or the [`Joiner`](crate::code::Joiner).
+        message: Vec<u8>,
+    },
+    /// A code is not open, or not any more.
+    CodeClosed {
+        /// The rendezvous that says so.
+        via: RendezvousId,
+        /// The code's.
+        number: u16,
+    },
     /// It was not reached this time.
     Unreachable {
         /// Who.

@@ -81,6 +81,9 @@ impl Traversal {
             ToPeer::Mailbox { open } => self.events.push_back(Event::Mailbox { via: id, open }),
             ToPeer::Letter { id: letter, from, envelope } => self.handle_letter(id, letter, from, envelope),
             ToPeer::Presence { peers } => self.handle_presence(id, &peers),
+            ToPeer::CodeOpened { number } => self.events.push_back(Event::CodeOpened { via: id, number }),
+            ToPeer::Code { number, message } => self.events.push_back(Event::Code { via: id, number, message }),
+            ToPeer::CodeClosed { number } => self.events.push_back(Event::CodeClosed { via: id, number }),
             ToPeer::Closing => {}
         }
     }

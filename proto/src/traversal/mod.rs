@@ -6,6 +6,7 @@
 //! sockets, the QUIC sign-in and the QUIC connections, whose datagrams the owner sends to the paths found here.
 
 mod bases;
+mod codes;
 mod contact;
 mod event;
 #[cfg(test)]

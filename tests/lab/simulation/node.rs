@@ -317,6 +317,9 @@ impl Node {
                 }
                 Event::Note { contact, note } => self.notes.push_back((contact, note)),
                 Event::Request { .. }
+                | Event::CodeOpened { .. }
+                | Event::Code { .. }
+                | Event::CodeClosed { .. }
                 | Event::Flight { .. }
                 | Event::Offered { .. }
                 | Event::Grounded(_)

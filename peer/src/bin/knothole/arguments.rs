@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::bail;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+use knothole_proto::code::Code;
 use knothole_proto::contact_link::{ContactLink, RendezvousAddress};
 
 use crate::duration::{duration, lasting};
@@ -87,19 +88,26 @@ pub(crate) enum Verb {
         qr: bool,
     },
 
-    /// Add a contact by the link that they gave you
-    #[command(after_help = "Example:\n  knothole add 'knothole:…?via=…' --name bob\n\n\
-        Quote the link: the shell has its own ideas about ? and &.")]
-    Add {
-        /// The contact link, `knothole:…?via=…`
-        link: String,
-        /// What to call them [default: the beginning of their id]
+    /// Add a contact by the link that they gave you, or by a code that they read to you
+    #[command(
+        after_help = "Example:\n  knothole add 'knothole:…?via=…' --name bob\n  knothole add 7-orchard-velvet --me alice\n\n\
+        Quote the link: the shell has its own ideas about ? and &. A code is made by `knothole code`, which must be running."
+    )]
+    Add(Added),
+
+    /// Make a one-time code that somebody else types to become your contact, and wait for them
+    #[command(
+        after_help = "Example:\n  knothole code --me alice     read it to bob, who types: knothole add 7-orchard-velvet\n\n\
+        It is good for one use within ten minutes, among people of the same rendezvous. Say it to nobody else: whoever types it\n\
+        first is your contact. A wrong word uses it up."
+    )]
+    Code {
+        /// What to call them [default: what they call themselves, or the beginning of their id]
         #[arg(long)]
         name: Option<String>,
-        /// Take the name from a contact that has it, after the words were compared; that one keeps the conversation, and is
-        /// called NAME (old key …)
-        #[arg(long, requires = "name")]
-        replace: bool,
+        /// What they are told to call you
+        #[arg(long, value_name = "NAME")]
+        me: Option<String>,
     },
 
     /// List contacts and contact requests
@@ -400,6 +408,22 @@ impl Wait {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Added {
+    /// The contact link, `knothole:…?via=…`, or a code like 7-orchard-velvet
+    pub(crate) link: String,
+    /// What to call them [default: what they call themselves with a code, or the beginning of their id]
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// With a code: what they are told to call you
+    #[arg(long, value_name = "NAME")]
+    pub(crate) me: Option<String>,
+    /// Take the name from a contact that has it, after the words were compared; that one keeps the conversation, and is
+    /// called NAME (old key …)
+    #[arg(long, requires = "name")]
+    pub(crate) replace: bool,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Verification {
     /// A name or a peer id
     pub(crate) name: String,
@@ -433,7 +457,12 @@ impl Verb {
     /// What can be told wrong before an engine is started for it.
     pub(crate) fn checked(self) -> anyhow::Result<Self> {
         match &self {
-            Self::Add { link, .. } => {
+            Self::Add(Added { link, .. }) if Code::looks_like_one(link) => {
+                if let Err(why) = link.parse::<Code>() {
+                    bail!("that code cannot be used: {why}");
+                }
+            }
+            Self::Add(Added { link, .. }) => {
                 if let Err(why) = link.parse::<ContactLink>() {
                     bail!(
                         "that link cannot be used ({why}); copy the whole line that `knothole id` prints there, in quotes"

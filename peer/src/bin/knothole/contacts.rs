@@ -1,21 +1,22 @@
 //! `add`, `contacts`, `accept`, `block`, `remove`: whom one knows.
 
+use knothole_proto::code::Code;
 use serde_json::{Value, json};
 
-use crate::arguments::Mode;
+use crate::arguments::{Added, Mode};
 use crate::output::Output;
 use crate::presence::ago;
 use crate::session::{Session, entries, name, word};
 use crate::text::harmless;
 
-pub(crate) async fn add(
-    session: &mut Session,
-    link: &str,
-    wanted: Option<String>,
-    replace: bool,
-    output: &Output,
-) -> anyhow::Result<()> {
-    let added = session.insist("contact.add", json!({"link": link, "name": wanted, "replace": replace})).await?;
+pub(crate) async fn add(session: &mut Session, added: Added, output: &Output) -> anyhow::Result<()> {
+    let Added { link, name: wanted, me, replace } = added;
+    let given = json!({"link": link, "name": wanted, "me": me, "replace": replace});
+    // A code is good for once, and must not be tried again by another engine.
+    let added = match Code::looks_like_one(&link) {
+        true => session.call("contact.add", given).await?,
+        false => session.insist("contact.add", given).await?,
+    };
     output.data(&added, || {
         let name = name(&added);
         let former = &added["former"];

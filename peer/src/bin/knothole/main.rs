@@ -5,6 +5,7 @@ mod arguments;
 mod change;
 mod chat;
 mod check;
+mod code;
 mod contacts;
 mod delivery;
 mod demo;
@@ -110,7 +111,8 @@ async fn unless_ended(signals: &mut Signals, doing: impl Future<Output = anyhow:
 
 async fn carry_out(verb: Verb, session: &mut Session, output: &Output) -> anyhow::Result<()> {
     match verb {
-        Verb::Add { link, name, replace } => contacts::add(session, &link, name, replace, output).await,
+        Verb::Add(added) => contacts::add(session, added, output).await,
+        Verb::Code { name, me } => code::run(session, name, me, output).await,
         Verb::Contacts => contacts::list(session, output).await,
         Verb::Accept { name } => contacts::accept(session, &name, output).await,
         Verb::Verify(verification) => verify::run(session, verification, output).await,
