@@ -12,7 +12,7 @@ pub(super) fn table(all: &[Read]) -> String {
     let mut text = "Two who have talked before, both processes started anew. From the writing to the reading, beside the 40 ms of one \
                     trip: by letter through the rendezvous where no connection is up yet, else by the connection.\n\n"
         .to_owned();
-    text += &head(&["", "written", "shown in", "by letter", "median", "trips", "90 %", "worst"]);
+    text += &head(&["", "written", "shown in", "connected", "median", "trips", "90 %", "worst"]);
     let mut cases: Vec<_> = all.iter().map(|read| (&read.alice, &read.bob, read.idle)).collect();
     cases.sort();
     cases.dedup();
@@ -24,7 +24,7 @@ pub(super) fn table(all: &[Read]) -> String {
             format!("{alice} → {bob}"),
             if idle { "after seconds" } else { "when registered" }.into(),
             format!("{} of {}", times.count(), runs().count()),
-            runs().filter(|read| read.by_letter).count().to_string(),
+            runs().filter(|read| read.connected).count().to_string(),
             time(times.median()),
             trips,
             time(times.percentile(90)),
