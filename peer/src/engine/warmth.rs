@@ -16,9 +16,12 @@ use crate::link::Abort;
 /// Contacts that are kept connected. Who has no more than these never notices the rest of this.
 const WARM: usize = 16;
 
-/// A contact that has come is connected to after this, if it has not connected to us by then: it has just begun, and invites
-/// those that it wants.
+/// A contact that has come, and for which something waits, is connected to after this, if it has not connected to us by then:
+/// it has just begun, and invites those that it wants.
 const COURTESY: Duration = Duration::from_secs(1);
+
+/// If nothing waits, within so much more by chance: all who know it hear at once that it has come.
+const SPREAD_MS: u64 = 20_000;
 
 /// A connection on which nobody has written for so long rests, unless it is kept.
 const REST: Duration = Duration::from_secs(300);
@@ -51,13 +54,14 @@ impl Engine {
 
     /// A contact has come, and no connection joins us.
     pub(super) fn handle_come(&mut self, id: ContactId, now: Instant) {
-        if self.is_hidden_from(id) {
-            // What waits for it goes by letter.
-            if self.contacts.get(&id).is_some_and(Contact::has_unacknowledged) {
-                self.write_letters(id);
-            }
-        } else if self.is_wanted(id) {
-            self.timers.set(id, Timer::Reconnect, now + COURTESY);
+        let waits = self.contacts.get(&id).is_some_and(Contact::has_unacknowledged);
+        if waits {
+            self.write_letters(id);
+        }
+        if self.is_wanted(id) {
+            let chance = u64::from(super::seed()[0]) * SPREAD_MS / 256;
+            let spread = if waits { 0 } else { chance };
+            self.timers.set(id, Timer::Reconnect, now + COURTESY + Duration::from_millis(spread));
         }
     }
 
