@@ -4,12 +4,7 @@
 //! `cargo run --release -p knothole --example presence_cost [CONTACTS [MINUTES]]` (Linux: it reads /proc). A rendezvous runs in
 //! this process, and the contacts are registrations there which watch the peer and are shown to it, and take up no invitation.
 //! The peer runs in a process of its own, and reaches the rendezvous through a socket that counts.
-#![expect(
-    clippy::print_stdout,
-    clippy::disallowed_methods,
-    clippy::disallowed_types,
-    reason = "a measurement has a clock and sockets, and prints figures"
-)]
+#![expect(clippy::print_stdout, reason = "a measurement prints figures")]
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::{SocketAddr, UdpSocket};
