@@ -474,6 +474,8 @@ pub struct ContactView {
     pub verified: bool,
     /// Whether it is met through a relay alone.
     pub relay_only: bool,
+    /// How many seconds new texts last, if they do not stay.
+    pub expires_s: Option<u32>,
     /// Messages not read.
     pub unread: u32,
 }

@@ -290,6 +290,7 @@ fn unreachable_view(known: &store::Contact) -> ContactView {
         path: None,
         verified: known.verified,
         relay_only: known.relay_only,
+        expires_s: None,
         unread: known.unread.try_into().unwrap_or(u32::MAX),
     }
 }

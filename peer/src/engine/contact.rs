@@ -97,6 +97,7 @@ impl Contact {
             },
             verified: self.verified,
             relay_only: self.relay_only,
+            expires_s: self.timer,
             unread: self.unread.try_into().unwrap_or(u32::MAX),
         }
     }

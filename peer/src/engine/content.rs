@@ -95,6 +95,9 @@ impl Engine {
                     self.emit(EventKind::Message { peer, name, message, text, reply, expires_s });
                 }
                 News::Change(change) => {
+                    if matches!(change.what, What::Deleted | What::Expired) {
+                        self.tidying.expect(Instant::now());
+                    }
                     match &change.what {
                         What::Timer { expires_s } => contact.timer = *expires_s,
                         What::Deleted if !change.mine => self.recount(peer),

@@ -22,6 +22,7 @@ mod relay_only;
 mod rendezvous;
 mod renewal;
 mod start;
+mod tidying;
 mod timers;
 mod tunnels;
 mod verification;
@@ -54,6 +55,7 @@ use network::{News, Surroundings};
 use presence::Presence;
 use rendezvous::{Rendezvous, SignInStep};
 pub use start::{StartError, start, start_in};
+use tidying::Tidying;
 use timers::Timers;
 
 /// How long a stopping engine waits for the rendezvous to hear that it leaves.
@@ -80,6 +82,7 @@ pub(crate) struct Engine {
     /// How long the NAT keeps our mapping.
     mappings: Mappings,
     habits: Habits,
+    tidying: Tidying,
     /// In the order of the calls, which is the order in which the store works.
     pending: FuturesOrdered<BoxFuture<'static, Continuation>>,
     mailbox: Mailbox,
@@ -138,6 +141,7 @@ impl Engine {
                 self.mappings.poll_timeout(),
                 self.presence.poll_timeout(),
                 self.codes.poll_timeout(),
+                self.tidying.poll_timeout(),
             ];
             let deadline = deadlines.into_iter().flatten().min();
             let sleep = async {
@@ -177,6 +181,7 @@ impl Engine {
                     self.handle_mapping_timeout(now);
                     self.handle_presence_timeout(now);
                     self.handle_code_timeout(now);
+                    self.handle_tidying_timeout(now);
                     self.handle_timers(now);
                 }
             }

@@ -14,6 +14,7 @@ use super::letters::{MAILBOX, MAILBOX_OPENED, Mailbox, Receiving};
 use super::lifetime::Mappings;
 use super::network::{Outgoing, Surroundings};
 use super::presence::{self, Presence};
+use super::tidying::Tidying;
 use super::timers::Timers;
 use super::{Engine, Inputs, hard_nat, seed};
 use crate::handle::{Options, Peer};
@@ -107,6 +108,7 @@ pub async fn start_in(home: Home, options: Options) -> Result<Peer, StartError> 
         timers: Timers::default(),
         mappings: Mappings::new(options.keepalive, remembered, trials),
         habits: Habits::of(&home)?,
+        tidying: Tidying::default(),
         pending: FuturesOrdered::new(),
         mailbox,
         presence: Presence::new(invisible, acquaintances),
@@ -119,6 +121,9 @@ pub async fn start_in(home: Home, options: Options) -> Result<Peer, StartError> 
         stopping: None,
     };
     let now = Instant::now();
+    if engine.store.is_untidy().await? {
+        engine.tidying.expect(now);
+    }
     engine.refresh_hosts(now);
     for address in options.rendezvous {
         engine.register(address, now);

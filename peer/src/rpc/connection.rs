@@ -276,7 +276,7 @@ mod tests {
             list[0],
             json!({"peer": bob().to_string(), "name": "bob", "state": "contact", "presence": "online",
                    "last_seen": 1_700_000_000_000_u64, "seen_as": "online", "path": {"kind": "direct", "remote": "203.0.113.9:99", "rtt_ms": 1.2, "why": null},
-                   "verified": true, "relay_only": false, "unread": 3})
+                   "verified": true, "relay_only": false, "expires_s": 60, "unread": 3})
         );
         assert_eq!((&list[1]["presence"], &list[1]["path"]), (&json!("offline"), &Value::Null));
         assert_eq!(list[1]["state"], "request");

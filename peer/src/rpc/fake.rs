@@ -215,6 +215,7 @@ fn contact() -> ContactView {
         }),
         verified: true,
         relay_only: false,
+        expires_s: Some(60),
         unread: 3,
     }
 }
@@ -230,6 +231,7 @@ fn stranger() -> ContactView {
         path: None,
         verified: false,
         relay_only: false,
+        expires_s: Some(60),
         unread: 0,
     }
 }

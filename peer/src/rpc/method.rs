@@ -248,6 +248,7 @@ fn contact(contact: &ContactView) -> Value {
         "path": contact.path.as_ref().map(path),
         "verified": contact.verified,
         "relay_only": contact.relay_only,
+        "expires_s": contact.expires_s,
         "unread": contact.unread,
     })
 }

@@ -9,7 +9,7 @@ use knothole_proto::frames::MessageId;
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::content::content;
-use super::{StoreError, saturating};
+use super::{StoreError, saturating, tidying};
 
 /// Changes of a conversation that may wait for their targets. A target comes before its changes but for messages that
 /// overtake each other, which are few; a hostile contact can name targets that never come.
@@ -308,5 +308,5 @@ pub(super) fn erase(database: &Connection, contact: i64, id: MessageId) -> Resul
     )?;
     empty.execute((contact, id.0, Content::Edit { of: id, text: String::new() }.to_bytes()))?;
     database.prepare_cached("DELETE FROM reactions WHERE contact = ?1 AND target = ?2")?.execute((contact, id.0))?;
-    Ok(())
+    tidying::note(database)
 }

@@ -33,6 +33,7 @@ mod presence;
 mod replace;
 mod schema;
 mod settings;
+mod tidying;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
