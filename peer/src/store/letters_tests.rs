@@ -288,6 +288,24 @@ async fn letters_of_a_log_that_was_given_up_are_neither_posted_nor_taken() {
 }
 
 #[tokio::test]
+async fn what_is_taken_back_before_a_rendezvous_has_it_is_in_no_letter() {
+    let pair = acquainted().await;
+    for (n, text) in [(1, "one"), (2, "a slip"), (3, "three")] {
+        pair.write(n, text).await;
+    }
+    let before = pair.seal().await;
+    pair.alice.store.posted(peer(2), before[0].name).await.unwrap();
+    pair.alice.store.amend(peer(2), id(4), Content::Delete { of: id(2) }, 4).await.unwrap();
+    let after = pair.seal().await;
+    assert_eq!(after.len(), 3, "the second, the third, and the word that takes it back");
+    assert!(after.iter().all(|letter| !before.contains(letter)));
+    assert_eq!(pair.texts(&before[0]).await, ["one"]);
+    assert_eq!(pair.texts(&after[0]).await, [""]);
+    assert_eq!(pair.texts(&after[1]).await, ["three"]);
+    assert!(matches!(pair.open(&after[2]).await, Opened::Taken { messages, .. } if messages.len() == 1));
+}
+
+#[tokio::test]
 async fn a_kill_between_sealing_and_sending_loses_no_letter_and_seals_none_twice() {
     let pair = acquainted().await;
     pair.write(1, "hello").await;
