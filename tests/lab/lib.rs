@@ -9,6 +9,8 @@
 //! Deliberately absent: anything that speaks Knothole's protocol. The world carries packets, and does not care
 //! who sends them. IPv6 reaches public hosts only: no router here translates or filters it.
 
+#[cfg(target_os = "linux")]
+pub mod capture;
 pub mod link;
 #[cfg(target_os = "linux")]
 pub mod namespaces;
