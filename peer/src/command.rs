@@ -1,5 +1,6 @@
 //! What a face asks of the engine. Every request carries the way for its answer.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use knothole_proto::code::Code;
@@ -10,6 +11,7 @@ use knothole_proto::identity::PeerId;
 use knothole_proto::verification;
 use tokio::sync::oneshot;
 
+use crate::passphrase::Passphrase;
 use crate::store::{ContactState, Message};
 
 /// Where the answer to a command goes.
@@ -181,6 +183,15 @@ pub enum Command {
     },
     /// Reads the whole database, and tells what is wrong with it.
     Check(Reply<Vec<String>>),
+    /// Writes a backup.
+    Export {
+        /// Where to, from the root on.
+        path: PathBuf,
+        /// What it is to be encrypted under.
+        passphrase: Passphrase,
+        /// It is written and synced.
+        reply: Reply<()>,
+    },
     /// Whether letters are to be kept for us at our rendezvous while we are away, and ours at our contacts'.
     SetMailbox {
         /// Whether they are.
@@ -306,6 +317,9 @@ pub enum CommandError {
     /// The store did not take it.
     #[error("{0}")]
     Store(String),
+    /// The backup was not written.
+    #[error("{0}")]
+    Backup(String),
     /// The engine is stopping.
     #[error("Knothole is stopping; start it again and repeat that")]
     Stopping,

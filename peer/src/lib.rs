@@ -5,6 +5,7 @@
 //!
 //! What it deliberately does not do: draw anything, choose a rendezvous, or talk to anyone who is not a contact.
 
+pub mod backup;
 pub mod command;
 pub mod engine;
 pub mod event;

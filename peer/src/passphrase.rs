@@ -12,10 +12,35 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use knothole_vault::Refused;
+use zeroize::Zeroizing;
 
 use crate::home::{EngineLock, Home, HomeError, IDENTITY, KEY};
 use crate::store::{self, FILE, OpenError, SEALED_FILE};
 use crate::wrapping;
+
+/// A passphrase, wiped from memory when it is dropped, and never shown.
+#[derive(Clone)]
+pub struct Passphrase(Zeroizing<String>);
+
+impl Passphrase {
+    /// Takes a passphrase as it was typed.
+    #[must_use]
+    pub fn new(text: String) -> Self {
+        Self(Zeroizing::new(text))
+    }
+
+    /// What was typed.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Passphrase {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Passphrase(…)")
+    }
+}
 
 /// What a plain home has of its own.
 const PLAIN: [&str; 7] =

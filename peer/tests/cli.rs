@@ -26,7 +26,9 @@ fn home() -> TempDir {
 fn command(home: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_knothole"));
     command.args(["--home".as_ref(), home.as_os_str()]).args(arguments).stdin(Stdio::null());
-    for variable in ["KNOTHOLE_HOME", "KNOTHOLE_RENDEZVOUS", "KNOTHOLE_LOG", "KNOTHOLE_PASSPHRASE"] {
+    for variable in
+        ["KNOTHOLE_HOME", "KNOTHOLE_RENDEZVOUS", "KNOTHOLE_LOG", "KNOTHOLE_PASSPHRASE", "KNOTHOLE_BACKUP_PASSPHRASE"]
+    {
         command.env_remove(variable);
     }
     command
@@ -367,4 +369,42 @@ fn under_a_passphrase_verbs_need_it_and_the_home_tells_nothing() {
     done(home.path(), &["passphrase", "remove", "--passphrase-file", &new]);
     assert!(done(home.path(), &["contacts"]).contains("Rumpelstilz"));
     assert_eq!(done(home.path(), &["id"]), link);
+}
+
+#[test]
+fn a_backup_made_with_or_without_an_engine_is_restored_into_an_empty_home() {
+    let (home, outside) = (home(), home());
+    let link = done(home.path(), &["--rendezvous", RENDEZVOUS, "id"]);
+    done(home.path(), &["add", BOB, "--name", "bob"]);
+    run(home.path(), &["send", "bob", "kept in the backup", "--wait", "sent", "--timeout", "10ms"]);
+    let under = |home: &Path, arguments: &[&str]| {
+        command(home, arguments).env("KNOTHOLE_BACKUP_PASSPHRASE", "correct horse").output().unwrap()
+    };
+    let (first, second) = (outside.path().join("first"), outside.path().join("second"));
+    let (first, second) = (first.to_str().unwrap(), second.to_str().unwrap());
+    assert!(under(home.path(), &["export", first]).status.success());
+    assert!(reproach(home.path(), &["export", second], 1).contains("KNOTHOLE_BACKUP_PASSPHRASE"));
+    let daemon = Daemon::start(home.path());
+    let exported = under(home.path(), &["export", second]);
+    assert!(exported.status.success(), "{exported:?}");
+    drop(daemon);
+
+    for (n, backup) in [first, second].into_iter().enumerate() {
+        let restored = outside.path().join(n.to_string());
+        let imported = under(&restored, &["import", backup]);
+        assert!(imported.status.success(), "{imported:?}");
+        assert_eq!(done(&restored, &["id"]), link, "the rendezvous is known, too");
+        assert!(done(&restored, &["history", "bob"]).contains("kept in the backup"));
+        let again = under(&restored, &["import", backup]);
+        assert!(String::from_utf8(again.stderr).unwrap().contains("restore into an empty home"));
+    }
+    let sealed = outside.path().join("sealed");
+    let imported = command(&sealed, &["import", first])
+        .envs([("KNOTHOLE_BACKUP_PASSPHRASE", "correct horse"), ("KNOTHOLE_PASSPHRASE", "battery staple")])
+        .output()
+        .unwrap();
+    assert!(imported.status.success(), "{imported:?}");
+    assert!(reproach(&sealed, &["history", "bob"], 1).contains("is encrypted"));
+    let hint = b"kept in the backup";
+    assert!(!bytes(&sealed).windows(hint.len()).any(|run| run == hint));
 }

@@ -96,6 +96,7 @@ impl Engine {
             },
             Command::Read { with, upto, reply } => self.read(&with, upto, reply),
             Command::Presence { mode, who, reply } => self.set_presence(mode, who, reply),
+            Command::Export { path, passphrase, reply } => self.export(path, passphrase, reply),
             Command::Check(reply) => {
                 self.after(self.store.check(), move |_, result| answer(reply, result.map_err(Into::into)));
             }

@@ -4,6 +4,7 @@
 //! machines deal with it, drains them completely and sleeps. Nothing in it waits for disk or network: what takes time
 //! comes back as a continuation. Faces see commands and events alone.
 
+mod backup;
 mod codes;
 mod commands;
 mod contact;
@@ -44,6 +45,7 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::command::{Command, CommandError, Reply};
 use crate::event::{Event, EventKind};
+use crate::home::Home;
 use crate::link::{LinkEvent, LinkId, Links};
 use crate::socket::{Arrival, Socket, VirtualAddress};
 use crate::store::{Outcome, Store, StoreError};
@@ -70,6 +72,7 @@ pub(crate) struct Engine {
     socket: Arc<Socket>,
     links: Links,
     store: Store,
+    home: Home,
     traversal: Traversal,
     surroundings: Surroundings,
     rendezvous: Vec<Rendezvous>,

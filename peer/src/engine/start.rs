@@ -100,6 +100,7 @@ pub async fn start_in(home: Home, options: Options) -> Result<Peer, StartError> 
         socket,
         links,
         store,
+        home: home.clone(),
         rendezvous: Vec::new(),
         own_rendezvous: 0,
         contacts: BTreeMap::new(),

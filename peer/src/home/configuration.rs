@@ -128,13 +128,17 @@ impl Home {
     }
 
     fn configuration(&self) -> Result<Configuration, HomeError> {
-        let path = self.configuration_path();
-        let text = match fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Configuration::default()),
-            Err(source) => return Err(HomeError::File { path, source }),
-        };
+        let (path, text) = (self.configuration_path(), self.configuration_text()?);
         toml::from_str(&text).map_err(|error| HomeError::Configuration { path, why: explained(&error, &text) })
+    }
+
+    /// The text of config.toml; empty where there is none.
+    pub(crate) fn configuration_text(&self) -> Result<String, HomeError> {
+        let path = self.configuration_path();
+        match fs::read_to_string(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+            read => read.map_err(|source| HomeError::File { path, source }),
+        }
     }
 
     fn configuration_path(&self) -> PathBuf {

@@ -392,6 +392,14 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_backup_is_asked_for_with_its_place_and_passphrase() {
+        let mut session = Session::new();
+        let asked = json!({"path": "/backup", "passphrase": "words"});
+        assert_eq!(session.result("store.export", asked).await, json!({}));
+        assert_eq!(session.fake.log(), ["export /backup words"]);
+    }
+
+    #[tokio::test]
     async fn parameters_may_go_by_position() {
         let mut session = Session::new();
         session.result("message.send", json!(["bob", "hi"])).await;

@@ -144,6 +144,10 @@ fn carry_out(
             note(format!("read {with} {upto}"));
             drop(reply.send(Ok(())));
         }
+        Command::Export { path, passphrase, reply } => {
+            note(format!("export {} {}", path.display(), passphrase.as_str()));
+            drop(reply.send(Ok(())));
+        }
         Command::Check(reply) => drop(reply.send(Ok(vec!["a finding".into()]))),
         Command::SetMailbox { open, reply } => {
             note(format!("mailbox {open}"));

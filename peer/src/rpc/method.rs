@@ -1,6 +1,7 @@
 //! The methods: parameters to commands, answers to results. Scripts rely on their names and fields: both may grow, and
 //! neither changes its meaning.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use knothole_proto::code::Code;
@@ -15,6 +16,7 @@ use crate::command::{
     Command, CommandError, ContactView, PathKind, PathView, PresenceMode, RendezvousState, RendezvousStatus,
 };
 use crate::handle::Peer;
+use crate::passphrase::Passphrase;
 
 use super::content;
 use super::message::{Failure, Request};
@@ -90,6 +92,12 @@ struct SetMailbox {
 struct Read {
     with: String,
     upto: String,
+}
+
+#[derive(Deserialize)]
+struct Export {
+    path: PathBuf,
+    passphrase: String,
 }
 
 /// Carries a request out. The first command is with the engine, or waits for its place there, after the first poll.
@@ -177,6 +185,11 @@ pub(super) async fn call(peer: &Peer, request: Request) -> Result<Value, Failure
             let Read { with, upto } = parameters(given)?;
             let upto = message_id("upto", &upto)?;
             done(peer.request(|reply| Command::Read { with, upto, reply }).await)
+        }
+        "store.export" => {
+            let Export { path, passphrase } = parameters(given)?;
+            let passphrase = Passphrase::new(passphrase);
+            done(peer.request(|reply| Command::Export { path, passphrase, reply }).await)
         }
         "store.check" => Ok(json!({"findings": peer.request(Command::Check).await?})),
         "mailbox.set" => {

@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::database::Database;
 use super::error::StoreError;
+use super::snapshot::Hold;
 
 /// Jobs in one transaction at most: beyond this a sync is a small part of the time, and the first job has waited long.
 const GROUP: usize = 256;
@@ -32,6 +33,8 @@ impl<T> Future for Outcome<T> {
 
 /// One operation in the queue. It may run several times before it is settled; only the last run counts.
 pub(super) trait Job: Send {
+    /// Whether it is to run outside of any transaction.
+    fn alone(&self) -> bool;
     /// Does the work, keeps the outcome, and tells whether what it wrote is to stay.
     fn run(&mut self, database: &Connection) -> Result<(), StoreError>;
     /// Sends the outcome of the last run.
@@ -44,13 +47,27 @@ pub(super) trait Job: Send {
 pub(super) fn job<T: Send + 'static>(
     work: impl FnMut(&Connection) -> Result<T, StoreError> + Send + 'static,
 ) -> (Box<dyn Job>, Outcome<T>) {
+    boxed(work, false)
+}
+
+/// The same for what can be done outside of a transaction only.
+pub(super) fn job_alone<T: Send + 'static>(
+    work: impl FnMut(&Connection) -> Result<T, StoreError> + Send + 'static,
+) -> (Box<dyn Job>, Outcome<T>) {
+    boxed(work, true)
+}
+
+fn boxed<T: Send + 'static>(
+    work: impl FnMut(&Connection) -> Result<T, StoreError> + Send + 'static,
+    alone: bool,
+) -> (Box<dyn Job>, Outcome<T>) {
     let (reply, outcome) = oneshot::channel();
-    (Box::new(Work { work, outcome: Err(StoreError::Stopped), reply }), Outcome(outcome))
+    (Box::new(Work { work, alone, outcome: Err(StoreError::Stopped), reply }), Outcome(outcome))
 }
 
 /// Works until the last sender is gone, then brings the database to rest. Whoever holds the `gate` is about to queue more that
 /// belongs to what is queued.
-pub(super) fn serve(database: Database, mut queue: mpsc::Receiver<Box<dyn Job>>, gate: &Mutex<()>) {
+pub(super) fn serve(database: Database, hold: &Hold, mut queue: mpsc::Receiver<Box<dyn Job>>, gate: &Mutex<()>) {
     let mut group = Vec::with_capacity(GROUP);
     while queue.blocking_recv_many(&mut group, GROUP) > 0 {
         drop(gate.lock().unwrap_or_else(PoisonError::into_inner));
@@ -59,8 +76,20 @@ pub(super) fn serve(database: Database, mut queue: mpsc::Receiver<Box<dyn Job>>,
         {
             group.push(job);
         }
+        while let Some(place) = group.iter().position(|job| job.alone()) {
+            let later = group.split_off(place + 1);
+            let alone = group.pop();
+            settle(&database, &mut group);
+            if let Some(mut job) = alone {
+                // What went wrong is in its outcome.
+                let _ = job.run(&database);
+                job.settle();
+            }
+            group = later;
+        }
         settle(&database, &mut group);
     }
+    hold.wait();
     // All is durable in the log already; a checkpoint that fails is made up for at the next opening.
     if let Err(error) = database.rest() {
         tracing::info!(%error, "the database closes without a checkpoint");
@@ -69,11 +98,16 @@ pub(super) fn serve(database: Database, mut queue: mpsc::Receiver<Box<dyn Job>>,
 
 struct Work<T, F> {
     work: F,
+    alone: bool,
     outcome: Result<T, StoreError>,
     reply: oneshot::Sender<Result<T, StoreError>>,
 }
 
 impl<T: Send, F: FnMut(&Connection) -> Result<T, StoreError> + Send> Job for Work<T, F> {
+    fn alone(&self) -> bool {
+        self.alone
+    }
+
     fn run(&mut self, database: &Connection) -> Result<(), StoreError> {
         self.outcome = (self.work)(database);
         self.outcome.as_ref().map(drop).map_err(Clone::clone)
@@ -91,6 +125,9 @@ impl<T: Send, F: FnMut(&Connection) -> Result<T, StoreError> + Send> Job for Wor
 
 /// Empties `jobs`, each with the outcome that it really had.
 fn settle(database: &Connection, jobs: &mut Vec<Box<dyn Job>>) {
+    if jobs.is_empty() {
+        return;
+    }
     match commit(database, jobs) {
         Ok(()) => {
             tracing::trace!(jobs = jobs.len(), "committed");

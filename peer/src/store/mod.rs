@@ -31,15 +31,19 @@ mod letters_tests;
 mod outgoing;
 mod presence;
 mod replace;
+mod restored;
 mod schema;
 mod settings;
+mod snapshot;
 mod tidying;
 
-use std::path::Path;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use knothole_vault::Key;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
@@ -47,6 +51,7 @@ use crate::home::Home;
 
 use commit::Job;
 use database::Database;
+use snapshot::{DatabaseFile, Hold};
 
 pub use arrivals::{Arrived, Opened};
 pub use change::{Change, News, What};
@@ -59,7 +64,9 @@ pub use incoming::{Conversation, Receipt};
 pub use letters::{MAX_LETTERS, Sealed};
 pub use outgoing::{Amended, Outgoing};
 pub use presence::Acquaintance;
+pub(crate) use restored::take_up;
 pub(crate) use schema::{FILE, SEALED_FILE};
+pub use snapshot::Snapshot;
 
 /// Operations that may wait; a further one is refused with [`StoreError::Busy`]. Some seconds of work for a slow disk.
 pub const CAPACITY: usize = 4096;
@@ -92,6 +99,8 @@ pub struct Store {
     worker: Arc<Mutex<Option<Worker>>>,
     /// Held while operations are called that are to share a transaction.
     gate: Arc<Mutex<()>>,
+    hold: Arc<Hold>,
+    file: Arc<DatabaseFile>,
 }
 
 struct Worker {
@@ -107,7 +116,7 @@ impl Store {
     /// # Errors
     /// [`OpenError`]: the file is another program's, a newer version's or damaged, or the system refuses.
     pub fn open(home: &Path) -> Result<Self, OpenError> {
-        Self::start(schema::open(home, None)?)
+        Self::start(home.join(FILE), schema::open(home, None)?, None)
     }
 
     /// The same in a home that may be under a passphrase, and is then open.
@@ -116,10 +125,15 @@ impl Store {
     /// [`OpenError`].
     pub fn open_in(home: &Home) -> Result<Self, OpenError> {
         let key = home.key().map_err(|_| OpenError::Sealed(home.path().to_owned()))?;
-        Self::start(schema::open(home.path(), key)?)
+        let path = home.path().join(if key.is_some() { SEALED_FILE } else { FILE });
+        Self::start(path, schema::open(home.path(), key)?, key.cloned())
     }
 
-    fn start(database: Database) -> Result<Self, OpenError> {
+    fn start(path: PathBuf, database: Database, key: Option<Key>) -> Result<Self, OpenError> {
+        let file = File::open(&path).map_err(|source| OpenError::File { path, source })?;
+        let file = Arc::new(DatabaseFile::new(file, key));
+        let hold = Arc::new(Hold::default());
+        let (served, kept) = (hold.clone(), file.clone());
         let (queue, jobs) = mpsc::channel(CAPACITY);
         let (rest, at_rest) = oneshot::channel();
         let gate = Arc::new(Mutex::new(()));
@@ -127,12 +141,13 @@ impl Store {
         let thread = thread::Builder::new()
             .name("store".into())
             .spawn(move || {
-                commit::serve(database, jobs, &gate_of_thread);
+                commit::serve(database, &served, jobs, &gate_of_thread);
+                kept.close();
                 // A store that is dropped, not closed, has nobody who waits.
                 let _ = rest.send(());
             })
             .map_err(OpenError::Thread)?;
-        Ok(Self { worker: Arc::new(Mutex::new(Some(Worker { queue, thread, at_rest }))), gate })
+        Ok(Self { worker: Arc::new(Mutex::new(Some(Worker { queue, thread, at_rest }))), gate, hold, file })
     }
 
     /// Takes no further work, for any clone, from the moment of the call; the future ends when all that was queued is done,
@@ -142,6 +157,7 @@ impl Store {
     /// [`StoreError::Stopped`]: the thread had ended before, by a bug of ours.
     pub fn close(&self) -> impl Future<Output = Result<(), StoreError>> + Send + 'static + use<> {
         let worker = self.worker.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.hold.end();
         let closing = worker.map(|Worker { queue, thread, at_rest }| {
             drop(queue);
             (thread, at_rest)
@@ -169,7 +185,18 @@ impl Store {
         &self,
         work: impl FnMut(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Outcome<T> {
-        let (job, outcome) = commit::job(work);
+        self.queue(commit::job(work))
+    }
+
+    /// The same outside of a transaction, and once only.
+    fn submit_alone<T: Send + 'static>(
+        &self,
+        work: impl FnMut(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Outcome<T> {
+        self.queue(commit::job_alone(work))
+    }
+
+    fn queue<T>(&self, (job, outcome): (Box<dyn Job>, Outcome<T>)) -> Outcome<T> {
         match &*self.worker.lock().unwrap_or_else(PoisonError::into_inner) {
             Some(worker) => match worker.queue.try_send(job) {
                 Ok(()) => {}

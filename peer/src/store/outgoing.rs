@@ -140,22 +140,7 @@ impl Store {
     pub fn renumber(&self, peer: PeerId) -> Outcome<u64> {
         self.submit(move |database| {
             let contact = known(database, peer)?.contact;
-            let waiting = ids(
-                database,
-                "SELECT number, id FROM messages INDEXED BY messages_unacknowledged
-                    WHERE contact = ?1 AND mine = 1 AND state IN ('queued', 'sent')",
-                [contact],
-            )?;
-            let log = new_log(database, contact)?;
-            let mut renumber = database.prepare_cached(
-                "UPDATE messages SET log = ?3, number = ?4, state = 'queued' WHERE contact = ?1 AND id = ?2",
-            )?;
-            for (number, id) in (1i64..).zip(&waiting) {
-                renumber.execute((contact, id.0, log, number))?;
-            }
-            let mut advance = database.prepare_cached("UPDATE contacts SET next = ?2 WHERE contact = ?1")?;
-            advance.execute((contact, saturating(waiting.len()) + 1))?;
-            Ok(log.cast_unsigned())
+            Ok(renumber(database, contact)?.cast_unsigned())
         })
     }
 
@@ -270,6 +255,25 @@ fn amend(
         change::Outcome::Nothing | change::Outcome::NoTarget => None,
     };
     Ok(Amended { position, at, change })
+}
+
+/// Queues all that is unacknowledged again, in a new log, whose id it returns.
+pub(super) fn renumber(database: &Connection, contact: i64) -> Result<i64, StoreError> {
+    let waiting = ids(
+        database,
+        "SELECT number, id FROM messages INDEXED BY messages_unacknowledged
+            WHERE contact = ?1 AND mine = 1 AND state IN ('queued', 'sent')",
+        [contact],
+    )?;
+    let log = new_log(database, contact)?;
+    let mut renumber = database
+        .prepare_cached("UPDATE messages SET log = ?3, number = ?4, state = 'queued' WHERE contact = ?1 AND id = ?2")?;
+    for (number, id) in (1i64..).zip(&waiting) {
+        renumber.execute((contact, id.0, log, number))?;
+    }
+    let mut advance = database.prepare_cached("UPDATE contacts SET next = ?2 WHERE contact = ?1")?;
+    advance.execute((contact, saturating(waiting.len()) + 1))?;
+    Ok(log)
 }
 
 /// Fails all messages on their way to a contact. Their numbers will never be filled, so a new log begins.

@@ -24,7 +24,7 @@ use std::path::Path;
 use rusqlite::{Connection, OpenFlags};
 
 pub use key::Key;
-pub use whole::{Refused, seal, unseal};
+pub use whole::{Reader, Refused, seal, unseal};
 
 /// A connection to a sealed database.
 pub struct Sealed {

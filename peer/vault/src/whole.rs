@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, BufWriter, ErrorKind, Read, Write};
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::Key;
 use crate::slots::{Disk, Failure, Layout, OVERHEAD, PAGE, Slots};
@@ -44,19 +45,48 @@ pub fn seal(plain: &Path, sealed: &Path, key: &Key) -> Result<(), Refused> {
 /// # Errors
 /// [`Refused`].
 pub fn unseal(sealed: &Path, plain: &Path, key: &Key) -> Result<(), Refused> {
-    let mut source = Positioned(File::open(sealed)?);
-    let size = source.0.metadata()?.len();
-    if size % (PAGE + OVERHEAD) as u64 != 0 {
-        return Err(Refused::Damaged);
-    }
-    let mut target = Sequential(BufWriter::with_capacity(64 * PAGE, create(plain)?));
-    let mut slots = database(key)?;
+    let mut reader = Reader::new(Arc::new(File::open(sealed)?), key)?;
+    let mut target = BufWriter::with_capacity(64 * PAGE, create(plain)?);
     let mut page = vec![0; PAGE];
-    for offset in (0..Layout::Database.size(size)).step_by(PAGE) {
-        slots.read(&mut source, &mut page, offset)?;
-        target.0.write_all(&page)?;
+    while reader.page(&mut page)? {
+        target.write_all(&page)?;
     }
-    finish(target)
+    finish(Sequential(target))
+}
+
+/// What a sealed database holds, from its beginning to its end as it was at first. Nobody may write to it meanwhile.
+pub struct Reader {
+    slots: Slots,
+    file: Positioned,
+    offset: u64,
+    size: u64,
+}
+
+impl Reader {
+    /// Reads `file`, whose own position makes no difference.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub fn new(file: Arc<File>, key: &Key) -> Result<Self, Refused> {
+        let size = file.metadata()?.len();
+        if size % (PAGE + OVERHEAD) as u64 != 0 {
+            return Err(Refused::Damaged);
+        }
+        Ok(Self { slots: database(key)?, file: Positioned(file), offset: 0, size: Layout::Database.size(size) })
+    }
+
+    /// Reads the next page, 4,096 bytes; whether there was one.
+    ///
+    /// # Errors
+    /// [`Refused::Disk`], or [`Refused::Damaged`].
+    pub fn page(&mut self, page: &mut [u8]) -> Result<bool, Refused> {
+        if self.offset == self.size {
+            return Ok(false);
+        }
+        self.slots.read(&mut self.file, page, self.offset)?;
+        self.offset += PAGE as u64;
+        Ok(true)
+    }
 }
 
 pub(crate) fn database(key: &Key) -> Result<Slots, Refused> {
@@ -109,7 +139,7 @@ impl Disk for Sequential {
 }
 
 /// A file that is read.
-struct Positioned(File);
+struct Positioned(Arc<File>);
 
 impl Disk for Positioned {
     type Error = io::Error;

@@ -282,6 +282,18 @@ pub(crate) enum Verb {
     )]
     Passphrase(PassphraseVerb),
 
+    /// Write all of this home, as it is now, into an encrypted backup
+    #[command(after_help = "Example:\n  knothole export ~/knothole-2026-11-28.backup\n\n\
+        The backup has a passphrase of its own: typed at the terminal, or given in KNOTHOLE_BACKUP_PASSPHRASE or with\n\
+        --backup-passphrase-file. A Knothole that runs goes on meanwhile.")]
+    Export(Backup),
+
+    /// Make this home, which must be empty, that of a backup
+    #[command(after_help = "Example:\n  knothole --home ~/restored import ~/knothole-2026-11-28.backup\n\n\
+        Do not use the backed-up home any more: two homes with one identity take each other's messages. With\n\
+        --passphrase-file or KNOTHOLE_PASSPHRASE the restored home is put under that passphrase at once.")]
+    Import(Backup),
+
     /// Read the whole database and tell what is wrong with it
     #[command(after_help = "Example:\n  knothole check && echo sound")]
     Check,
@@ -297,6 +309,16 @@ pub(crate) enum Verb {
     #[command(after_help = "Example:\n  knothole daemon &\n  knothole send bob hello\n\n\
         Prints `ready <socket>` once it serves. SIGTERM or SIGINT: it says goodbye and exits 0.")]
     Daemon,
+}
+
+/// A backup.
+#[derive(Debug, Args)]
+pub(crate) struct Backup {
+    /// The file
+    pub(crate) file: PathBuf,
+    /// The file whose first line is the backup's passphrase; else KNOTHOLE_BACKUP_PASSPHRASE, or it is typed
+    #[arg(long, value_name = "FILE")]
+    pub(crate) backup_passphrase_file: Option<PathBuf>,
 }
 
 /// What `passphrase` does.

@@ -2,6 +2,7 @@
 //! that runs; the first process that needs one runs it for the others.
 
 mod arguments;
+mod backup;
 mod change;
 mod chat;
 mod check;
@@ -65,6 +66,9 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     if let Verb::Passphrase(verb) = verb {
         return unless_ended(&mut signals, passphrase::run(&mut home, verb, file, &output)).await;
     }
+    if let Verb::Import(from) = verb {
+        return unless_ended(&mut signals, backup::import(&mut home, from, file.as_deref(), &output)).await;
+    }
     // The identity, and with it the link, is read without an engine.
     let alone = matches!(verb, Verb::Id { .. });
     unless_ended(&mut signals, passphrase::unlock(&mut home, file.as_deref(), alone, &output)).await?;
@@ -78,6 +82,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     }
     match verb {
         Verb::Id { qr } => identity::run(&home, rendezvous, qr, &output),
+        Verb::Export(to) => unless_ended(&mut signals, backup::export(&home, to, &output)).await,
         Verb::Check => check::run(&home, &output).await,
         Verb::Rpc => rpc::run(&home, rendezvous, &mut signals).await,
         Verb::Daemon => rpc::daemon(&home, rendezvous, &mut signals, &output).await,
@@ -132,6 +137,13 @@ async fn carry_out(verb: Verb, session: &mut Session, output: &Output) -> anyhow
         Verb::Mailbox { switch } => mailbox::run(session, switch, output).await,
         Verb::Netcheck { lifetime } => netcheck::run(session, lifetime, output).await,
         // They need no session, and were carried out before.
-        Verb::Demo | Verb::Passphrase(_) | Verb::Id { .. } | Verb::Check | Verb::Rpc | Verb::Daemon => Ok(()),
+        Verb::Demo
+        | Verb::Passphrase(_)
+        | Verb::Export(_)
+        | Verb::Import(_)
+        | Verb::Id { .. }
+        | Verb::Check
+        | Verb::Rpc
+        | Verb::Daemon => Ok(()),
     }
 }
