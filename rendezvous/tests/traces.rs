@@ -183,6 +183,32 @@ async fn what_was_said_to_be_kept_survives_kills_and_what_was_collected_does_not
 }
 
 #[tokio::test]
+async fn a_disk_that_takes_no_more_returns_letters_and_has_every_one_that_was_said_to_be_kept() {
+    let state = tempfile::tempdir().unwrap();
+    let program = Program::start_confined(state.path(), "127.0.0.1:0", 300);
+    let mut bob = Person::sign_in(&program, 2).await;
+    assert!(bob.opens_mailbox(&[Person::key(1), Person::key(3)]).await);
+    bob.leave().await;
+    let mut kept = 0;
+    for sender in [1, 3] {
+        let mut alice = Person::sign_in(&program, sender).await;
+        for n in 0..128 {
+            let outcome = alice.posts(bob.id, LetterName([n; 8]), vec![n; 1024]).await;
+            kept += usize::from(outcome == Posted::Kept);
+        }
+    }
+    assert!((16..256).contains(&kept), "{kept}");
+    program.end(Signal::SIGKILL);
+    let program = Program::start(state.path(), "127.0.0.1:0");
+    let mut bob = Person::sign_in(&program, 2).await;
+    for _ in 0..kept {
+        assert!(matches!(bob.hear().await, ToPeer::Letter { id: Some(_), .. }));
+    }
+    assert!(bob.opens_mailbox(&[Person::key(1)]).await, "and no further letter before the answer");
+    program.end(Signal::SIGTERM);
+}
+
+#[tokio::test]
 async fn with_a_size_of_0_there_are_no_mailboxes_and_no_file() {
     let state = tempfile::tempdir().unwrap();
     let program = Program::start_with(state.path(), "127.0.0.1:0", &["--mailbox-size", "0"]);

@@ -45,7 +45,18 @@ impl Program {
     }
 
     pub fn start_with(state: &Path, listen: &str, more: &[&str]) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_knothole-rendezvous"));
+        Self::run(Command::new(env!("CARGO_BIN_EXE_knothole-rendezvous")), state, listen, more)
+    }
+
+    /// The same, with a disk that takes no file longer than so many blocks of 512 or 1,024 bytes, as the shell counts.
+    pub fn start_confined(state: &Path, listen: &str, blocks: u32) -> Self {
+        let mut shell = Command::new("sh");
+        let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\"");
+        shell.args(["-c", &script, env!("CARGO_BIN_EXE_knothole-rendezvous")]);
+        Self::run(shell, state, listen, &[])
+    }
+
+    fn run(mut command: Command, state: &Path, listen: &str, more: &[&str]) -> Self {
         command.arg("--state").arg(state).args(["--listen", listen]).args(more);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();

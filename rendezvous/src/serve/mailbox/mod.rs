@@ -114,9 +114,14 @@ fn settle(database: &Connection, orders: &mut Vec<Order>) -> Vec<Done> {
             done.extend(settle(database, &mut later));
             done
         }
-        Err(error) => {
-            tracing::warn!(%error, "the mailboxes' disk refuses; see whether it is full");
-            orders.drain(..).map(failed).collect()
+        Err(_) => {
+            // The log may have the room that is wanting.
+            file::empty_log(database);
+            let again = commit(database, orders).inspect_err(|error| {
+                tracing::warn!(%error, "the mailboxes' disk refuses; see whether it is full");
+            });
+            let orders = orders.drain(..);
+            again.unwrap_or_else(|_| orders.map(failed).collect())
         }
     }
 }
