@@ -67,6 +67,17 @@ pub enum Command {
         /// The contact.
         reply: Reply<ContactView>,
     },
+    /// Adds a contact by its link, with a word for it should it not know us.
+    Introduce {
+        /// The link.
+        link: ContactLink,
+        /// What to call it; the beginning of its id otherwise.
+        name: Option<String>,
+        /// At most [`MAX_GREETING`](knothole_proto::control::MAX_GREETING) bytes.
+        greeting: String,
+        /// The new contact.
+        reply: Reply<ContactView>,
+    },
     /// Adds a contact by its link under a name that another has, who is called otherwise from then on.
     ReplaceContact {
         /// The link.
@@ -274,6 +285,9 @@ pub enum CommandError {
     /// One's own link.
     #[error("that is your own link; add the link of somebody else")]
     OwnLink,
+    /// A greeting that does not fit an invitation.
+    #[error("a greeting has at most {max} bytes, and this has {0}; say less", max = knothole_proto::control::MAX_GREETING)]
+    LongGreeting(usize),
     /// A code of one's own.
     #[error("that is your own code; it is for somebody else to type")]
     OwnCode,
@@ -490,6 +504,8 @@ pub struct ContactView {
     pub relay_only: bool,
     /// How many seconds new texts last, if they do not stay.
     pub expires_s: Option<u32>,
+    /// What it says of itself, while it is a request.
+    pub greeting: Option<String>,
     /// Messages not read.
     pub unread: u32,
 }

@@ -40,6 +40,8 @@ pub enum EventKind {
         peer: PeerId,
         /// The name it is listed under.
         name: String,
+        /// What it says of itself, on one line; empty if nothing.
+        text: String,
     },
     /// Somebody became a contact by a one-time code, made here or typed here.
     ContactAdded {

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use knothole_proto::contact_link::{ContactLink, MAX_VIA, RendezvousAddress};
+use knothole_proto::contact_link::{ContactLink, MAX_VIA};
 use knothole_proto::frames::MessageId;
 use knothole_proto::identity::PeerId;
 use knothole_proto::traversal::ContactId;
@@ -11,11 +11,7 @@ use super::codes::Names;
 use super::{Engine, answer};
 use crate::command::{Command, CommandError, ContactView, Reply, Status};
 use crate::event::EventKind;
-use crate::store::{self, ContactState, MAX_REQUESTS, MessageState, Outcome, StoreError};
-
-/// Strangers' requests that the store may be at: a hostile rendezvous can make them as fast as its line, and the store has
-/// contacts to serve.
-const REQUESTS_AT_ONCE: usize = 4;
+use crate::store::{self, ContactState, MessageState, Outcome, StoreError};
 
 impl From<StoreError> for CommandError {
     fn from(error: StoreError) -> Self {
@@ -56,6 +52,7 @@ impl Engine {
             Command::JoinCode { code, name, me, reply } => {
                 self.join_code(code, Names { theirs: name, ours: me }, reply, now);
             }
+            Command::Introduce { link, name, greeting, reply } => self.introduce(link, name, &greeting, reply),
             Command::ReplaceContact { link, name, reply } => self.replace_contact(link, name, reply),
             Command::Words { who, reply } => self.words(&who, reply),
             Command::Verify { who, shown, reply } => self.verify(&who, shown.as_deref(), reply),
@@ -152,7 +149,7 @@ impl Engine {
     }
 
     /// Takes a contact in that the store has just made or changed.
-    fn take_in(&mut self, outcome: Outcome<store::Contact>, reply: Reply<ContactView>) {
+    pub(super) fn take_in(&mut self, outcome: Outcome<store::Contact>, reply: Reply<ContactView>) {
         self.after(outcome, move |engine, result| match result {
             Ok(known) => {
                 let conversation = engine.store.conversation(known.peer);
@@ -190,9 +187,10 @@ impl Engine {
     }
 
     fn block(&mut self, who: &str, reply: Reply<ContactView>) {
-        let (id, peer) = match self.named(who) {
-            Ok(found) => found,
-            Err(error) => return answer(reply, Err(error)),
+        let (id, peer) = match (self.named(who), who.parse()) {
+            (Ok(found), _) => found,
+            (Err(_), Ok(stranger)) => return self.block_stranger(stranger, reply),
+            (Err(error), _) => return answer(reply, Err(error)),
         };
         self.after(self.store.block(peer), move |engine, result| {
             let failed = match result {
@@ -214,6 +212,7 @@ impl Engine {
                 verified: contact.verified,
                 relay_only: contact.relay_only,
                 greeting: None,
+                hello: None,
                 unread: contact.unread,
             };
             engine.forget_contact(id);
@@ -251,36 +250,10 @@ impl Engine {
             }
         });
     }
-
-    /// A stranger invites us.
-    pub(super) fn handle_request(&mut self, peer: PeerId, via: RendezvousAddress) {
-        let open = self.contacts.values().filter(|contact| contact.state == ContactState::Request).count();
-        let full = self.requests >= REQUESTS_AT_ONCE || open + self.requests >= MAX_REQUESTS as usize;
-        if full || self.find_peer(peer).is_some() {
-            return;
-        }
-        self.requests += 1;
-        self.after(self.store.request(peer, vec![via], None), move |engine, result| {
-            engine.requests -= 1;
-            engine.handle_requested(peer, result);
-        });
-    }
-
-    fn handle_requested(&mut self, peer: PeerId, result: Result<Option<store::Contact>, StoreError>) {
-        match result {
-            Ok(Some(known)) if self.find_peer(peer).is_none() => {
-                let name = known.name.clone();
-                self.insert_contact(known, None, Instant::now());
-                self.emit(EventKind::ContactRequest { peer, name });
-            }
-            Ok(_) => {}
-            Err(error) => tracing::info!(%error, "a contact request was not taken"),
-        }
-    }
 }
 
 /// A contact with whom there is no talk.
-fn unreachable_view(known: &store::Contact) -> ContactView {
+pub(super) fn unreachable_view(known: &store::Contact) -> ContactView {
     ContactView {
         peer: known.peer,
         name: known.name.clone(),
@@ -292,6 +265,7 @@ fn unreachable_view(known: &store::Contact) -> ContactView {
         verified: known.verified,
         relay_only: known.relay_only,
         expires_s: None,
+        greeting: known.greeting.clone(),
         unread: known.unread.try_into().unwrap_or(u32::MAX),
     }
 }

@@ -31,6 +31,10 @@ pub(super) struct Contact {
     pub(super) via: Vec<RendezvousAddress>,
     pub(super) verified: bool,
     pub(super) relay_only: bool,
+    /// What it says of itself, while it is a request.
+    pub(super) greeting: Option<String>,
+    /// Whether our invitations say something of us.
+    pub(super) greets: bool,
     pub(super) unread: u64,
     /// How many seconds new texts last.
     pub(super) timer: Option<u32>,
@@ -98,6 +102,7 @@ impl Contact {
             verified: self.verified,
             relay_only: self.relay_only,
             expires_s: self.timer,
+            greeting: self.greeting.clone(),
             unread: self.unread.try_into().unwrap_or(u32::MAX),
         }
     }
@@ -162,6 +167,8 @@ impl Engine {
             via: known.via,
             verified: known.verified,
             relay_only: known.relay_only,
+            greeting: known.greeting,
+            greets: known.hello.is_some(),
             unread: known.unread,
             timer: conversation.as_ref().and_then(|conversation| conversation.timer),
             path: None,
@@ -186,6 +193,7 @@ impl Engine {
             self.traversal.add_contact(id, contact.peer, via);
             self.traversal.set_hidden(id, contact.standing.hidden, now);
             self.traversal.set_relay_only(id, contact.relay_only, now);
+            self.traversal.set_greeting(id, known.hello);
         }
         self.contacts.insert(id, contact);
         self.timers.set(id, Timer::Expire, now);

@@ -93,6 +93,7 @@ impl Engine {
         }
         self.settle_presence(id);
         self.begin_rest(id, now);
+        self.handle_let_in(id);
         self.traversal.handle_link_up(id, now);
         self.handle_sent(id);
         self.keep_epoch(id);

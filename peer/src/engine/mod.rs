@@ -22,6 +22,7 @@ mod presence;
 mod relay_only;
 mod rendezvous;
 mod renewal;
+mod requests;
 mod start;
 mod tidying;
 mod timers;
@@ -93,6 +94,8 @@ pub(crate) struct Engine {
     codes: codes::Codes,
     /// Letters that have come.
     receiving: Receiving,
+    /// Whether strangers may ask to be contacts.
+    takes_requests: bool,
     /// Strangers' requests that the store is at.
     requests: usize,
     sign_in_steps: mpsc::Sender<SignInStep>,

@@ -52,9 +52,9 @@ impl Engine {
                     self.emit(EventKind::Unregistered { rendezvous: rendezvous.address.clone() });
                 }
             }
-            Event::Request { peer, via, .. } => {
+            Event::Request { peer, via, greeting } => {
                 if let Some(rendezvous) = self.rendezvous.get(via.0 as usize) {
-                    self.handle_request(peer, rendezvous.address.clone());
+                    self.handle_request(peer, rendezvous.address.clone(), greeting);
                 }
             }
             Event::Admit { contact, base, remote, vouched } => {

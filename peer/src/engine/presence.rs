@@ -98,15 +98,16 @@ impl Engine {
         standing
     }
 
-    /// One who is no contact for now, though it may come back.
+    /// One who is taken out and put back, as something else; what the rendezvous are told of it changes only then: for no
+    /// moment does one who is blocked see us.
     pub(super) fn leave_standing(&mut self, peer: PeerId, standing: Standing) {
         self.presence.others.insert(peer, standing);
-        self.traversal.unwatch(peer, Instant::now());
     }
 
     /// One who is removed: what we knew of it goes, too.
     pub(super) fn forget_standing(&mut self, peer: PeerId) {
         self.presence.others.remove(&peer);
+        self.traversal.unwatch(peer, Instant::now());
         self.refresh_unseen(Instant::now());
     }
 

@@ -115,6 +115,7 @@ pub async fn start_in(home: Home, options: Options) -> Result<Peer, StartError> 
         presence: Presence::new(invisible, acquaintances),
         receiving: Receiving::default(),
         codes: super::codes::Codes::default(),
+        takes_requests: home.takes_requests()?,
         requests: 0,
         sign_in_steps,
         last_tunnel: 0,

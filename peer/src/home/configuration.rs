@@ -21,6 +21,17 @@ struct Configuration {
     mailbox: bool,
     receipts: bool,
     typing: bool,
+    requests: Requests,
+}
+
+/// What comes of strangers who ask to be contacts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Requests {
+    /// The person is asked.
+    Ask,
+    /// Nothing.
+    None,
 }
 
 impl Default for Configuration {
@@ -33,6 +44,7 @@ impl Default for Configuration {
             mailbox: false,
             receipts: true,
             typing: true,
+            requests: Requests::Ask,
         }
     }
 }
@@ -127,6 +139,14 @@ impl Home {
         self.configuration().map(|configuration| configuration.typing)
     }
 
+    /// Whether strangers may ask to be contacts (`requests`): `"ask"`, or `"none"`; yes where nothing is said.
+    ///
+    /// # Errors
+    /// [`HomeError::Configuration`] or [`HomeError::File`].
+    pub fn takes_requests(&self) -> Result<bool, HomeError> {
+        self.configuration().map(|configuration| configuration.requests == Requests::Ask)
+    }
+
     fn configuration(&self) -> Result<Configuration, HomeError> {
         let (path, text) = (self.configuration_path(), self.configuration_text()?);
         toml::from_str(&text).map_err(|error| HomeError::Configuration { path, why: explained(&error, &text) })
@@ -217,6 +237,16 @@ mod tests {
         assert!(home.lan_discovery().unwrap() && home.port_mapping().unwrap());
         fs::write(home.configuration_path(), "lan_discovery = false\nport_mapping = false").unwrap();
         assert!(!home.lan_discovery().unwrap() && !home.port_mapping().unwrap());
+    }
+
+    #[test]
+    fn strangers_may_ask_unless_config_toml_says_none() {
+        let (_directory, home) = home();
+        assert!(home.takes_requests().unwrap());
+        fs::write(home.configuration_path(), "requests = \"none\"").unwrap();
+        assert!(!home.takes_requests().unwrap());
+        fs::write(home.configuration_path(), "requests = \"never\"").unwrap();
+        assert!(home.takes_requests().unwrap_err().to_string().contains("line 1"));
     }
 
     #[test]

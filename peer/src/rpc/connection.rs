@@ -276,10 +276,10 @@ mod tests {
             list[0],
             json!({"peer": bob().to_string(), "name": "bob", "state": "contact", "presence": "online",
                    "last_seen": 1_700_000_000_000_u64, "seen_as": "online", "path": {"kind": "direct", "remote": "203.0.113.9:99", "rtt_ms": 1.2, "why": null},
-                   "verified": true, "relay_only": false, "expires_s": 60, "unread": 3})
+                   "verified": true, "relay_only": false, "greeting": null, "expires_s": 60, "unread": 3})
         );
         assert_eq!((&list[1]["presence"], &list[1]["path"]), (&json!("offline"), &Value::Null));
-        assert_eq!(list[1]["state"], "request");
+        assert_eq!((&list[1]["state"], &list[1]["greeting"]), (&json!("request"), &json!("it is me")));
     }
 
     #[tokio::test]
@@ -296,6 +296,8 @@ mod tests {
         let code = session.result("contact.code", json!({"name": "bob"})).await;
         assert_eq!(code, json!({"code": "7-orchard-velvet", "expires_at": 1_700_000_600_000_u64}));
         assert_eq!(session.result("contact.add", json!({"link": "7 Orchard velvet", "name": "bob"})).await, named);
+        let introduced = json!({"link": link, "name": "bob", "greeting": "it is me"});
+        assert_eq!(session.result("contact.add", introduced).await, named);
         let relayed = session.result("contact.path", json!({"peer": "bob", "mode": "relay"})).await;
         assert_eq!(relayed, json!({"peer": bob().to_string(), "name": "bob", "relay_only": true}));
         assert_eq!(session.result("contact.add", json!({"link": link, "name": "bob"})).await, named);
@@ -307,6 +309,7 @@ mod tests {
             session.fake.log(),
             [
                 "join 7-orchard-velvet as Some(\"bob\")",
+                "introduce it is me",
                 "add Some(\"bob\")",
                 "accept bob",
                 "block bob",

@@ -155,6 +155,10 @@ fn carry_out(
         }
         Command::Renew { reply, .. } => drop(reply.send(Ok(0))),
         Command::SentTo { reply, .. } => drop(reply.send(Ok(0))),
+        Command::Introduce { greeting, reply, .. } => {
+            note(format!("introduce {greeting}"));
+            drop(reply.send(Ok(contact())));
+        }
         Command::MakeCode { reply, .. } => {
             drop(reply.send(Ok(CodeView { code: "7-orchard-velvet".into(), expires_at: 1_700_000_600_000 })));
         }
@@ -220,6 +224,7 @@ fn contact() -> ContactView {
         verified: true,
         relay_only: false,
         expires_s: Some(60),
+        greeting: None,
         unread: 3,
     }
 }
@@ -236,6 +241,7 @@ fn stranger() -> ContactView {
         verified: false,
         relay_only: false,
         expires_s: Some(60),
+        greeting: Some("it is me".into()),
         unread: 0,
     }
 }

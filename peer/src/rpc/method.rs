@@ -33,6 +33,9 @@ struct Add {
     /// Whether the name is to be taken from another who has it.
     #[serde(default)]
     replace: bool,
+    /// What it is told of us, should it not know us.
+    #[serde(default)]
+    greeting: Option<String>,
     /// What whoever made a code is told to call us.
     #[serde(default)]
     me: Option<String>,
@@ -106,13 +109,17 @@ pub(super) async fn call(peer: &Peer, request: Request) -> Result<Value, Failure
     match request.method.as_str() {
         "status" => status(peer).await,
         "contact.add" => {
-            let Add { link, name, replace, me } = parameters(given)?;
+            let Add { link, name, replace, greeting, me } = parameters(given)?;
             if Code::looks_like_one(&link) {
                 let code = link.parse().map_err(|error| refused("link", &error))?;
                 let contact = peer.request(|reply| Command::JoinCode { code, name, me, reply }).await?;
                 return Ok(peer_and_name(&contact));
             }
             let link: ContactLink = link.parse().map_err(|error| refused("link", &error))?;
+            if let Some(greeting) = greeting.filter(|_| !replace) {
+                let introduced = |reply| Command::Introduce { link, name, greeting, reply };
+                return Ok(peer_and_name(&peer.request(introduced).await?));
+            }
             if let Some(name) = name.clone().filter(|_| replace) {
                 let replaced = peer.request(|reply| Command::ReplaceContact { link, name, reply }).await?;
                 let mut told = peer_and_name(&replaced.contact);
@@ -262,6 +269,7 @@ fn contact(contact: &ContactView) -> Value {
         "verified": contact.verified,
         "relay_only": contact.relay_only,
         "expires_s": contact.expires_s,
+        "greeting": contact.greeting,
         "unread": contact.unread,
     })
 }

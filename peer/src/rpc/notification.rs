@@ -32,8 +32,8 @@ fn told(kind: &EventKind) -> Option<Value> {
         EventKind::Unregistered { rendezvous } => {
             json!({"type": "unregistered", "rendezvous": rendezvous.to_string(), "observed": null})
         }
-        EventKind::ContactRequest { peer, name } => {
-            json!({"type": "contact.request", "peer": peer.to_string(), "name": name, "text": ""})
+        EventKind::ContactRequest { peer, name, text } => {
+            json!({"type": "contact.request", "peer": peer.to_string(), "name": name, "text": text})
         }
         EventKind::ContactAdded { peer, name } => {
             json!({"type": "contact.added", "peer": peer.to_string(), "name": name})
@@ -147,8 +147,8 @@ mod tests {
                 json!({"type": "unregistered", "at": at, "rendezvous": rendezvous, "observed": null}),
             ),
             (
-                EventKind::ContactRequest { peer, name: name() },
-                json!({"type": "contact.request", "at": at, "peer": PEER, "name": "bob", "text": ""}),
+                EventKind::ContactRequest { peer, name: name(), text: "it is Bob".into() },
+                json!({"type": "contact.request", "at": at, "peer": PEER, "name": "bob", "text": "it is Bob"}),
             ),
             (
                 EventKind::ContactAdded { peer, name: name() },

@@ -26,6 +26,8 @@ pub struct Contact {
     pub relay_only: bool,
     /// What a stranger said with the request, at most [`MAX_GREETING`](super::MAX_GREETING) bytes; only while it is a request.
     pub greeting: Option<String>,
+    /// What we say of ourselves with our invitations, until they have let us in.
+    pub hello: Option<String>,
     /// Their messages that the person has not read.
     pub unread: u64,
 }
@@ -107,7 +109,7 @@ pub(super) fn one(database: &Connection, peer: PeerId) -> Result<Contact, StoreE
 /// All contacts by name, or only the one that has this id.
 pub(super) fn read(database: &Connection, peer: Option<PeerId>) -> Result<Vec<Contact>, StoreError> {
     let mut contacts = database.prepare_cached(
-        "SELECT contact, peer, name, state, added_at, verified, greeting, relay_only,
+        "SELECT contact, peer, name, state, added_at, verified, greeting, relay_only, hello,
                 (SELECT count(*) FROM messages INDEXED BY messages_unread
                     WHERE messages.contact = contacts.contact AND mine = 0 AND messages.state = 'delivered')
             FROM contacts WHERE ?1 IS NULL OR peer = ?1 ORDER BY name",
@@ -133,7 +135,8 @@ fn contact(row: &Row<'_>, via: Vec<RendezvousAddress>) -> rusqlite::Result<Conta
         verified: row.get(5)?,
         greeting: row.get(6)?,
         relay_only: row.get(7)?,
-        unread: row.get::<_, i64>(8)?.unsigned_abs(),
+        hello: row.get(8)?,
+        unread: row.get::<_, i64>(9)?.unsigned_abs(),
     })
 }
 

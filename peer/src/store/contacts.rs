@@ -97,6 +97,34 @@ impl Store {
         })
     }
 
+    /// Keeps somebody away who is not known yet.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn block_stranger(&self, peer: PeerId) -> Outcome<Contact> {
+        self.submit(move |database| {
+            match known(database, peer) {
+                Err(StoreError::UnknownContact) => insert(database, peer, None, ContactState::Blocked, None)?,
+                Err(error) => return Err(error),
+                Ok(_) => {}
+            }
+            one(database, peer)
+        })
+    }
+
+    /// Sets what our invitations to a contact say of us; `None`: nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownContact`], or those of the disk.
+    pub fn greet(&self, peer: PeerId, hello: Option<String>) -> Outcome<Contact> {
+        self.submit(move |database| {
+            known(database, peer)?;
+            let mut change = database.prepare_cached("UPDATE contacts SET hello = ?2 WHERE peer = ?1")?;
+            change.execute((peer.as_bytes(), &hello))?;
+            one(database, peer)
+        })
+    }
+
     /// Removes a contact, a request or a block, and the conversation with it: nothing is kept. What SQLite's log still holds of
     /// it goes by the next [`close`](Self::close).
     ///
@@ -291,6 +319,24 @@ mod tests {
         let accepted = home.store.accept(peer(2)).await.unwrap();
         assert_eq!((accepted.state, accepted.greeting, accepted.via.len()), (ContactState::Contact, None, 1));
         assert_eq!(home.store.request(peer(2), vec![], None).await, Ok(None));
+    }
+
+    #[tokio::test]
+    async fn one_who_was_never_seen_can_be_kept_away_and_cannot_ask() {
+        let home = home();
+        let blocked = home.store.block_stranger(peer(2)).await.unwrap();
+        assert_eq!((blocked.state, blocked.name), (ContactState::Blocked, peer(2).short()));
+        assert_eq!(home.store.request(peer(2), vec![], None).await, Ok(None));
+        assert_eq!(home.store.block_stranger(peer(2)).await.unwrap().state, ContactState::Blocked, "again");
+    }
+
+    #[tokio::test]
+    async fn what_we_say_of_ourselves_is_kept_until_it_is_taken_back() {
+        let home = home_with_bob().await;
+        assert_eq!(home.store.greet(peer(2), Some("it is Ann".into())).await.unwrap().hello, Some("it is Ann".into()));
+        assert_eq!(home.store.contacts().await.unwrap()[0].hello, Some("it is Ann".into()));
+        assert_eq!(home.store.greet(peer(2), None).await.unwrap().hello, None);
+        assert_eq!(home.store.greet(peer(3), None).await, Err(StoreError::UnknownContact));
     }
 
     #[tokio::test]

@@ -142,7 +142,7 @@ impl Traversal {
         let Some(contact) = self.contacts.get_mut(&id) else {
             return;
         };
-        let relay_only = contact.relay_only;
+        let (relay_only, greeting) = (contact.relay_only, contact.greeting.clone());
         let to = contact.peer();
         let registered = |via: &RendezvousId| self.rendezvous.get(via).is_some_and(|c| c.observed().is_some());
         let heard = |via: &RendezvousId| self.rendezvous.get(via).is_some_and(|client| !client.is_doubtful());
@@ -152,7 +152,7 @@ impl Traversal {
                 contact.handle_sent(via);
                 self.refresh_other_family(via, now);
                 let candidates = self.candidates(relay_only);
-                let invite = ToRendezvous::Invite { introduction, to, candidates, relay_only, greeting: None };
+                let invite = ToRendezvous::Invite { introduction, to, candidates, relay_only, greeting };
                 if !self.say(via, invite, now) {
                     self.handle_declined(introduction, Unreachable::Refused, now);
                 } else if eager {

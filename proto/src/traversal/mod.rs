@@ -112,6 +112,14 @@ impl Traversal {
         self.ids.insert(peer, id);
     }
 
+    /// What our invitations of this contact say of us, should it not know us: at most
+    /// [`MAX_GREETING`](crate::control::MAX_GREETING) bytes.
+    pub fn set_greeting(&mut self, id: ContactId, greeting: Option<String>) {
+        if let Some(contact) = self.contacts.get_mut(&id) {
+            contact.greeting = greeting.filter(|greeting| greeting.len() <= crate::control::MAX_GREETING);
+        }
+    }
+
     /// Forgets a contact: its invitations are a stranger's again, and its relay is refused.
     pub fn remove_contact(&mut self, id: ContactId, now: Instant) {
         self.end_tactics(id);

@@ -40,6 +40,7 @@ config.toml in the home, all of it optional:
   keepalive = \"default\"     # or \"strict\", \"frugal\"
   lan_discovery = true      # find contacts on the LAN, and be found there, also without internet
   port_mapping = true       # ask the router for a port (UPnP, NAT-PMP, PCP)
+  requests = \"ask\"         # or \"none\": strangers cannot ask to be contacts
   mailbox = false           # let messages wait at the rendezvous, sealed, while whoever they are for is away
   receipts = true           # tell contacts how far you have read, and see how far they have
   typing = true             # tell contacts that you type, and see when they do
@@ -159,8 +160,11 @@ pub(crate) enum Verb {
         name: Option<String>,
     },
 
-    /// End all talk with somebody; their requests are dropped from then on
-    #[command(after_help = "Example:\n  knothole block mallory")]
+    /// End all talk with somebody, also somebody not heard of yet; their requests are dropped from then on
+    #[command(
+        after_help = "Example:\n  knothole block mallory\n  knothole block bfytiz5zof…   a whole peer id, before it asks\n\n\
+        They are told nothing, and see what they would see if you were away."
+    )]
     Block {
         /// A name or a peer id
         name: String,
@@ -436,6 +440,9 @@ pub(crate) struct Added {
     /// What to call them [default: what they call themselves with a code, or the beginning of their id]
     #[arg(long)]
     pub(crate) name: Option<String>,
+    /// A word for them, should they not know you: at most 140 bytes, shown with your request; the rendezvous can read it
+    #[arg(long, value_name = "TEXT", conflicts_with = "replace")]
+    pub(crate) greeting: Option<String>,
     /// With a code: what they are told to call you
     #[arg(long, value_name = "NAME")]
     pub(crate) me: Option<String>,

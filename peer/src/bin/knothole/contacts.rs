@@ -10,8 +10,8 @@ use crate::session::{Session, entries, name, word};
 use crate::text::harmless;
 
 pub(crate) async fn add(session: &mut Session, added: Added, output: &Output) -> anyhow::Result<()> {
-    let Added { link, name: wanted, me, replace } = added;
-    let given = json!({"link": link, "name": wanted, "me": me, "replace": replace});
+    let Added { link, name: wanted, greeting, me, replace } = added;
+    let given = json!({"link": link, "name": wanted, "greeting": greeting, "me": me, "replace": replace});
     // A code is good for once, and must not be tried again by another engine.
     let added = match Code::looks_like_one(&link) {
         true => session.call("contact.add", given).await?,
@@ -80,7 +80,10 @@ fn table(contacts: &[Value], new: bool) -> String {
     let width = contacts.iter().map(|contact| name(contact).chars().count()).max().unwrap_or_default();
     let line = |contact: &Value| {
         let there = match word(contact, "state") {
-            "request" => "asks to be a contact; accept, block or remove".to_owned(),
+            "request" => match harmless(word(contact, "greeting")) {
+                said if said.is_empty() => "asks to be a contact; accept, block or remove".to_owned(),
+                said => format!("asks to be a contact, and says \"{said}\"; accept, block or remove"),
+            },
             "contact" if new => String::new(),
             "contact" => presence(contact),
             other => other.to_owned(),

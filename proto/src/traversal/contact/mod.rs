@@ -64,6 +64,8 @@ pub(super) struct Contact {
     pub(super) relay_only: bool,
     /// Whether the other side was told otherwise, so that it is to be invited anew.
     renews: bool,
+    /// What our invitations say of us, should it not know us.
+    pub(super) greeting: Option<String>,
     /// Whether what our NAT does was kept from it.
     pub(super) untold: bool,
     /// Whether its connection is up, so that notes reach it.
@@ -107,6 +109,7 @@ impl Contact {
             hidden: false,
             relay_only: false,
             renews: false,
+            greeting: None,
             untold: false,
             linked: false,
             told: Told::default(),
