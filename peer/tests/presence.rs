@@ -227,3 +227,24 @@ async fn one_who_has_not_added_the_other_sees_nothing_of_it() {
     }
     serving.shutdown().await;
 }
+
+#[test]
+fn one_that_is_killed_is_offline_within_the_heartbeat() {
+    let runtime = || tokio::runtime::Runtime::new().unwrap();
+    let (own, other) = (runtime(), runtime());
+    let homes = [0; 2].map(|_| tempfile::tempdir().unwrap());
+    let serving = own.block_on(rendezvous());
+    let alice = own.block_on(peer(homes[0].path(), serving.address(), Profile::Strict));
+    let bob = other.block_on(peer(homes[1].path(), serving.address(), Profile::Strict));
+    let mut at_alice = alice.events();
+    own.block_on(add(&alice, &bob, "bob"));
+    other.block_on(add(&bob, &alice, "alice"));
+    own.block_on(sees(&mut at_alice, "bob", true));
+    // Nothing of bob runs any more, and it has not said a word.
+    other.shutdown_background();
+    // Strict: a connection ends after 9 s, a registration too, and is looked at once a second.
+    own.block_on(sees(&mut at_alice, "bob", false));
+    assert!(!own.block_on(view(&alice, "bob")).online);
+    own.block_on(alice.stop());
+    own.block_on(serving.shutdown());
+}

@@ -3,6 +3,9 @@
 //! A contact is there if a rendezvous says so or a connection joins us. From whom we hide has no connection, is sent nothing
 //! but letters and answered nothing: what it sees is what it would see if we had left, and we leave it as one who stops.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 

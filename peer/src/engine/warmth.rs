@@ -4,6 +4,9 @@
 //! connection when there is something to say. The contacts written with most recently are kept connected while they are
 //! there, so that what is said to them goes straight.
 
+#[cfg(test)]
+mod tests;
+
 use std::time::{Duration, Instant};
 
 use knothole_proto::traversal::ContactId;
@@ -14,7 +17,7 @@ use super::timers::Timer;
 use crate::link::Abort;
 
 /// Contacts that are kept connected. Who has no more than these never notices the rest of this.
-const WARM: usize = 16;
+const WARM: usize = if cfg!(test) { 2 } else { 16 };
 
 /// A contact that has come, and for which something waits, is connected to after this, if it has not connected to us by then:
 /// it has just begun, and invites those that it wants.
@@ -24,7 +27,7 @@ const COURTESY: Duration = Duration::from_secs(1);
 const SPREAD_MS: u64 = 20_000;
 
 /// A connection on which nobody has written for so long rests, unless it is kept.
-const REST: Duration = Duration::from_secs(300);
+const REST: Duration = if cfg!(test) { Duration::from_secs(2) } else { Duration::from_secs(300) };
 
 impl Engine {
     /// Whether a connection with this contact is to be sought, and kept.

@@ -44,6 +44,8 @@ struct Wire {
     linked: bool,
     /// What the first end has said to its rendezvous.
     said: Vec<Vec<u8>>,
+    /// Datagrams from each end to the other.
+    sent: [usize; 2],
 }
 
 impl Wire {
@@ -58,7 +60,7 @@ impl Wire {
             End { traversal, me, salt: LanSalt([index as u8; 12]), at, events: Vec::new() }
         };
         let (under_way, said) = (Vec::new(), Vec::new());
-        Self { start, now: start, ends: [end(0), end(1)], under_way, cut: false, linked: false, said }
+        Self { start, now: start, ends: [end(0), end(1)], under_way, cut: false, linked: false, said, sent: [0; 2] }
     }
 
     fn announcement(&self, of: usize) -> Announcement {
@@ -117,6 +119,7 @@ impl Wire {
             }
             while let Some(transmit) = self.ends[index].traversal.poll_transmit(self.now) {
                 let (from, other) = (self.ends[index].at, self.ends[1 - index].at);
+                self.sent[index] += usize::from(transmit.to == other);
                 if transmit.to == other && !self.cut {
                     self.under_way.push((self.now + DELAY, 1 - index, from, transmit.payload));
                 } else if transmit.to == rendezvous() && index == 0 {
@@ -133,6 +136,31 @@ impl Wire {
 
 fn lost(event: &Event) -> bool {
     matches!(event, Event::PathLost(_))
+}
+
+#[test]
+fn one_from_whom_we_hide_is_sent_nothing_and_answered_nothing_and_met_again_when_we_do_not() {
+    let mut wire = Wire::new(["10.0.0.1:9", "10.0.0.2:9"]);
+    wire.meet();
+    let now = wire.now;
+    wire.ends[0].traversal.set_hidden(CONTACT, true, now);
+    wire.run(ms(50));
+    let before = wire.sent;
+    wire.hears(0);
+    wire.hears(1);
+    let now = wire.now;
+    wire.ends[0].traversal.connect(CONTACT, now);
+    wire.ends[0].traversal.handle_network_change(now);
+    wire.run(ms(60_000));
+    assert_eq!(wire.sent[0], before[0]);
+    assert!(wire.sent[1] > before[1]);
+    assert_eq!(wire.told(1, lost), 1);
+    let now = wire.now;
+    wire.ends[0].traversal.set_hidden(CONTACT, false, now);
+    for end in &mut wire.ends {
+        end.salt.0[11] += 1;
+    }
+    wire.meet();
 }
 
 #[test]
