@@ -159,7 +159,8 @@ pub(super) fn apply(database: &Connection, word: Word<'_>) -> Result<Outcome, St
                 "UPDATE messages SET text = ?3, edit_at = ?4, edit_id = ?5 WHERE contact = ?1 AND id = ?2",
             )?;
             update.execute((contact, of.0, text, saturating(word.at), word.id.0))?;
-            shown(true, of, mine, What::Edited { text: text.clone() })
+            // Empty: taken back before it was sent, which follows.
+            shown(!text.is_empty(), of, mine, What::Edited { text: text.clone() })
         }
         Content::Reaction { emoji, on, .. } => {
             let what = What::Reacted { emoji: emoji.clone(), on: *on };
@@ -186,7 +187,10 @@ pub(super) fn arrived(database: &Connection, word: Word<'_>) -> Result<Vec<News>
                 return Ok(Vec::new());
             }
             let mut text = database.prepare_cached("SELECT text FROM messages WHERE contact = ?1 AND id = ?2")?;
-            let text = text.query_one((contact, id.0), |row| row.get(0))?;
+            let text: String = text.query_one((contact, id.0), |row| row.get(0))?;
+            if text.is_empty() {
+                return Ok(Vec::new());
+            }
             let text = News::Text { message: id, text, reply: *reply, expires_s: *expires_s };
             // Its edits are in the text.
             let others = changes.into_iter().filter(|change| !matches!(change.what, What::Edited { .. }));

@@ -46,7 +46,8 @@ pub(super) fn insert(database: &Connection, entry: &Entry<'_>) -> Result<(), Sto
     };
     let state = match (mine, content) {
         (true, _) => "queued",
-        (false, Content::Text { .. }) => "delivered",
+        // An empty one was taken back before it was sent.
+        (false, Content::Text { text, .. }) if !text.is_empty() => "delivered",
         (false, _) => "read",
     };
     let shown = matches!(content, Content::Text { .. } | Content::Timer { .. } | Content::Unknown(_));

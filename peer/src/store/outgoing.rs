@@ -238,6 +238,10 @@ fn amend(
     at: u64,
 ) -> Result<Amended, StoreError> {
     let contact = talking(database, peer)?;
+    if matches!(content, Content::Reaction { emoji, .. } if emoji.contains(|c: char| c.is_whitespace() || c.is_control()))
+    {
+        return Err(StoreError::InvalidReaction);
+    }
     if let Content::Edit { of, .. } | Content::Delete { of } | Content::Reaction { of, .. } = content {
         let target = change::target(database, contact, *of)?.ok_or(StoreError::UnknownMessage)?;
         if !target.mine && !matches!(content, Content::Reaction { .. }) {

@@ -93,6 +93,16 @@ async fn what_is_taken_back_before_it_was_sent_is_not_sent() {
 }
 
 #[tokio::test]
+async fn what_was_taken_back_before_it_was_sent_is_no_news_to_the_other_side() {
+    let home = home_with_bob().await;
+    assert_eq!(home.hear(1, "").await.news, []);
+    assert_eq!(home.hear(2, edit(id(1), "")).await.news, []);
+    assert_eq!(home.hear(3, Content::Delete { of: id(1) }).await.news, [change(1, false, What::Deleted)]);
+    assert_eq!(home.store.contacts().await.unwrap()[0].unread, 0);
+    assert_eq!(home.page().await[0].kind, Kind::Deleted);
+}
+
+#[tokio::test]
 async fn only_its_author_edits_or_deletes_a_message() {
     let home = home_with_bob().await;
     home.store.compose(peer(2), id(1), "mine".into(), 1).await.unwrap();
@@ -123,8 +133,10 @@ async fn reactions_come_and_go_for_each_author() {
     // Although the clock says that nothing was later.
     assert!(mine(false).await.unwrap().change.is_some());
     assert_eq!(home.page().await[0].reactions, [reaction(false)]);
-    let refused = home.store.amend(peer(2), id(23), react(id(1), "", true), 0).await;
-    assert_eq!(refused, Err(StoreError::InvalidReaction));
+    for emoji in ["", "a word", "\u{1b}", &"x".repeat(65)] {
+        let refused = home.store.amend(peer(2), id(23), react(id(1), emoji, true), 0).await;
+        assert_eq!(refused, Err(StoreError::InvalidReaction), "{emoji:?}");
+    }
 }
 
 #[tokio::test]
