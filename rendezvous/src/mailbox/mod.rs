@@ -12,42 +12,32 @@
 //! mailbox: enough to know whether somebody who asks is one of those whom the owner named, and no list of anybody's contacts.
 
 mod boxes;
+mod keeping;
+mod opening;
 mod order;
+mod pushing;
 mod quota;
 mod under_way;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
-use knothole_proto::control::{LetterName, MAX_NAMED, Posted, ToPeer};
 use knothole_proto::identity::PeerId;
 use rand_chacha::ChaCha12Rng;
-use rand_chacha::rand_core::{Rng, SeedableRng};
+use rand_chacha::rand_core::SeedableRng;
 
 use self::boxes::Index;
+use self::keeping::Asked;
+pub(crate) use self::keeping::Keeping;
 pub use self::order::{Contents, Done, KeptLetter, KeptMailbox, Order};
-use self::quota::{ABSENCE_S, Bound, DAY_S, MAILBOX_CHARGE, SENDER_CHARGE};
+use self::quota::{ABSENCE_S, DAY_S};
 pub(crate) use self::under_way::UnderWay;
-use crate::admission::{Rate, microseconds};
-use crate::letters::Post;
 use crate::server::Server;
 
-/// Control messages on their way to a recipient, beyond which no letter of its mailbox follows: a round trip brings so
-/// many, and other messages never find the channel full of letters.
-const WINDOW: usize = 8;
 /// Letters being read from the disk: what a disk thread does at once, and as many kilobytes of memory.
 const MAX_FETCHES: usize = 256;
 /// Orders that the disk has not answered. Some seconds of a slow disk; when it hangs, letters are returned.
 const MAX_ORDERS: usize = 8192;
-/// Changes of one mailbox: naming all who may be named takes 18 messages, and after a restart a few peers do it twice.
-const CHANGES: Rate = Rate { burst: 64, per_second: 1 };
-
-/// A sender that waits for the disk. Who it is stands in its registration; here is only what recognises it.
-struct Asked {
-    slot: u32,
-    sender: u64,
-    name: LetterName,
-}
 
 /// All mailboxes, and what is asked of the disk.
 pub(crate) struct Mailboxes {
@@ -64,16 +54,6 @@ pub(crate) struct Mailboxes {
     /// Slots whose mailbox may have something to push.
     ready: BTreeSet<u32>,
     asked: BTreeMap<u64, Asked>,
-}
-
-/// How a letter fares that may be kept.
-pub(crate) enum Keeping {
-    /// The disk has it, or is asked; then the sender is answered later.
-    Asked,
-    /// It is there already.
-    Kept,
-    /// Its sender has no business there.
-    Refused,
 }
 
 impl Mailboxes {
@@ -166,159 +146,6 @@ impl Server {
         self.count_mailboxes();
     }
 
-    /// The peer in this slot opens its mailbox, names senders, or closes it.
-    pub(crate) fn change_mailbox(&mut self, now: Instant, slot: u32, open: bool, fresh: bool, senders: &[PeerId]) {
-        let now_us = microseconds(self.start, now);
-        let Some(entry) = self.registry.at(slot, now) else { return };
-        let owner = entry.registration.peer();
-        let admitted = entry.line.as_mut().is_some_and(|line| line.changes.take(CHANGES, now_us));
-        if senders.len() > MAX_NAMED || !admitted || self.mailboxes.is_busy() || self.closing.is_some() {
-            self.counters.mailboxes_refused += u64::from(open);
-            return self.tell_mailbox(now, owner, false);
-        }
-        if open {
-            if !self.open_mailbox(now, owner, fresh, senders) {
-                self.counters.mailboxes_refused += 1;
-                self.tell_mailbox(now, owner, false);
-            }
-        } else if let Some(letters) = self.mailboxes.index.close(owner) {
-            tracing::debug!(?owner, letters = letters.len(), "mailbox closed");
-            self.mailboxes.order(Order::Close { owner, letters });
-        } else {
-            self.tell_mailbox(now, owner, false);
-        }
-        self.count_mailboxes();
-    }
-
-    /// Opens a mailbox, or names senders in it; false if there is no room.
-    fn open_mailbox(&mut self, now: Instant, owner: PeerId, fresh: bool, senders: &[PeerId]) -> bool {
-        let now_s = self.mailboxes.seconds(now);
-        let (mailboxes, _, bytes) = self.mailboxes.index.size();
-        let charge = senders.len() as u64 * SENDER_CHARGE;
-        if self.mailboxes.index.of(owner).is_none() {
-            let full = mailboxes >= self.policy.mailboxes as usize;
-            if full || bytes + MAILBOX_CHARGE + charge > self.policy.mailbox_bytes {
-                return false;
-            }
-            let mut key = [0; 16];
-            self.mailboxes.random.fill_bytes(&mut key);
-            self.mailboxes.index.open(owner, key, now_s);
-        }
-        let Some(mailbox) = self.mailboxes.index.of_mut(owner) else { return false };
-        let more = mailbox.new_senders(senders).len();
-        let counted = if fresh { senders.len() } else { more };
-        if !mailbox.has_names_left(fresh, counted) || bytes + charge > self.policy.mailbox_bytes {
-            return false;
-        }
-        mailbox.seen_s = now_s;
-        let key = mailbox.key;
-        let senders: Vec<_> = senders.iter().map(|peer| mailbox.sender(*peer)).collect();
-        self.mailboxes.index.name(owner, fresh, &senders);
-        self.mailboxes.order(Order::Name { owner, key, seen_s: now_s, fresh, senders });
-        true
-    }
-
-    fn named(&mut self, now: Instant, owner: PeerId, durable: bool) {
-        if let Some(mailbox) = self.mailboxes.index.of_mut(owner) {
-            mailbox.durable |= durable;
-            // One that is on no disk must not be believed to be open.
-            if !mailbox.durable {
-                self.mailboxes.index.close(owner);
-            }
-        }
-        let open = durable && self.mailboxes.index.of(owner).is_some();
-        self.counters.mailboxes_refused += u64::from(!open);
-        self.tell_mailbox(now, owner, open);
-    }
-
-    fn tell_mailbox(&mut self, now: Instant, owner: PeerId, open: bool) {
-        if let Some(slot) = self.registry.find(owner, now) {
-            self.answer(now, slot, ToPeer::Mailbox { open });
-        }
-    }
-
-    /// Keeps a letter for a peer, if that has named its sender and there is room.
-    pub(crate) fn keep(&mut self, now: Instant, slot: u32, from: PeerId, post: &Post) -> Keeping {
-        let Some(mailbox) = self.mailboxes.index.of(post.to) else { return Keeping::Refused };
-        let sender = mailbox.sender(from);
-        if !mailbox.is_named(sender) {
-            self.counters.letters_refused_unnamed += 1;
-            return Keeping::Refused;
-        }
-        let mark = mailbox.mark(sender, post.letter);
-        match mailbox.known(mark) {
-            Some(true) => return Keeping::Kept,
-            // Its sender asks again before the disk has answered: one answer is for both.
-            Some(false) => return Keeping::Asked,
-            None => {}
-        }
-        let length = u16::try_from(post.envelope.len()).unwrap_or(u16::MAX);
-        if self.mailboxes.is_busy() || self.closing.is_some() {
-            self.counters.letters_refused_disk += 1;
-            return Keeping::Refused;
-        }
-        if let Err(bound) = self.mailboxes.index.takes(post.to, sender, length, self.policy.mailbox_bytes) {
-            let counter = match bound {
-                Bound::Sender => &mut self.counters.letters_refused_sender,
-                Bound::Mailbox => &mut self.counters.letters_refused_mailbox,
-                Bound::Disk => &mut self.counters.letters_refused_disk,
-            };
-            *counter += 1;
-            return Keeping::Refused;
-        }
-        self.mailboxes.last_letter += 1;
-        let id = self.mailboxes.last_letter;
-        let letter = KeptLetter { id, sender, mark, at_s: self.mailboxes.seconds(now), length };
-        self.mailboxes.index.put(post.to, letter);
-        self.mailboxes.asked.insert(id, Asked { slot, sender, name: post.letter });
-        self.mailboxes.order(Order::Store { owner: post.to, letter, envelope: post.envelope.clone() });
-        Keeping::Asked
-    }
-
-    fn stored(&mut self, now: Instant, owner: PeerId, letter: u64, failed: Option<Vec<u8>>) {
-        let kept = match &failed {
-            None => self.mailboxes.index.stored(owner, letter),
-            Some(_) => {
-                self.counters.letters_refused_disk += 1;
-                self.mailboxes.index.take(owner, letter);
-                false
-            }
-        };
-        let asked = self.mailboxes.asked.remove(&letter);
-        let sender = asked.as_ref().and_then(|asked| self.who_asked(now, owner, asked));
-        if let (Some(asked), Some(_)) = (&asked, sender) {
-            let outcome = if kept { Posted::Kept } else { Posted::Returned };
-            self.posted(now, asked.slot, asked.name, outcome);
-        }
-        self.counters.letters_kept += u64::from(kept);
-        let Some(slot) = self.registry.find(owner, now) else { return };
-        match (failed, sender) {
-            (Some(envelope), Some(sender)) if self.hides(now, slot, sender) => {
-                self.pass_discreetly(now, sender, owner, &envelope);
-            }
-            _ => {
-                self.mailboxes.ready.insert(slot);
-            }
-        }
-    }
-
-    /// The sender of a letter that has just been stored or not, if it is still here.
-    fn who_asked(&mut self, now: Instant, owner: PeerId, asked: &Asked) -> Option<PeerId> {
-        let peer = self.registry.at(asked.slot, now)?.registration.peer();
-        let mailbox = self.mailboxes.index.of(owner)?;
-        (mailbox.sender(peer) == asked.sender).then_some(peer)
-    }
-
-    /// The peer in this slot has registered: what waits for it is pushed from the first letter on.
-    pub(crate) fn open_letters(&mut self, now: Instant, slot: u32, owner: PeerId) {
-        let now_s = self.mailboxes.seconds(now);
-        let Some(mailbox) = self.mailboxes.index.of_mut(owner) else { return };
-        mailbox.fetching.clear();
-        mailbox.cursor = 0;
-        self.mailboxes.ready.insert(slot);
-        self.see(owner, now_s);
-    }
-
     /// Writes down, once a day, that an owner is here.
     fn see(&mut self, owner: PeerId, now_s: u64) {
         let Some(mailbox) = self.mailboxes.index.of_mut(owner) else { return };
@@ -328,68 +155,6 @@ impl Server {
             self.mailboxes.order(Order::Seen { owner, seen_s: now_s });
         }
         self.mailboxes.index.arm(owner);
-    }
-
-    /// Asks for the next letter for the peer in this slot, if it can take one.
-    fn fetch(&mut self, now: Instant, slot: u32) -> Option<Order> {
-        let entry = self.registry.at(slot, now)?;
-        let owner = entry.registration.peer();
-        let mailbox = self.mailboxes.index.of_mut(owner)?;
-        let letter = mailbox.next()?;
-        let under_way = entry.line.as_ref().map_or(0, |line| line.channel.outstanding());
-        if under_way + mailbox.fetching.len() >= WINDOW {
-            // Looked at again when the peer has acknowledged something.
-            if let Some(line) = &mut entry.line {
-                line.letters_wait = true;
-            }
-            return None;
-        }
-        mailbox.cursor = letter;
-        mailbox.fetching.insert(letter);
-        Some(Order::Fetch { owner, letter })
-    }
-
-    fn fetched(&mut self, now: Instant, owner: PeerId, letter: u64, envelope: Option<Vec<u8>>) {
-        let Some(mailbox) = self.mailboxes.index.of_mut(owner) else { return };
-        // Otherwise it was collected meanwhile, or is asked for again by a newer registration.
-        if !mailbox.fetching.remove(&letter) {
-            return;
-        }
-        let Some(envelope) = envelope else {
-            self.counters.letters_unreadable += 1;
-            return;
-        };
-        let Some(slot) = self.registry.find(owner, now) else { return };
-        self.mailboxes.ready.insert(slot);
-        if self.say(now, slot, ToPeer::Letter { id: Some(letter), from: None, envelope }) {
-            self.counters.letters_pushed += 1;
-        } else if let Some(mailbox) = self.mailboxes.index.of_mut(owner) {
-            mailbox.cursor = mailbox.cursor.min(letter - 1);
-        }
-    }
-
-    /// The peer in this slot has said something, so that it may have room for more of its letters.
-    pub(crate) fn look_for_letters(&mut self, now: Instant, slot: u32) {
-        let line = self.registry.at(slot, now).and_then(|entry| entry.line.as_mut());
-        if line.is_some_and(|line| std::mem::take(&mut line.letters_wait)) {
-            self.mailboxes.ready.insert(slot);
-        }
-    }
-
-    /// The peer in this slot has these letters: they are destroyed.
-    pub(crate) fn collect(&mut self, now: Instant, slot: u32, letters: Vec<u64>) {
-        let Some(owner) = self.registry.at(slot, now).map(|entry| entry.registration.peer()) else { return };
-        if self.mailboxes.is_busy() {
-            // They are pushed once more some day, and known by their numbers.
-            return;
-        }
-        let mut taken = letters;
-        taken.retain(|letter| self.mailboxes.index.take(owner, *letter));
-        self.counters.letters_collected += taken.len() as u64;
-        if !taken.is_empty() {
-            self.mailboxes.order(Order::Destroy { letters: taken });
-        }
-        self.count_mailboxes();
     }
 
     /// Destroys what has grown old, and mailboxes whose owner stays away.
