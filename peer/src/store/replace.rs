@@ -9,8 +9,8 @@ use super::contacts::{insert, keep_via, rename, settle};
 use super::{MAX_NAME, Outcome, Store, StoreError};
 
 impl Store {
-    /// Gives the name of `old` to `new`, who becomes a contact, and takes back that `old` was verified: what the person once
-    /// compared was the key behind this name. `old` and its conversation stay, under a name that says so. Both are returned, the
+    /// Gives the name of `old` to `new`, who becomes a contact, met through a relay alone if `old` was, and takes back that
+    /// `old` was verified: what the person once compared was the key behind this name. `old` and its conversation stay, under a name that says so. Both are returned, the
     /// new one first.
     ///
     /// # Errors
@@ -35,6 +35,11 @@ impl Store {
                 }
             }
             keep_via(database, new, &via)?;
+            let mut inherit = database.prepare_cached(
+                "UPDATE contacts SET relay_only = 1
+                    WHERE peer = ?1 AND EXISTS (SELECT 1 FROM contacts WHERE peer = ?2 AND relay_only = 1)",
+            )?;
+            inherit.execute((new.as_bytes(), old.as_bytes()))?;
             Ok((one(database, new)?, one(database, old)?))
         })
     }
@@ -56,9 +61,11 @@ mod tests {
     async fn the_new_key_has_the_name_and_the_old_one_its_conversation() {
         let home = home_with_bob().await;
         home.store.verify(peer(2)).await.unwrap();
+        home.store.set_relay_only(peer(2), true).await.unwrap();
         home.store.compose(peer(2), id(1), "hi".into(), 0).await.unwrap();
         let (new, old) = home.store.replace(peer(2), peer(3), "Bob".into(), vec![]).await.unwrap();
         assert_eq!((new.peer, new.name.as_str(), new.verified), (peer(3), "Bob", false));
+        assert!(new.relay_only, "whoever answers to this name was not to learn our address");
         let set_aside = format!("Bob (old key {})", peer(2).short());
         assert_eq!((old.peer, old.name, old.verified), (peer(2), set_aside, false));
         assert_eq!(home.store.history(peer(2), None, None, 9).await.unwrap().len(), 1);

@@ -93,7 +93,13 @@ fn table(contacts: &[Value], new: bool) -> String {
             Some(unread) => format!("{unread} unread"),
         };
         let verified = if contact["verified"] == true { "verified" } else { "" };
-        let told: Vec<_> = [there, verified.to_owned(), unread].into_iter().filter(|part| !part.is_empty()).collect();
+        // While it is online, the path says so.
+        let hides = contact["relay_only"] == true && word(contact, "presence") != "online";
+        let relay = if hides { "relay only" } else { "" };
+        let told: Vec<_> = [there, verified.to_owned(), relay.to_owned(), unread]
+            .into_iter()
+            .filter(|part| !part.is_empty())
+            .collect();
         format!("{:width$}  {}", name(contact), told.join(", ")).trim_end().to_owned()
     };
     contacts.iter().map(line).collect::<Vec<_>>().join("\n")
