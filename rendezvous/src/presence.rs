@@ -140,6 +140,10 @@ impl Watching {
     /// Hands what may be told now to the channel; returns the number of messages.
     pub(crate) fn tell(&mut self, channel: &mut RendezvousChannel, start: Instant, now: Instant) -> u64 {
         self.underway.retain(|(number, _)| channel.is_outstanding(*number));
+        // Most peers have nothing to be told for hours, and then a few bytes a watch are all that is kept for them.
+        if self.underway.is_empty() {
+            self.underway = Vec::new();
+        }
         if self.due.is_some_and(|due| now < due) {
             return 0;
         }
@@ -165,6 +169,9 @@ impl Watching {
             let Ok(number) = channel.send(ToPeer::Presence { peers: peers.clone() }, now) else { break };
             self.underway.push((number, peers));
             told += 1;
+        }
+        if self.news.is_empty() {
+            self.news = Vec::new();
         }
         told
     }
