@@ -210,6 +210,14 @@ pub enum Command {
         /// It is stored; the rendezvous are being told.
         reply: Reply<()>,
     },
+    /// Lets the database grow so far.
+    #[cfg(test)]
+    Room {
+        /// So many pages more than it has.
+        pages: u32,
+        /// Done.
+        reply: Reply<()>,
+    },
     /// As if our mapping were about to end.
     #[cfg(test)]
     Renew {

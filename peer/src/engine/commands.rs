@@ -99,6 +99,10 @@ impl Engine {
             }
             Command::SetMailbox { open, reply } => self.set_mailbox(open, reply),
             #[cfg(test)]
+            Command::Room { pages, reply } => {
+                self.after(self.store.room(pages), move |_, result| answer(reply, result.map_err(Into::into)));
+            }
+            #[cfg(test)]
             Command::Renew { forced, reply } => {
                 if forced {
                     self.renew(now);

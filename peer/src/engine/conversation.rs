@@ -17,7 +17,7 @@ use crate::store::{MessageState, Outcome, Position, Receipt, StoreError};
 
 /// After the store refused a message (a full disk, say) the link is closed, so that the contact keeps what it has, and
 /// tried again after this.
-const STORE_PAUSE: Duration = Duration::from_secs(10);
+const STORE_PAUSE: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 10 });
 
 impl Engine {
     /// Lets the machine and the link have all that they have for each other.

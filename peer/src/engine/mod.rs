@@ -10,6 +10,8 @@ mod commands;
 mod contact;
 mod content;
 mod conversation;
+#[cfg(test)]
+mod disk_full_tests;
 mod flight;
 mod habits;
 mod hard_nat;

@@ -153,6 +153,7 @@ fn carry_out(
             note(format!("mailbox {open}"));
             drop(reply.send(Ok(())));
         }
+        Command::Room { reply, .. } => drop(reply.send(Ok(()))),
         Command::Renew { reply, .. } => drop(reply.send(Ok(0))),
         Command::SentTo { reply, .. } => drop(reply.send(Ok(0))),
         Command::Introduce { greeting, reply, .. } => {

@@ -58,6 +58,18 @@ impl Home {
     }
 }
 
+impl Store {
+    /// Lets the database grow by so many pages, as if there were no more room.
+    pub(crate) fn room(&self, pages: u32) -> super::Outcome<()> {
+        self.submit(move |database| {
+            let now: i64 = database.pragma_query_value(None, "page_count", |row| row.get(0))?;
+            let most = (now + i64::from(pages)).min(1_000_000_000);
+            database.pragma_update_and_check(None, "max_page_count", most, |_| Ok(()))?;
+            Ok(())
+        })
+    }
+}
+
 /// The n-th peer.
 pub(super) fn peer(n: u8) -> PeerId {
     PeerId::new([n; 32])

@@ -49,6 +49,7 @@ pub(crate) fn write(documents: &Path) -> Result<()> {
     section(&mut page, &records, SIGN_IN, "Going online", sign_in::table)?;
     section(&mut page, &records, REST, "Being there", rest::table)?;
     section(&mut page, &records, TORTURE, "Nothing written is lost", torture::table)?;
+    page += &as_it_is(&records, "store.txt", "A million messages on the disk")?;
     let path = documents.join("measurements.md");
     fs::write(&path, page).with_context(|| path.display().to_string())
 }
@@ -66,6 +67,13 @@ fn section<Record: DeserializeOwned>(
         *page += &format!("\n## {title}\n\n`{heading}`: [{file}](measurements/{file})\n\n{tables}");
     }
     Ok(())
+}
+
+/// What another command has measured, which can be read as it stands.
+fn as_it_is(directory: &Path, file: &str, title: &str) -> Result<String> {
+    let path = directory.join(file);
+    let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    Ok(format!("\n## {title}\n\n[{file}](measurements/{file})\n\n```\n{text}```\n"))
 }
 
 /// A row of a table.
