@@ -61,7 +61,7 @@ impl Store {
     /// Sets whether a contact may see that the person is there; `None`: as all may.
     ///
     /// # Errors
-    /// [`StoreError::UnknownContact`], or those of the disk.
+    /// [`StoreError::UnknownContact`](super::StoreError::UnknownContact), or those of the disk.
     pub fn show(&self, peer: PeerId, shown: Option<bool>) -> Outcome<()> {
         self.submit(move |database| {
             let contact = known(database, peer)?.contact;

@@ -1,7 +1,7 @@
 //! SQLite on files that are sealed page by page.
 //!
 //! A virtual file system that lies over SQLite's own: that one opens, locks, syncs and deletes files as ever, and what passes
-//! through to their bytes is sealed on its way ([`slots`] draws how). SQLite notices nothing, so all of it is as durable as
+//! through to their bytes is sealed on its way (`slots` draws how). SQLite notices nothing, so all of it is as durable as
 //! without, and nothing of it needs to know a key.
 //!
 //! What is protected: whoever has the files but not the key learns how many pages there are and which of them changed between
