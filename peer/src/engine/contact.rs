@@ -197,7 +197,7 @@ impl Engine {
         }
         self.contacts.insert(id, contact);
         self.timers.set(id, Timer::Expire, now);
-        self.watch_contact(id, now);
+        self.name_new_contact(id, now);
         self.settle_presence(id);
         if talks {
             self.mailbox_changed(now);

@@ -293,9 +293,20 @@ impl Engine {
         }
     }
 
+    /// Tells the rendezvous of one who has come among the contacts. Of one who is blocked only after the last word of the connection
+    /// that there may have been: they close what joins us through them, and the word would be lost.
+    pub(super) fn name_new_contact(&mut self, id: ContactId, now: Instant) {
+        if self.contacts.get(&id).is_some_and(|contact| contact.state == ContactState::Blocked) {
+            self.timers.set(id, Timer::Conceal, now + LAST_WORDS);
+        } else {
+            self.watch_contact(id, now);
+        }
+    }
+
     /// The rendezvous hear from whom we hide, and close what joins us through them.
     pub(super) fn finish_concealing(&mut self, id: ContactId, now: Instant) {
-        if self.is_hidden_from(id) {
+        let blocked = self.contacts.get(&id).is_some_and(|contact| contact.state == ContactState::Blocked);
+        if self.is_hidden_from(id) || blocked {
             if let Some(contact) = self.contacts.get_mut(&id) {
                 contact.standing.leaving = None;
             }
