@@ -41,6 +41,8 @@ pub(crate) struct Entry {
     pub(crate) chance: u64,
     /// Whether it is away for all whom it has not named.
     pub(crate) unseen: bool,
+    /// Whether something that was said to it has been given up, and it has not been heard from since.
+    pub(crate) unheard: bool,
     /// The way in by which the peer came last; its NAT lets answers through only from there.
     pub(crate) local: LocalSocket,
 }
@@ -265,6 +267,7 @@ mod tests {
             allowance: Allowance::default(),
             chance: 0,
             unseen: false,
+            unheard: false,
             local: LocalSocket(0),
         }
     }

@@ -143,7 +143,16 @@ impl Server {
         let registration = Registration::new(peer, secret, observed, lifetime, now);
         let allowance = Allowance::default();
         let unseen = request.unseen;
-        let entry = Entry { registration, secret: secret.clone(), line: None, allowance, chance: 0, unseen, local };
+        let entry = Entry {
+            registration,
+            secret: secret.clone(),
+            line: None,
+            allowance,
+            chance: 0,
+            unseen,
+            unheard: false,
+            local,
+        };
         let registered = if self.closing.is_some() { None } else { self.register(now, entry) };
         let Some(slot) = registered else {
             self.counters.sign_in_refused += 1;
@@ -296,6 +305,8 @@ impl Server {
         let outcome = entry.registration.handle(header, datagram, from, now, &self.challenger);
         let authentic = !matches!(outcome, Outcome::Unauthentic | Outcome::Ignored);
         self.counters.keepalives += u64::from(authentic);
+        // Not one that comes from elsewhere: that proves no way back yet.
+        let back = entry.unheard && authentic && !matches!(outcome, Outcome::Challenge(_));
         match outcome {
             Outcome::Alive => {}
             Outcome::Answer(payload) => self.outbox.push(local, from, payload),
@@ -328,6 +339,9 @@ impl Server {
                 self.answer_unknown_slot(now, from, local, header, datagram);
             }
         }
+        if back {
+            self.is_back(now, header.slot);
+        }
     }
 
     fn handle_control(&mut self, now: Instant, from: SocketAddr, local: LocalSocket, header: Header, datagram: &[u8]) {
@@ -358,6 +372,7 @@ impl Server {
             let challenge = entry.registration.challenge(slot, from, now, &self.challenger);
             self.outbox.push(local, from, challenge);
         }
+        let back = entry.unheard && !elsewhere && opened != Opened::Repeated;
         match opened {
             Opened::Fresh(Some(message)) => self.handle_message(now, slot, message),
             Opened::Fresh(None) => {}
@@ -366,6 +381,18 @@ impl Server {
         self.answer_owed(now, slot);
         self.let_go(now, slot);
         self.look_for_letters(now, slot);
+        if back {
+            self.is_back(now, slot);
+        }
+    }
+
+    /// The peer in this slot, which had not acknowledged something until that was given up, has been heard from again.
+    fn is_back(&mut self, now: Instant, slot: u32) {
+        let Some(entry) = self.registry.at(slot, now) else { return };
+        entry.unheard = false;
+        let peer = entry.registration.peer();
+        self.answer_owed(now, slot);
+        self.open_letters(now, slot, peer);
     }
 
     /// Tells the sender that its slot is not its own (any more), in fewer bytes than it sent, and lets it show its ticket.

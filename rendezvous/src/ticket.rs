@@ -174,7 +174,7 @@ impl Server {
         let registration = Registration::new(peer, &secret, from, lifetime(shown.interval_s), now);
         let allowance = Allowance::default();
         let unseen = shown.unseen;
-        let entry = Entry { registration, secret, line: None, allowance, chance, unseen, local };
+        let entry = Entry { registration, secret, line: None, allowance, chance, unseen, unheard: false, local };
         let Some(slot) = self.register(now, entry) else {
             self.counters.sign_in_refused += 1;
             return self.answer_no_ticket(now, from, local, header, datagram);

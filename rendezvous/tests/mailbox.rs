@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use knothole_proto::control::{LetterName, MAX_ENVELOPE, MAX_NAMED, Posted, ToPeer, ToRendezvous, Watched};
 use knothole_proto::identity::PeerId;
+use knothole_proto::keepalive::{self, FromRendezvous};
+use knothole_proto::seal::TagKey;
 use knothole_rendezvous::mailbox::{Contents, Done, KeptLetter, KeptMailbox, Order};
 use knothole_rendezvous::{Policy, Rate};
 use world::{Peer, World};
@@ -112,7 +114,7 @@ impl Post {
     fn open(&mut self, peer: &mut Peer, senders: &[PeerId]) {
         for (n, senders) in senders.chunks(MAX_NAMED).enumerate() {
             let message = ToRendezvous::Mailbox { open: true, fresh: n == 0, senders: senders.to_vec() };
-            assert_eq!(self.say(peer, message), [ToPeer::Mailbox { open: true }]);
+            assert_eq!(self.say(peer, message).first(), Some(&ToPeer::Mailbox { open: true }));
         }
     }
 
@@ -524,6 +526,92 @@ fn a_letter_to_a_vanished_recipient_that_has_no_room_for_it_is_counted() {
     post.world.advance(Duration::from_secs(100));
     post.settle();
     assert_eq!((post.letters.len(), post.world.server.counters().letters_lost), (0, 1));
+}
+
+/// Twelve letters wait for Bob, who registers, and vanishes before he hears the first.
+fn for_one_that_vanishes() -> (Post, Peer) {
+    let (mut post, mut alice, bob) = for_alice();
+    for n in 0..12 {
+        assert_eq!(post.post(&mut alice, bob, n, 300), Posted::Kept);
+    }
+    let bob = post.world.try_sign_in(2, 255, 1).unwrap();
+    for _ in 0..60 {
+        post.settle();
+        post.world.advance(Duration::from_secs(1));
+    }
+    assert_eq!(post.world.server.counters().letters_pushed, 8, "nobody is told more who says nothing");
+    (post, bob)
+}
+
+#[test]
+fn letters_that_were_given_up_are_pushed_again_when_their_owner_is_heard_from() {
+    let expected: Vec<_> = (0..12).collect();
+    for by_keepalive in [true, false] {
+        let (mut post, mut bob) = for_one_that_vanishes();
+        if by_keepalive {
+            assert_eq!(post.world.keepalive(&mut bob, false), []);
+        } else {
+            let out = post.world.say(&mut bob, ToRendezvous::Unwatch { peers: Vec::new() });
+            assert_eq!(bob.hear(&out), []);
+        }
+        let letters = post.listen(&mut bob);
+        assert_eq!(letters.iter().map(|(_, n)| *n).collect::<Vec<_>>(), expected, "{by_keepalive}");
+        post.collect(&mut bob, &letters);
+        post.world.keepalive(&mut bob, false);
+        assert_eq!(post.listen(&mut bob), [], "once");
+    }
+}
+
+#[test]
+fn one_that_moves_is_pushed_what_was_given_up_where_it_is_now() {
+    let (mut post, mut bob) = for_one_that_vanishes();
+    bob.address = world::address("203.0.113.9:7000");
+    let challenge = post.world.keepalive(&mut bob, false);
+    let [(to, challenge)] = &challenge[..] else { panic!("{challenge:?}") };
+    assert_eq!(*to, bob.address);
+    let Some(FromRendezvous::Challenge { token }) = bob.read(challenge) else { panic!("no challenge") };
+    assert_eq!(post.settle(), [], "nothing before it has proved that it is there");
+    bob.counter += 1;
+    let moved = keepalive::moved(&TagKey::new(&bob.secret), bob.slot, bob.counter, token);
+    post.world.hand(bob.address, &moved);
+    assert_eq!(post.listen(&mut bob).len(), 12);
+}
+
+#[test]
+fn a_letter_passed_straight_and_given_up_is_pushed_when_its_recipient_is_back() {
+    let mut post = post_office();
+    let (mut alice, mut bob) = (post.world.sign_in(1, 255), post.world.sign_in(2, 255));
+    post.open(&mut bob, &[alice.id]);
+    assert_eq!(post.post(&mut alice, bob.id, 7, 300), Posted::Passed);
+    for _ in 0..60 {
+        post.settle();
+        post.world.advance(Duration::from_secs(1));
+    }
+    post.world.keepalive(&mut bob, false);
+    assert_eq!(post.listen(&mut bob).iter().map(|(_, n)| *n).collect::<Vec<_>>(), [7]);
+}
+
+#[test]
+fn an_owner_that_opens_its_mailbox_again_is_pushed_whatever_it_has_not_collected() {
+    let (mut post, mut alice, bob) = for_alice();
+    for n in 0..12 {
+        post.post(&mut alice, bob, n, 300);
+    }
+    let (mut bob, letters) = post.come(2, 1);
+    post.collect(&mut bob, &letters[..3]);
+    for (fresh, senders) in [(true, vec![alice.id]), (false, Vec::new())] {
+        let out = post.world.say(&mut bob, ToRendezvous::Mailbox { open: true, fresh, senders });
+        assert_eq!(bob.hear(&out), []);
+        let mut out = Vec::new();
+        let order = post.world.server.poll_order(post.world.now).unwrap();
+        let done = post.obey(order);
+        post.world.server.handle_done(post.world.now, done);
+        out.extend(post.world.drain());
+        assert_eq!(bob.hear(&out), [ToPeer::Mailbox { open: true }]);
+        assert_eq!(post.listen(&mut bob), letters[3..]);
+    }
+    let message = ToRendezvous::Mailbox { open: true, fresh: false, senders: vec![PeerId::new([9; 32])] };
+    assert_eq!(post.say(&mut bob, message), [ToPeer::Mailbox { open: true }], "one more name asks for nothing");
 }
 
 /// Two worlds that differ in one thing: in the second, Bob is there, and hides from Alice.

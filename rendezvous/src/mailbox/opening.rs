@@ -29,6 +29,9 @@ impl Server {
             if !self.open_mailbox(now, owner, fresh, senders) {
                 self.counters.mailboxes_refused += 1;
                 self.tell_mailbox(now, owner, false);
+            } else if fresh || senders.is_empty() {
+                // Who begins to name its senders has come, or wants what it could not store when it was pushed.
+                self.open_letters(now, slot, owner);
             }
         } else if let Some(letters) = self.mailboxes.index.close(owner) {
             tracing::debug!(?owner, letters = letters.len(), "mailbox closed");

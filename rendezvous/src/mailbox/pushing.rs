@@ -12,7 +12,7 @@ use crate::server::Server;
 /// many, and other messages never find the channel full of letters.
 const WINDOW: usize = 8;
 impl Server {
-    /// The peer in this slot has registered: what waits for it is pushed from the first letter on.
+    /// The peer in this slot has registered, or is back after something was given up, or asks for it: what waits for it is pushed from the first letter on.
     pub(crate) fn open_letters(&mut self, now: Instant, slot: u32, owner: PeerId) {
         let now_s = self.mailboxes.seconds(now);
         let Some(mailbox) = self.mailboxes.index.of_mut(owner) else { return };

@@ -48,6 +48,8 @@ impl Server {
     pub(crate) fn keep_given_up(&mut self, now: Instant, slot: u32) {
         let Some(entry) = self.registry.at(slot, now) else { return };
         let owner = entry.registration.peer();
+        // What its mailbox pushed is there still, and pushed again when the peer is heard from.
+        entry.unheard |= entry.line.as_mut().is_some_and(|line| line.channel.take_lost());
         let given_up = entry.line.as_mut().map(|line| take_over(&mut line.under_way, &line.channel));
         given_up.into_iter().flatten().for_each(|letter| self.keep_after_all(now, owner, letter));
     }
