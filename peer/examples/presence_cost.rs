@@ -92,7 +92,7 @@ async fn peer(home: &Path, rendezvous: RendezvousAddress, contacts: u32) -> anyh
     for n in 0..contacts {
         let link = ContactLink { peer: identity(n).public_key(), via: vec![rendezvous.clone()] };
         let name = Some(format!("contact {n}"));
-        peer.request(|reply| command::Command::AddContact { link, name, reply }).await?;
+        peer.request(|reply| command::Command::AddContact { link, name, relay_only: None, reply }).await?;
     }
     println!("{}", peer.request(command::Command::Status).await?.peer);
     tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new())).await??;

@@ -35,6 +35,8 @@ pub enum Command {
         link: ContactLink,
         /// What to call it; the beginning of its id otherwise.
         name: Option<String>,
+        /// Through a relay alone or not, from the first invitation on; else as it was chosen before.
+        relay_only: Option<bool>,
         /// The new contact.
         reply: Reply<ContactView>,
     },
@@ -44,6 +46,8 @@ pub enum Command {
     Accept {
         /// A name or a peer id.
         who: String,
+        /// Through a relay alone or not, from the first invitation on; else as it was chosen before.
+        relay_only: Option<bool>,
         /// The contact.
         reply: Reply<ContactView>,
     },
@@ -53,6 +57,8 @@ pub enum Command {
         name: Option<String>,
         /// What they are told to call us.
         me: Option<String>,
+        /// Through a relay alone or not, from the first invitation on; else as it was chosen before.
+        relay_only: Option<bool>,
         /// The code, once a rendezvous has given its number.
         reply: Reply<CodeView>,
     },
@@ -64,6 +70,8 @@ pub enum Command {
         name: Option<String>,
         /// What they are told to call us.
         me: Option<String>,
+        /// Through a relay alone or not, from the first invitation on; else as it was chosen before.
+        relay_only: Option<bool>,
         /// The contact.
         reply: Reply<ContactView>,
     },
@@ -75,6 +83,8 @@ pub enum Command {
         name: Option<String>,
         /// At most [`MAX_GREETING`](knothole_proto::control::MAX_GREETING) bytes.
         greeting: String,
+        /// Through a relay alone or not, from the first invitation on; else as it was chosen before.
+        relay_only: Option<bool>,
         /// The new contact.
         reply: Reply<ContactView>,
     },
@@ -84,6 +94,8 @@ pub enum Command {
         link: ContactLink,
         /// The name.
         name: String,
+        /// Through a relay alone or not, from the first invitation on; else as it was chosen before.
+        relay_only: Option<bool>,
         /// Both.
         reply: Reply<Replaced>,
     },

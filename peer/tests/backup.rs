@@ -47,7 +47,7 @@ async fn peer(home: &Path, rendezvous: &RendezvousAddress) -> Peer {
 
 async fn add(peer: &Peer, other: &Peer, name: &str) {
     let link = other.request(Command::Status).await.unwrap().link;
-    peer.request(|reply| Command::AddContact { link, name: Some(name.into()), reply }).await.unwrap();
+    peer.request(|reply| Command::AddContact { link, name: Some(name.into()), relay_only: None, reply }).await.unwrap();
 }
 
 async fn write(peer: &Peer, to: &str, texts: &[String]) {

@@ -50,7 +50,7 @@ async fn peer(home: &Path, rendezvous: &RendezvousAddress) -> Peer {
 
 async fn add(peer: &Peer, other: &Peer, name: &str) {
     let Status { link, .. } = other.request(Command::Status).await.unwrap();
-    peer.request(|reply| Command::AddContact { link, name: Some(name.into()), reply }).await.unwrap();
+    peer.request(|reply| Command::AddContact { link, name: Some(name.into()), relay_only: None, reply }).await.unwrap();
 }
 
 /// Two who have each other as contacts.

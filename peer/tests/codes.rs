@@ -46,13 +46,13 @@ async fn peer(serving: &Serving) -> (Peer, TempDir) {
 
 async fn make(peer: &Peer, name: Option<&str>, me: Option<&str>) -> Result<CodeView, CommandError> {
     let own = |text: Option<&str>| text.map(str::to_owned);
-    peer.request(|reply| Command::MakeCode { name: own(name), me: own(me), reply }).await
+    peer.request(|reply| Command::MakeCode { name: own(name), me: own(me), relay_only: None, reply }).await
 }
 
 async fn join(peer: &Peer, code: &str, name: Option<&str>, me: Option<&str>) -> Result<ContactView, CommandError> {
     let own = |text: Option<&str>| text.map(str::to_owned);
     let code = code.parse().unwrap();
-    peer.request(|reply| Command::JoinCode { code, name: own(name), me: own(me), reply }).await
+    peer.request(|reply| Command::JoinCode { code, name: own(name), me: own(me), relay_only: None, reply }).await
 }
 
 async fn id(peer: &Peer) -> PeerId {

@@ -105,7 +105,7 @@ async fn start(home: &Path, rendezvous: &RendezvousAddress) -> Peer {
 
 async fn add(peer: &Peer, other: &Peer, name: &str) {
     let link = other.request(Command::Status).await.unwrap().link;
-    peer.request(|reply| Command::AddContact { link, name: Some(name.into()), reply }).await.unwrap();
+    peer.request(|reply| Command::AddContact { link, name: Some(name.into()), relay_only: None, reply }).await.unwrap();
     let relay = |reply| Command::Path { who: name.into(), relay_only: true, reply };
     peer.request(relay).await.unwrap();
 }

@@ -102,6 +102,8 @@ fn two_meet_by_a_code_compare_words_and_choose_the_relay() {
     assert_eq!(town.contacts(0), contacts, "nothing was changed");
     assert!(town.done(0, &["add", other.trim(), "--name", "Bob", "--replace"]).contains("(old key "));
     assert_eq!(town.contacts(0)[0]["relay_only"], true);
+    town.done(2, &["add", town.done(0, &["id"]).trim(), "--name", "Alice", "--relay"]);
+    assert_eq!(town.contacts(2)[0]["relay_only"], true);
     town.runtime.block_on(town.serving.shutdown());
 }
 

@@ -45,7 +45,7 @@ async fn peer(home: &Path, rendezvous: &RendezvousAddress, keepalive: Profile) -
 
 async fn add(peer: &Peer, other: &Peer, name: &str) {
     let link = other.request(Command::Status).await.unwrap().link;
-    peer.request(|reply| Command::AddContact { link, name: Some(name.into()), reply }).await.unwrap();
+    peer.request(|reply| Command::AddContact { link, name: Some(name.into()), relay_only: None, reply }).await.unwrap();
 }
 
 async fn presence(peer: &Peer, mode: PresenceMode, who: Option<&str>) {

@@ -57,13 +57,13 @@ async fn link(peer: &Peer) -> ContactLink {
 
 async fn add(peer: &Peer, other: &Peer, name: &str) -> ContactView {
     let link = link(other).await;
-    peer.request(|reply| Command::AddContact { link, name: Some(name.into()), reply }).await.unwrap()
+    peer.request(|reply| Command::AddContact { link, name: Some(name.into()), relay_only: None, reply }).await.unwrap()
 }
 
 async fn introduce(peer: &Peer, other: &Peer, name: &str, greeting: &str) -> Result<ContactView, CommandError> {
     let link = link(other).await;
     let name = Some(name.to_owned());
-    peer.request(|reply| Command::Introduce { link, name, greeting: greeting.into(), reply }).await
+    peer.request(|reply| Command::Introduce { link, name, greeting: greeting.into(), relay_only: None, reply }).await
 }
 
 async fn block(peer: &Peer, who: impl ToString) {
@@ -156,7 +156,7 @@ async fn a_stranger_is_heard_of_once_with_its_greeting_and_costs_no_further_writ
     assert_eq!(requests(&mut at_bob), 0);
     assert_eq!(contacts(&bob).await.len(), 1, "it stays listed");
 
-    bob.request(|reply| Command::Accept { who: who.to_string(), reply }).await.unwrap();
+    bob.request(|reply| Command::Accept { who: who.to_string(), relay_only: None, reply }).await.unwrap();
     let mut at_alice = alice.events();
     let up = |kind: &EventKind| matches!(kind, EventKind::Presence { online: true, .. }).then_some(());
     event(&mut at_alice, up).await;
@@ -197,7 +197,7 @@ async fn who_is_blocked_before_it_asks_is_never_shown_and_sees_what_it_would_if_
     assert_eq!(contacts(&bob).await[0].state, ContactState::Blocked);
 
     let mut at_alice = alice.events();
-    let absent = |reply| Command::AddContact { link: away_link, name: Some("away".into()), reply };
+    let absent = |reply| Command::AddContact { link: away_link, name: Some("away".into()), relay_only: None, reply };
     alice.request(absent).await.unwrap();
     let expected = unreached(&mut at_alice).await;
     add(&alice, &bob, "bob").await;

@@ -89,7 +89,7 @@ impl Person {
     async fn add(&self, other: &Self, name: &str) {
         let link = other.status().await.link;
         let name = Some(name.to_owned());
-        self.peer.request(|reply| Command::AddContact { link, name, reply }).await.unwrap();
+        self.peer.request(|reply| Command::AddContact { link, name, relay_only: None, reply }).await.unwrap();
     }
 
     async fn send(&self, to: &str, text: &str) {

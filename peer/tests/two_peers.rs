@@ -61,7 +61,7 @@ async fn status(peer: &Peer) -> Status {
 
 async fn add(peer: &Peer, other: &Peer, name: &str) -> ContactView {
     let link = status(other).await.link;
-    peer.request(|reply| Command::AddContact { link, name: Some(name.into()), reply }).await.unwrap()
+    peer.request(|reply| Command::AddContact { link, name: Some(name.into()), relay_only: None, reply }).await.unwrap()
 }
 
 /// Two who have each other as contacts.
@@ -198,7 +198,7 @@ async fn a_stranger_is_a_request_learns_nothing_and_talks_once_accepted() {
     assert!(alice.request(Command::Contacts).await.unwrap()[0].path.is_none());
     assert!(history(&bob, &name).await.is_empty());
 
-    bob.request(|reply| Command::Accept { who: name.clone(), reply }).await.unwrap();
+    bob.request(|reply| Command::Accept { who: name.clone(), relay_only: None, reply }).await.unwrap();
     arrives(&mut at_bob, "do you know me?").await;
     reaches(&mut at_alice, id, MessageState::Delivered).await;
     alice.stop().await;

@@ -28,7 +28,7 @@ async fn link(peer: &Peer) -> ContactLink {
 
 async fn add(peer: &Peer, other: &Peer, name: &str) -> Result<ContactView, CommandError> {
     let link = link(other).await;
-    peer.request(|reply| Command::AddContact { link, name: Some(name.into()), reply }).await
+    peer.request(|reply| Command::AddContact { link, name: Some(name.into()), relay_only: None, reply }).await
 }
 
 async fn words(peer: &Peer, who: &str) -> WordsView {
@@ -84,7 +84,7 @@ async fn another_key_under_a_verified_name_is_refused_loudly_and_taken_only_on_d
     assert_eq!((contacts[0].peer, contacts[0].verified), (old.peer, true), "nothing was changed");
 
     let new = link(&mallory).await;
-    let taken = |reply| Command::ReplaceContact { link: new.clone(), name: "Bob".into(), reply };
+    let taken = |reply| Command::ReplaceContact { link: new.clone(), name: "Bob".into(), relay_only: None, reply };
     let replaced = alice.request(taken).await.unwrap();
     assert_eq!((replaced.contact.name.as_str(), replaced.contact.peer), ("Bob", new.peer));
     assert_eq!(replaced.former, (old.peer, format!("Bob (old key {})", old.peer.short())));

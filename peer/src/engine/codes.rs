@@ -31,8 +31,8 @@ pub(super) struct Codes {
 
 /// A code of ours.
 struct Making {
-    /// What the person calls whoever types it, and what it is told of us.
-    names: Names,
+    /// What is to become of whoever types it, and what it is told of us.
+    wishes: Wishes,
     via: Option<RendezvousId>,
     until: Instant,
     stage: Stage,
@@ -48,20 +48,22 @@ enum Stage {
 /// A code that was typed here.
 struct Joining {
     code: Code,
-    names: Names,
+    wishes: Wishes,
     via: Option<RendezvousId>,
     until: Instant,
     joiner: Option<Box<Joiner>>,
     reply: Reply<ContactView>,
 }
 
-/// What the two are called.
+/// What the two are called, and how they may meet.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Names {
+pub(super) struct Wishes {
     /// The other one, by us; by its own word otherwise.
     pub(super) theirs: Option<String>,
     /// We, by our own word.
     pub(super) ours: Option<String>,
+    /// Through a relay alone or not, if that is said.
+    pub(super) relay_only: Option<bool>,
 }
 
 impl Codes {
@@ -72,17 +74,17 @@ impl Codes {
 }
 
 impl Engine {
-    pub(super) fn make_code(&mut self, names: Names, reply: Reply<CodeView>, now: Instant) {
-        if let Some(taken) = names.theirs.as_ref().filter(|name| self.find(name).is_some()) {
+    pub(super) fn make_code(&mut self, wishes: Wishes, reply: Reply<CodeView>, now: Instant) {
+        if let Some(taken) = wishes.theirs.as_ref().filter(|name| self.find(name).is_some()) {
             return answer(reply, Err(StoreError::NameTaken(taken.clone()).into()));
         }
         self.fail_making("another code was made", now);
         let until = now + REGISTRATION;
-        self.codes.making = Some(Making { names, via: None, until, stage: Stage::Asked(reply) });
+        self.codes.making = Some(Making { wishes, via: None, until, stage: Stage::Asked(reply) });
         self.advance_codes(now);
     }
 
-    pub(super) fn join_code(&mut self, code: Code, names: Names, reply: Reply<ContactView>, now: Instant) {
+    pub(super) fn join_code(&mut self, code: Code, wishes: Wishes, reply: Reply<ContactView>, now: Instant) {
         let ours = self.codes.making.as_ref().and_then(|making| match &making.stage {
             Stage::Open(maker) => Some(maker.code().number()),
             Stage::Asked(_) => None,
@@ -92,7 +94,7 @@ impl Engine {
         }
         self.fail_joining(CommandError::CodeReplaced, now);
         let until = now + REGISTRATION;
-        self.codes.joining = Some(Joining { code, names, via: None, until, joiner: None, reply });
+        self.codes.joining = Some(Joining { code, wishes, via: None, until, joiner: None, reply });
         self.advance_codes(now);
     }
 
@@ -105,10 +107,10 @@ impl Engine {
         {
             making.via = Some(via);
         }
-        let card = |names: &Names, link: ContactLink| Card { link, name: names.ours.clone() };
+        let card = |wishes: &Wishes, link: ContactLink| Card { link, name: wishes.ours.clone() };
         let link = self.own_link();
         if let Some(joining) = self.codes.joining.as_mut().filter(|joining| joining.via.is_none()) {
-            let (joiner, first) = Joiner::new(joining.code.clone(), card(&joining.names, link), seed());
+            let (joiner, first) = Joiner::new(joining.code.clone(), card(&joining.wishes, link), seed());
             if self.traversal.say_to_code(via, joining.code.number(), first, now) {
                 joining.via = Some(via);
                 joining.joiner = Some(Box::new(joiner));
@@ -120,16 +122,16 @@ impl Engine {
     /// The number of our code, or none.
     pub(super) fn handle_code_opened(&mut self, via: RendezvousId, number: Option<u16>, now: Instant) {
         let asked = |making: &mut Making| making.via == Some(via) && matches!(making.stage, Stage::Asked(_));
-        let Some(Making { names, stage: Stage::Asked(reply), .. }) = self.codes.making.take_if(asked) else { return };
+        let Some(Making { wishes, stage: Stage::Asked(reply), .. }) = self.codes.making.take_if(asked) else { return };
         let Some(number) = number.filter(|number| *number != 0) else {
             return answer(reply, Err(CommandError::NoCode));
         };
         let [a, b, c, d, ..] = seed();
         let code = Code::new(number, u32::from_be_bytes([a, b, c, d]));
         let view = CodeView { code: code.to_string(), expires_at: wall_clock() + LIFETIME.as_millis() as u64 };
-        let card = Card { link: self.own_link(), name: names.ours.clone() };
+        let card = Card { link: self.own_link(), name: wishes.ours.clone() };
         let stage = Stage::Open(Box::new(Maker::new(code, card, seed())));
-        self.codes.making = Some(Making { names, via: Some(via), until: now + LIFETIME, stage });
+        self.codes.making = Some(Making { wishes, via: Some(via), until: now + LIFETIME, stage });
         answer(reply, Ok(view));
     }
 
@@ -185,8 +187,8 @@ impl Engine {
 
     /// Somebody who knows the words has typed our code: a contact from now on, which it is then told.
     fn handle_joiner(&mut self, via: RendezvousId, number: u16, card: Card, say: Option<Vec<u8>>, now: Instant) {
-        let Some(names) = self.codes.making.as_ref().map(|making| making.names.clone()) else { return };
-        let (peer, name) = (card.link.peer, names.theirs.clone().or_else(|| card.name.clone()));
+        let Some(wishes) = self.codes.making.as_ref().map(|making| making.wishes.clone()) else { return };
+        let (peer, name) = (card.link.peer, wishes.theirs.clone().or_else(|| card.name.clone()));
         if let Some(why) = self.unwelcome(peer) {
             return self.fail_making(&why.to_string(), now);
         }
@@ -199,7 +201,7 @@ impl Engine {
                 let _ = events.send(std::sync::Arc::new(crate::event::Event { at: wall_clock(), kind }));
             });
         }
-        self.add_by_card(names, card, move |engine, result| match result {
+        self.add_by_card(wishes, card, move |engine, result| match result {
             Ok(_) => {
                 if let Some(say) = say {
                     engine.traversal.say_to_code(via, number, say, Instant::now());
@@ -214,16 +216,16 @@ impl Engine {
 
     /// The maker of the code that was typed here knows the words, too.
     fn handle_maker(&mut self, via: RendezvousId, number: u16, card: Card, now: Instant) {
-        let Some(Joining { names, reply, .. }) = self.codes.joining.take() else { return };
+        let Some(Joining { wishes, reply, .. }) = self.codes.joining.take() else { return };
         self.traversal.close_code(via, number, now);
-        let (peer, name) = (card.link.peer, names.theirs.clone().or_else(|| card.name.clone()));
+        let (peer, name) = (card.link.peer, wishes.theirs.clone().or_else(|| card.name.clone()));
         if let Some(why) = self.unwelcome(peer) {
             return answer(reply, Err(why));
         }
         if let Some(namesake) = name.as_ref().and_then(|name| self.verified_namesake(name, peer)) {
             return self.warn_of_key(namesake, peer, reply);
         }
-        self.add_by_card(names, card, move |_, result| answer(reply, result));
+        self.add_by_card(wishes, card, move |_, result| answer(reply, result));
     }
 
     /// Whom a code is not to bring: oneself, and those who are kept away on purpose.
@@ -241,18 +243,19 @@ impl Engine {
     /// Makes a contact of one who proved to know the words. A name of its own choice that is taken, or none, is not insisted on.
     fn add_by_card(
         &mut self,
-        names: Names,
+        wishes: Wishes,
         card: Card,
         then: impl FnOnce(&mut Self, Result<ContactView, CommandError>) + Send + 'static,
     ) {
         let Card { link: ContactLink { peer, via }, name: claimed } = card;
         let known = self.find_peer(peer).is_some();
-        let name = names.theirs.clone().or_else(|| claimed.filter(|_| !known));
-        let insisted = names.theirs.is_some() || name.is_none();
-        let adding = self.store.add(peer, name, via.clone());
+        let name = wishes.theirs.clone().or_else(|| claimed.filter(|_| !known));
+        let insisted = wishes.theirs.is_some() || name.is_none();
+        let relay_only = wishes.relay_only;
+        let adding = self.store.add_reached(peer, name, via.clone(), relay_only);
         self.after(adding, move |engine, result| match result {
             Err(StoreError::NameTaken(_) | StoreError::InvalidName) if !insisted => {
-                let again = engine.store.add(peer, None, via);
+                let again = engine.store.add_reached(peer, None, via, relay_only);
                 engine.after(again, move |engine, result| engine.take_in_by_code(result, then));
             }
             result => engine.take_in_by_code(result, then),

@@ -7,7 +7,7 @@ use knothole_proto::frames::MessageId;
 use knothole_proto::identity::PeerId;
 use knothole_proto::traversal::ContactId;
 
-use super::codes::Names;
+use super::codes::Wishes;
 use super::{Engine, answer};
 use crate::command::{Command, CommandError, ContactView, Reply, Status};
 use crate::event::EventKind;
@@ -34,26 +34,32 @@ impl Engine {
                 views.sort_by(|a, b| a.name.cmp(&b.name));
                 answer(reply, Ok(views));
             }
-            Command::AddContact { link, name, reply } if link.peer == self.me => {
+            Command::AddContact { link, name, reply, .. } if link.peer == self.me => {
                 drop((link, name));
                 answer(reply, Err(CommandError::OwnLink));
             }
-            Command::AddContact { link: ContactLink { peer, via }, name, reply } => {
+            Command::AddContact { link: ContactLink { peer, via }, name, relay_only, reply } => {
                 if let Some(namesake) = name.as_ref().and_then(|name| self.verified_namesake(name, peer)) {
                     return self.warn_of_key(namesake, peer, reply);
                 }
-                self.take_in(self.store.add(peer, name, via), reply);
+                self.take_in(self.store.add_reached(peer, name, via, relay_only), reply);
             }
-            Command::Accept { who, reply } => match self.named(&who) {
-                Ok((_, peer)) => self.take_in(self.store.accept(peer), reply),
+            Command::Accept { who, relay_only, reply } => match self.named(&who) {
+                Ok((_, peer)) => self.take_in(self.store.accept(peer, relay_only), reply),
                 Err(error) => answer(reply, Err(error)),
             },
-            Command::MakeCode { name, me, reply } => self.make_code(Names { theirs: name, ours: me }, reply, now),
-            Command::JoinCode { code, name, me, reply } => {
-                self.join_code(code, Names { theirs: name, ours: me }, reply, now);
+            Command::MakeCode { name, me, relay_only, reply } => {
+                self.make_code(Wishes { theirs: name, ours: me, relay_only }, reply, now);
             }
-            Command::Introduce { link, name, greeting, reply } => self.introduce(link, name, &greeting, reply),
-            Command::ReplaceContact { link, name, reply } => self.replace_contact(link, name, reply),
+            Command::JoinCode { code, name, me, relay_only, reply } => {
+                self.join_code(code, Wishes { theirs: name, ours: me, relay_only }, reply, now);
+            }
+            Command::Introduce { link, name, greeting, relay_only, reply } => {
+                self.introduce(link, name, &greeting, relay_only, reply);
+            }
+            Command::ReplaceContact { link, name, relay_only, reply } => {
+                self.replace_contact(link, name, relay_only, reply);
+            }
             Command::Words { who, reply } => self.words(&who, reply),
             Command::Verify { who, shown, reply } => self.verify(&who, shown.as_deref(), reply),
             Command::Path { who, relay_only, reply } => self.choose_path(&who, relay_only, reply),
@@ -165,7 +171,7 @@ impl Engine {
         });
     }
 
-    /// Puts a contact in the place of what was known of it, unless nothing but its name differs.
+    /// Puts a contact in the place of what was known of it, unless nothing differs but its name and how it may be met.
     pub(super) fn replace(&mut self, known: store::Contact, conversation: store::Conversation) -> ContactView {
         let now = Instant::now();
         let before = self.find_peer(known.peer);
@@ -178,7 +184,12 @@ impl Engine {
             }
             None => self.insert_contact(known.clone(), Some(conversation), now),
         };
+        if let Some(contact) = self.contacts.get_mut(&id) {
+            contact.relay_only = known.relay_only;
+        }
         self.hide_from_lan();
+        // In force before the first invitation: an address that was told cannot be taken back.
+        self.traversal.set_relay_only(id, known.relay_only, now);
         self.traversal.connect(id, now);
         let contact = self.contacts.get_mut(&id);
         contact.map_or_else(

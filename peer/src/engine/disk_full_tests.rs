@@ -33,7 +33,7 @@ async fn history(peer: &Peer, with: &str) -> Vec<Message> {
 
 async fn add(peer: &Peer, other: &Peer, name: &str) {
     let link = other.request(Command::Status).await.unwrap().link;
-    peer.request(|reply| Command::AddContact { link, name: Some(name.into()), reply }).await.unwrap();
+    peer.request(|reply| Command::AddContact { link, name: Some(name.into()), relay_only: None, reply }).await.unwrap();
 }
 
 async fn room(peer: &Peer, pages: u32) {

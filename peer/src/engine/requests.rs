@@ -53,6 +53,7 @@ impl Engine {
         link: ContactLink,
         name: Option<String>,
         greeting: &str,
+        relay_only: Option<bool>,
         reply: Reply<ContactView>,
     ) {
         let ContactLink { peer, via } = link;
@@ -65,7 +66,7 @@ impl Engine {
         if let Some(namesake) = name.as_ref().and_then(|name| self.verified_namesake(name, peer)) {
             return self.warn_of_key(namesake, peer, reply);
         }
-        let added = self.store.add(peer, name, via);
+        let added = self.store.add_reached(peer, name, via, relay_only);
         let greeted = self.store.greet(peer, presentable(greeting));
         self.after(added, move |engine, result| match result {
             Ok(_) => engine.take_in(greeted, reply),

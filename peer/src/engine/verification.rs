@@ -78,14 +78,20 @@ impl Engine {
     }
 
     /// Gives a name to another key, as the person wants it who has compared the words.
-    pub(super) fn replace_contact(&mut self, link: ContactLink, name: String, reply: Reply<Replaced>) {
+    pub(super) fn replace_contact(
+        &mut self,
+        link: ContactLink,
+        name: String,
+        relay_only: Option<bool>,
+        reply: Reply<Replaced>,
+    ) {
         if link.peer == self.me {
             return answer(reply, Err(CommandError::OwnLink));
         }
         let namesake = self.verified_namesake(&name, link.peer).map(|(peer, _)| peer);
         let old = namesake.or_else(|| self.named(&name).ok().map(|(_, peer)| peer).filter(|peer| *peer != link.peer));
         let Some(old) = old else { return answer(reply, Err(CommandError::UnknownContact(name))) };
-        self.after(self.store.replace(old, link.peer, name, link.via), move |engine, result| {
+        self.after(self.store.replace(old, link.peer, name, link.via, relay_only), move |engine, result| {
             let (new, old) = match result {
                 Ok(both) => both,
                 Err(error) => return answer(reply, Err(error.into())),

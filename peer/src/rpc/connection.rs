@@ -293,25 +293,32 @@ mod tests {
         assert_eq!(verified, json!({"peer": bob().to_string(), "name": "bob", "verified": true}));
         let replaced = session.result("contact.add", json!({"link": link, "name": "bob", "replace": true})).await;
         assert_eq!(replaced["former"]["name"], "bob (old key)");
-        let code = session.result("contact.code", json!({"name": "bob"})).await;
+        let code = session.result("contact.code", json!({"name": "bob", "path": "relay"})).await;
         assert_eq!(code, json!({"code": "7-orchard-velvet", "expires_at": 1_700_000_600_000_u64}));
         assert_eq!(session.result("contact.add", json!({"link": "7 Orchard velvet", "name": "bob"})).await, named);
-        let introduced = json!({"link": link, "name": "bob", "greeting": "it is me"});
+        let introduced = json!({"link": link, "name": "bob", "greeting": "it is me", "path": "any"});
         assert_eq!(session.result("contact.add", introduced).await, named);
         let relayed = session.result("contact.path", json!({"peer": "bob", "mode": "relay"})).await;
         assert_eq!(relayed, json!({"peer": bob().to_string(), "name": "bob", "relay_only": true}));
         assert_eq!(session.result("contact.add", json!({"link": link, "name": "bob"})).await, named);
-        assert_eq!(session.result("contact.accept", json!({"peer": "bob"})).await, named);
+        let relayed = json!({"link": link, "name": "bob", "path": "relay"});
+        assert_eq!(session.result("contact.add", relayed).await, named);
+        let refused = session.failure("contact.add", json!({"link": link, "path": "straight"})).await;
+        assert!(refused.1.contains("path is \"any\" or \"relay\""), "{refused:?}");
+        assert_eq!(session.result("contact.accept", json!({"peer": "bob", "path": "relay"})).await, named);
         assert_eq!(session.result("contact.block", json!({"peer": "bob"})).await, named);
         assert_eq!(session.result("contact.remove", json!({"peer": "bob"})).await, json!({}));
         assert_eq!(session.result("contact.connect", json!({"peer": "bob"})).await, json!({}));
         assert_eq!(
             session.fake.log(),
             [
+                "replace",
+                "code, relay only: true",
                 "join 7-orchard-velvet as Some(\"bob\")",
-                "introduce it is me",
+                "introduce it is me, relay only: false",
                 "add Some(\"bob\")",
-                "accept bob",
+                "add Some(\"bob\"), relay only: true",
+                "accept bob, relay only: true",
                 "block bob",
                 "remove bob",
                 "connect bob"

@@ -85,12 +85,12 @@ fn carry_out(
             let _ = reply.send(Ok(NetworkView { router_protocols: vec!["pcp"], lifetime: None, searching: false }));
         }
         Command::Contacts(reply) => drop(reply.send(Ok(vec![contact(), stranger()]))),
-        Command::AddContact { name, reply, .. } => {
-            note(format!("add {name:?}"));
+        Command::AddContact { name, relay_only, reply, .. } => {
+            note(format!("add {name:?}{}", at_first(relay_only)));
             drop(reply.send(Ok(contact())));
         }
-        Command::Accept { who, reply } => {
-            note(format!("accept {who}"));
+        Command::Accept { who, relay_only, reply } => {
+            note(format!("accept {who}{}", at_first(relay_only)));
             drop(reply.send(Ok(contact())));
         }
         Command::Block { who, reply } => {
@@ -156,18 +156,20 @@ fn carry_out(
         Command::Room { reply, .. } => drop(reply.send(Ok(()))),
         Command::Renew { reply, .. } => drop(reply.send(Ok(0))),
         Command::SentTo { reply, .. } => drop(reply.send(Ok(0))),
-        Command::Introduce { greeting, reply, .. } => {
-            note(format!("introduce {greeting}"));
+        Command::Introduce { greeting, relay_only, reply, .. } => {
+            note(format!("introduce {greeting}{}", at_first(relay_only)));
             drop(reply.send(Ok(contact())));
         }
-        Command::MakeCode { reply, .. } => {
+        Command::MakeCode { relay_only, reply, .. } => {
+            note(format!("code{}", at_first(relay_only)));
             drop(reply.send(Ok(CodeView { code: "7-orchard-velvet".into(), expires_at: 1_700_000_600_000 })));
         }
-        Command::JoinCode { code, name, reply, .. } => {
-            note(format!("join {code} as {name:?}"));
+        Command::JoinCode { code, name, relay_only, reply, .. } => {
+            note(format!("join {code} as {name:?}{}", at_first(relay_only)));
             drop(reply.send(Ok(contact())));
         }
-        Command::ReplaceContact { reply, .. } => {
+        Command::ReplaceContact { relay_only, reply, .. } => {
+            note(format!("replace{}", at_first(relay_only)));
             let former = (stranger().peer, "bob (old key)".into());
             drop(reply.send(Ok(Replaced { contact: contact(), former })));
         }
@@ -184,6 +186,11 @@ fn carry_out(
         Command::Path { relay_only, reply, .. } => drop(reply.send(Ok(ContactView { relay_only, ..contact() }))),
         Command::Stop(done) => drop(done.send(())),
     }
+}
+
+/// What was said of how the two may meet from the first on.
+fn at_first(relay_only: Option<bool>) -> String {
+    relay_only.map_or_else(String::new, |relay_only| format!(", relay only: {relay_only}"))
 }
 
 fn status() -> Status {

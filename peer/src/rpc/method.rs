@@ -39,6 +39,9 @@ struct Add {
     /// What whoever made a code is told to call us.
     #[serde(default)]
     me: Option<String>,
+    /// How the two may meet from the first invitation on.
+    #[serde(default)]
+    path: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -47,6 +50,15 @@ struct MakeCode {
     name: Option<String>,
     #[serde(default)]
     me: Option<String>,
+    #[serde(default)]
+    path: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Accept {
+    peer: String,
+    #[serde(default)]
+    path: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -109,24 +121,25 @@ pub(super) async fn call(peer: &Peer, request: Request) -> Result<Value, Failure
     match request.method.as_str() {
         "status" => status(peer).await,
         "contact.add" => {
-            let Add { link, name, replace, greeting, me } = parameters(given)?;
+            let Add { link, name, replace, greeting, me, path } = parameters(given)?;
+            let relay_only = relay_only_at_first(path.as_deref())?;
             if Code::looks_like_one(&link) {
                 let code = link.parse().map_err(|error| refused("link", &error))?;
-                let contact = peer.request(|reply| Command::JoinCode { code, name, me, reply }).await?;
+                let contact = peer.request(|reply| Command::JoinCode { code, name, me, relay_only, reply }).await?;
                 return Ok(peer_and_name(&contact));
             }
             let link: ContactLink = link.parse().map_err(|error| refused("link", &error))?;
             if let Some(greeting) = greeting.filter(|_| !replace) {
-                let introduced = |reply| Command::Introduce { link, name, greeting, reply };
+                let introduced = |reply| Command::Introduce { link, name, greeting, relay_only, reply };
                 return Ok(peer_and_name(&peer.request(introduced).await?));
             }
             if let Some(name) = name.clone().filter(|_| replace) {
-                let replaced = peer.request(|reply| Command::ReplaceContact { link, name, reply }).await?;
+                let replaced = peer.request(|reply| Command::ReplaceContact { link, name, relay_only, reply }).await?;
                 let mut told = peer_and_name(&replaced.contact);
                 told["former"] = json!({"peer": replaced.former.0.to_string(), "name": replaced.former.1});
                 return Ok(told);
             }
-            let contact = peer.request(|reply| Command::AddContact { link, name, reply }).await?;
+            let contact = peer.request(|reply| Command::AddContact { link, name, relay_only, reply }).await?;
             Ok(peer_and_name(&contact))
         }
         "contact.list" => {
@@ -134,12 +147,14 @@ pub(super) async fn call(peer: &Peer, request: Request) -> Result<Value, Failure
             Ok(contacts.iter().map(contact).collect())
         }
         "contact.accept" => {
-            let Whom { peer: who } = parameters(given)?;
-            Ok(peer_and_name(&peer.request(|reply| Command::Accept { who, reply }).await?))
+            let Accept { peer: who, path } = parameters(given)?;
+            let relay_only = relay_only_at_first(path.as_deref())?;
+            Ok(peer_and_name(&peer.request(|reply| Command::Accept { who, relay_only, reply }).await?))
         }
         "contact.code" => {
-            let MakeCode { name, me } = parameters(given)?;
-            let view = peer.request(|reply| Command::MakeCode { name, me, reply }).await?;
+            let MakeCode { name, me, path } = parameters(given)?;
+            let relay_only = relay_only_at_first(path.as_deref())?;
+            let view = peer.request(|reply| Command::MakeCode { name, me, relay_only, reply }).await?;
             Ok(json!({"code": view.code, "expires_at": view.expires_at}))
         }
         "contact.words" => {
@@ -156,11 +171,7 @@ pub(super) async fn call(peer: &Peer, request: Request) -> Result<Value, Failure
         }
         "contact.path" => {
             let Way { peer: who, mode } = parameters(given)?;
-            let relay_only = match mode.as_str() {
-                "any" => false,
-                "relay" => true,
-                _ => return Err(Failure::parameters("mode is \"any\" or \"relay\"")),
-            };
+            let relay_only = relay_only("mode", &mode)?;
             let contact = peer.request(|reply| Command::Path { who, relay_only, reply }).await?;
             Ok(json!({"peer": contact.peer.to_string(), "name": contact.name, "relay_only": contact.relay_only}))
         }
@@ -319,6 +330,20 @@ fn presence_mode(word: &str) -> Result<PresenceMode, Failure> {
         "default" => Ok(PresenceMode::Default),
         _ => Err(Failure::parameters("mode is \"online\", \"invisible\" or, with a peer, \"default\"")),
     }
+}
+
+/// Whether the word for how a contact may be met says: through a relay alone.
+fn relay_only(parameter: &str, word: &str) -> Result<bool, Failure> {
+    match word {
+        "any" => Ok(false),
+        "relay" => Ok(true),
+        _ => Err(Failure::parameters(format!("{parameter} is \"any\" or \"relay\""))),
+    }
+}
+
+/// The same of one who is about to be a contact, if it is said.
+fn relay_only_at_first(path: Option<&str>) -> Result<Option<bool>, Failure> {
+    path.map(|word| relay_only("path", word)).transpose()
 }
 
 /// Milliseconds with one decimal: paths within a machine take less than one.

@@ -24,6 +24,20 @@ impl Store {
     /// # Errors
     /// [`StoreError::NameTaken`], [`StoreError::InvalidName`], or those of the disk.
     pub fn add(&self, peer: PeerId, name: Option<String>, via: Vec<RendezvousAddress>) -> Outcome<Contact> {
+        self.add_reached(peer, name, via, None)
+    }
+
+    /// The same, with whether the two meet through a relay alone: whoever is told an address before that is chosen has it.
+    ///
+    /// # Errors
+    /// Those of [`add`](Self::add).
+    pub fn add_reached(
+        &self,
+        peer: PeerId,
+        name: Option<String>,
+        via: Vec<RendezvousAddress>,
+        relay_only: Option<bool>,
+    ) -> Outcome<Contact> {
         self.submit(move |database| {
             let name = name.as_deref();
             match known(database, peer) {
@@ -37,6 +51,7 @@ impl Store {
                 }
             }
             keep_via(database, peer, &via)?;
+            choose(database, peer, relay_only)?;
             one(database, peer)
         })
     }
@@ -68,16 +83,18 @@ impl Store {
         })
     }
 
-    /// Makes a contact of a request. For a contact it changes nothing; a blocked one comes back by [`add`](Self::add) only.
+    /// Makes a contact of a request, met through a relay alone if that is said. For a contact it changes nothing else; a blocked
+    /// one comes back by [`add`](Self::add) only.
     ///
     /// # Errors
     /// [`StoreError::UnknownContact`], [`StoreError::Blocked`], or those of the disk.
-    pub fn accept(&self, peer: PeerId) -> Outcome<Contact> {
+    pub fn accept(&self, peer: PeerId, relay_only: Option<bool>) -> Outcome<Contact> {
         self.submit(move |database| {
             if known(database, peer)?.state == ContactState::Blocked {
                 return Err(StoreError::Blocked);
             }
             settle(database, peer)?;
+            choose(database, peer, relay_only)?;
             one(database, peer)
         })
     }
@@ -158,8 +175,7 @@ impl Store {
     pub fn set_relay_only(&self, peer: PeerId, relay_only: bool) -> Outcome<Contact> {
         self.submit(move |database| {
             known(database, peer)?;
-            let mut change = database.prepare_cached("UPDATE contacts SET relay_only = ?2 WHERE peer = ?1")?;
-            change.execute((peer.as_bytes(), relay_only))?;
+            choose(database, peer, Some(relay_only))?;
             one(database, peer)
         })
     }
@@ -206,6 +222,14 @@ pub(super) fn settle(database: &Connection, peer: PeerId) -> Result<(), StoreErr
     let mut statement =
         database.prepare_cached("UPDATE contacts SET state = 'contact', greeting = NULL WHERE peer = ?1")?;
     statement.execute([peer.as_bytes()])?;
+    Ok(())
+}
+
+/// Whether the two meet through a relay alone; `None` leaves it as it is.
+pub(super) fn choose(database: &Connection, peer: PeerId, relay_only: Option<bool>) -> Result<(), StoreError> {
+    let Some(relay_only) = relay_only else { return Ok(()) };
+    let mut change = database.prepare_cached("UPDATE contacts SET relay_only = ?2 WHERE peer = ?1")?;
+    change.execute((peer.as_bytes(), relay_only))?;
     Ok(())
 }
 
@@ -316,7 +340,7 @@ mod tests {
         assert_eq!(request.greeting.unwrap().len(), MAX_GREETING);
         assert_eq!(home.store.request(peer(2), vec![], None).await, Ok(None));
         assert_eq!(home.store.compose(peer(2), id(1), "hi".into(), 0).await, Err(StoreError::NotAccepted));
-        let accepted = home.store.accept(peer(2)).await.unwrap();
+        let accepted = home.store.accept(peer(2), None).await.unwrap();
         assert_eq!((accepted.state, accepted.greeting, accepted.via.len()), (ContactState::Contact, None, 1));
         assert_eq!(home.store.request(peer(2), vec![], None).await, Ok(None));
     }
@@ -363,7 +387,7 @@ mod tests {
         let position = Position { log: 1, number: 1 };
         assert_eq!(home.store.receive(peer(2), position, id(3), "x".into(), 0).await, Err(StoreError::Blocked));
         assert_eq!(home.store.compose(peer(2), id(3), "x".into(), 0).await, Err(StoreError::Blocked));
-        assert_eq!(home.store.accept(peer(2)).await, Err(StoreError::Blocked));
+        assert_eq!(home.store.accept(peer(2), None).await, Err(StoreError::Blocked));
 
         home.store.add(peer(2), None, vec![]).await.unwrap();
         let new = home.store.compose(peer(2), id(4), "again".into(), 0).await.unwrap();
@@ -404,13 +428,18 @@ mod tests {
     #[tokio::test]
     async fn relay_only_is_kept_with_the_contact_and_goes_with_it() {
         let home = home_with_bob().await;
+        let chosen = |relay_only| home.store.add_reached(peer(3), None, vec![], relay_only);
+        assert!(chosen(Some(true)).await.unwrap().relay_only, "from the first on");
+        assert!(chosen(None).await.unwrap().relay_only);
+        assert!(!chosen(Some(false)).await.unwrap().relay_only);
+        assert!(home.store.accept(peer(3), Some(true)).await.unwrap().relay_only);
         assert!(home.store.set_relay_only(peer(2), true).await.unwrap().relay_only);
         assert!(home.store.add(peer(2), None, vec![]).await.unwrap().relay_only);
         assert!(!home.store.set_relay_only(peer(2), false).await.unwrap().relay_only);
         home.store.set_relay_only(peer(2), true).await.unwrap();
         home.store.remove(peer(2)).await.unwrap();
         assert!(!home.store.add(peer(2), None, vec![]).await.unwrap().relay_only);
-        assert_eq!(home.store.set_relay_only(peer(3), true).await, Err(StoreError::UnknownContact));
+        assert_eq!(home.store.set_relay_only(peer(4), true).await, Err(StoreError::UnknownContact));
     }
 
     #[tokio::test]

@@ -371,7 +371,7 @@ mod tests {
         assert_eq!(from("x".into()).await, Err(StoreError::UnknownContact));
         home.store.request(peer(2), vec![], None).await.unwrap();
         assert_eq!(from("x".into()).await, Err(StoreError::NotAccepted));
-        home.store.accept(peer(2)).await.unwrap();
+        home.store.accept(peer(2), None).await.unwrap();
         assert_eq!(from("x".repeat(MAX_TEXT + 1)).await, Err(StoreError::TooLong(MAX_TEXT + 1)));
         assert_eq!(told(from("x".repeat(MAX_TEXT)).await), receipt(true, 1));
     }

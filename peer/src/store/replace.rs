@@ -5,11 +5,12 @@ use knothole_proto::identity::PeerId;
 use rusqlite::Connection;
 
 use super::contact::{Contact, ContactState, known, one};
-use super::contacts::{insert, keep_via, rename, settle};
+use super::contacts::{choose, insert, keep_via, rename, settle};
 use super::{MAX_NAME, Outcome, Store, StoreError};
 
 impl Store {
-    /// Gives the name of `old` to `new`, who becomes a contact, met through a relay alone if `old` was, and takes back that
+    /// Gives the name of `old` to `new`, who becomes a contact, met through a relay alone if that is said or, unless
+    /// anything is, if `old` was, and takes back that
     /// `old` was verified: what the person once compared was the key behind this name. `old` and its conversation stay, under a name that says so. Both are returned, the
     /// new one first.
     ///
@@ -21,6 +22,7 @@ impl Store {
         new: PeerId,
         name: String,
         via: Vec<RendezvousAddress>,
+        relay_only: Option<bool>,
     ) -> Outcome<(Contact, Contact)> {
         self.submit(move |database| {
             known(database, old)?;
@@ -40,6 +42,7 @@ impl Store {
                     WHERE peer = ?1 AND EXISTS (SELECT 1 FROM contacts WHERE peer = ?2 AND relay_only = 1)",
             )?;
             inherit.execute((new.as_bytes(), old.as_bytes()))?;
+            choose(database, new, relay_only)?;
             Ok((one(database, new)?, one(database, old)?))
         })
     }
@@ -63,7 +66,7 @@ mod tests {
         home.store.verify(peer(2)).await.unwrap();
         home.store.set_relay_only(peer(2), true).await.unwrap();
         home.store.compose(peer(2), id(1), "hi".into(), 0).await.unwrap();
-        let (new, old) = home.store.replace(peer(2), peer(3), "Bob".into(), vec![]).await.unwrap();
+        let (new, old) = home.store.replace(peer(2), peer(3), "Bob".into(), vec![], None).await.unwrap();
         assert_eq!((new.peer, new.name.as_str(), new.verified), (peer(3), "Bob", false));
         assert!(new.relay_only, "whoever answers to this name was not to learn our address");
         let set_aside = format!("Bob (old key {})", peer(2).short());
@@ -77,10 +80,10 @@ mod tests {
         let long = "x".repeat(MAX_NAME);
         home.store.add(peer(2), Some(long.clone()), vec![]).await.unwrap();
         home.store.add(peer(3), Some("Eve".into()), vec![]).await.unwrap();
-        let (new, old) = home.store.replace(peer(2), peer(3), long.clone(), vec![]).await.unwrap();
+        let (new, old) = home.store.replace(peer(2), peer(3), long.clone(), vec![], None).await.unwrap();
         assert_eq!((&new.name, new.peer), (&long, peer(3)));
         assert_eq!(old.name.chars().count(), MAX_NAME);
-        let nobody = home.store.replace(peer(9), peer(3), "Bob".into(), vec![]).await;
+        let nobody = home.store.replace(peer(9), peer(3), "Bob".into(), vec![], None).await;
         assert_eq!(nobody, Err(StoreError::UnknownContact));
     }
 }

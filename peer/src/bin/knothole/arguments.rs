@@ -91,7 +91,8 @@ pub(crate) enum Verb {
 
     /// Add a contact by the link that they gave you, or by a code that they read to you
     #[command(
-        after_help = "Example:\n  knothole add 'knothole:…?via=…' --name bob\n  knothole add 7-orchard-velvet --me alice\n\n\
+        after_help = "Example:\n  knothole add 'knothole:…?via=…' --name bob\n  knothole add 7-orchard-velvet --me alice\n  \
+        knothole add 'knothole:…?via=…' --name mallory --relay   mallory never learns your address\n\n\
         Quote the link: the shell has its own ideas about ? and &. A code is made by `knothole code`, which must be running."
     )]
     Add(Added),
@@ -109,6 +110,9 @@ pub(crate) enum Verb {
         /// What they are told to call you
         #[arg(long, value_name = "NAME")]
         me: Option<String>,
+        /// Meet them through a relay alone, from the first packet on
+        #[arg(long)]
+        relay: bool,
     },
 
     /// List contacts and contact requests
@@ -116,10 +120,14 @@ pub(crate) enum Verb {
     Contacts,
 
     /// Accept the request of somebody who wants to be a contact
-    #[command(after_help = "Example:\n  knothole contacts      shows who asks\n  knothole accept carol")]
+    #[command(after_help = "Example:\n  knothole contacts      shows who asks\n  knothole accept carol\n  \
+        knothole accept carol --relay   carol never learns your address")]
     Accept {
         /// A name or a peer id
         name: String,
+        /// Meet them through a relay alone, from the first packet on
+        #[arg(long)]
+        relay: bool,
     },
 
     /// Make sure that a contact is who you take it for: compare ten words by voice, or scan each other's QR code
@@ -134,9 +142,10 @@ pub(crate) enum Verb {
 
     /// Choose how a contact may be reached: by any path, or through a relay alone
     #[command(
-        after_help = "Example:\n  knothole path bob relay   bob never learns your address, and no packet goes between you\n  \
+        after_help = "Example:\n  knothole path bob relay   bob is told your address no more, and no packet goes between you\n  \
         knothole path bob any     directly again, where that is possible\n\n\
-        A relay cannot read what it passes on. While any contact is relay only, nothing is announced on the LAN."
+        A relay cannot read what it passes on. While any contact is relay only, nothing is announced on the LAN. Who was a\n\
+        contact before this may have learned your address already: add, code and accept take --relay for those who must not."
     )]
     Path {
         /// A name or a peer id
@@ -450,6 +459,9 @@ pub(crate) struct Added {
     /// called NAME (old key …)
     #[arg(long, requires = "name")]
     pub(crate) replace: bool,
+    /// Meet them through a relay alone, from the first packet on: they never learn your address, nor you theirs
+    #[arg(long)]
+    pub(crate) relay: bool,
 }
 
 #[derive(Debug, Args)]

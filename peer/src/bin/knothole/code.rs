@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::bail;
 use serde_json::json;
 
-use crate::contacts::quoted;
+use crate::contacts::{at_first, quoted};
 use crate::exit::NotInTime;
 use crate::output::Output;
 use crate::session::{Session, name, word};
@@ -21,9 +21,10 @@ pub(crate) async fn run(
     session: &mut Session,
     wanted: Option<String>,
     me: Option<String>,
+    relay: bool,
     output: &Output,
 ) -> anyhow::Result<()> {
-    let made = session.call("contact.code", json!({"name": wanted, "me": me})).await?;
+    let made = session.call("contact.code", json!({"name": wanted, "me": me, "path": at_first(relay)})).await?;
     let code = word(&made, "code").to_owned();
     output.data(&made, || code.clone())?;
     let left = || {

@@ -10,8 +10,9 @@ use crate::session::{Session, entries, name, word};
 use crate::text::harmless;
 
 pub(crate) async fn add(session: &mut Session, added: Added, output: &Output) -> anyhow::Result<()> {
-    let Added { link, name: wanted, greeting, me, replace } = added;
-    let given = json!({"link": link, "name": wanted, "greeting": greeting, "me": me, "replace": replace});
+    let Added { link, name: wanted, greeting, me, replace, relay } = added;
+    let path = at_first(relay);
+    let given = json!({"link": link, "name": wanted, "greeting": greeting, "me": me, "replace": replace, "path": path});
     // A code is good for once, and must not be tried again by another engine.
     let added = match Code::looks_like_one(&link) {
         true => session.call("contact.add", given).await?,
@@ -45,8 +46,8 @@ pub(crate) async fn list(session: &mut Session, output: &Output) -> anyhow::Resu
     Ok(())
 }
 
-pub(crate) async fn accept(session: &mut Session, who: &str, output: &Output) -> anyhow::Result<()> {
-    let contact = session.insist("contact.accept", json!({"peer": who})).await?;
+pub(crate) async fn accept(session: &mut Session, who: &str, relay: bool, output: &Output) -> anyhow::Result<()> {
+    let contact = session.insist("contact.accept", json!({"peer": who, "path": at_first(relay)})).await?;
     output.data(&contact, || {
         let name = name(&contact);
         format!("{name} is a contact now; talk with: knothole chat {}", quoted(&name))
@@ -54,11 +55,18 @@ pub(crate) async fn accept(session: &mut Session, who: &str, output: &Output) ->
     Ok(())
 }
 
+/// How one who is about to be a contact is met, if that is said: the word for it in JSON-RPC.
+pub(crate) const fn at_first(relay: bool) -> Option<&'static str> {
+    if relay { Some(Mode::Relay.as_str()) } else { None }
+}
+
 pub(crate) async fn path(session: &mut Session, who: &str, mode: Mode, output: &Output) -> anyhow::Result<()> {
     let contact = session.insist("contact.path", json!({"peer": who, "mode": mode.as_str()})).await?;
     output.data(&contact, || match mode {
         Mode::Any => format!("{} is reached directly where that is possible", name(&contact)),
-        Mode::Relay => format!("{} is reached through a relay alone, and learns no address of yours", name(&contact)),
+        Mode::Relay => {
+            format!("{} is reached through a relay alone from now on, and told no address of yours", name(&contact))
+        }
     })?;
     Ok(())
 }

@@ -117,9 +117,9 @@ async fn unless_ended(signals: &mut Signals, doing: impl Future<Output = anyhow:
 async fn carry_out(verb: Verb, session: &mut Session, output: &Output) -> anyhow::Result<()> {
     match verb {
         Verb::Add(added) => contacts::add(session, added, output).await,
-        Verb::Code { name, me } => code::run(session, name, me, output).await,
+        Verb::Code { name, me, relay } => code::run(session, name, me, relay, output).await,
         Verb::Contacts => contacts::list(session, output).await,
-        Verb::Accept { name } => contacts::accept(session, &name, output).await,
+        Verb::Accept { name, relay } => contacts::accept(session, &name, relay, output).await,
         Verb::Verify(verification) => verify::run(session, verification, output).await,
         Verb::Path { name, mode } => contacts::path(session, &name, mode, output).await,
         Verb::Presence { mode, name } => presence::run(session, mode, name.as_deref(), output).await,

@@ -62,7 +62,9 @@ async fn nothing_goes_straight_to_one_from_whom_one_hides_whatever_it_asks() {
     let (mut at_alice, mut at_bob) = (alice.events(), bob.events());
     for (peer, other, name) in [(alice, bob, "bob"), (bob, alice, "alice")] {
         let link = other.request(Command::Status).await.unwrap().link;
-        peer.request(|reply| Command::AddContact { link, name: Some(name.into()), reply }).await.unwrap();
+        peer.request(|reply| Command::AddContact { link, name: Some(name.into()), relay_only: None, reply })
+            .await
+            .unwrap();
     }
     let direct = |kind: &EventKind| matches!(kind, EventKind::Path { path: PathChange::Direct { .. }, .. });
     event(&mut at_alice, direct).await;

@@ -76,8 +76,12 @@ async fn sent_to(peer: &Peer, port: u16) -> u64 {
 }
 
 async fn add(peer: &Peer, other: &Peer, name: &str) {
+    add_reached(peer, other, name, None).await;
+}
+
+async fn add_reached(peer: &Peer, other: &Peer, name: &str, relay_only: Option<bool>) {
     let link = other.request(Command::Status).await.unwrap().link;
-    peer.request(|reply| Command::AddContact { link, name: Some(name.into()), reply }).await.unwrap();
+    peer.request(|reply| Command::AddContact { link, name: Some(name.into()), relay_only, reply }).await.unwrap();
 }
 
 async fn choose(peer: &Peer, who: &str, relay_only: bool) {
@@ -162,6 +166,79 @@ async fn with_a_relay_only_contact_not_one_datagram_goes_straight_also_after_a_r
     talk(&meeting, &mut all, "again").await;
     reached(&meeting.alice, relayed(OURS)).await;
     assert_eq!(meeting.straight().await, [0, 0]);
+    meeting.end().await;
+}
+
+/// What neither must have sent before all was said through the relay.
+async fn only_relayed(meeting: Meeting) {
+    let mut all = Vec::new();
+    talk(&meeting, &mut all, "hidden").await;
+    reached(&meeting.alice, relayed(OURS)).await;
+    reached(&meeting.bob, relayed(THEIRS)).await;
+    assert_eq!(meeting.straight().await, [0, 0]);
+    meeting.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_who_is_added_as_relay_only_is_sent_nothing_straight_from_the_first_moment() {
+    let meeting = meeting().await;
+    // Bob waits for her already, with every address of his at hand.
+    add(&meeting.bob, &meeting.alice, "alice").await;
+    add_reached(&meeting.alice, &meeting.bob, "bob", Some(true)).await;
+    only_relayed(meeting).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_who_asked_and_is_accepted_as_relay_only_is_sent_nothing_straight() {
+    let meeting = meeting().await;
+    let mut at_alice = meeting.alice.events();
+    add(&meeting.bob, &meeting.alice, "alice").await;
+    let asked = async {
+        loop {
+            if let EventKind::ContactRequest { name, .. } = &at_alice.recv().await.unwrap().kind {
+                return name.clone();
+            }
+        }
+    };
+    let who = timeout(PATIENCE, asked).await.unwrap();
+    let accept = |reply| Command::Accept { who, relay_only: Some(true), reply };
+    assert!(meeting.alice.request(accept).await.unwrap().relay_only);
+    // What `talk` calls him.
+    add(&meeting.alice, &meeting.bob, "bob").await;
+    only_relayed(meeting).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_code_made_or_typed_for_relay_only_leads_to_no_datagram_straight() {
+    for (alices, bobs) in [(Some(true), None), (None, Some(true))] {
+        let meeting = meeting().await;
+        let mut at_alice = meeting.alice.events();
+        let make = |reply| Command::MakeCode { name: Some("bob".into()), me: None, relay_only: alices, reply };
+        let code = meeting.alice.request(make).await.unwrap().code.parse().unwrap();
+        let join = |reply| Command::JoinCode { code, name: Some("alice".into()), me: None, relay_only: bobs, reply };
+        assert_eq!(meeting.bob.request(join).await.unwrap().relay_only, bobs.is_some());
+        let added = async { while !matches!(at_alice.recv().await.unwrap().kind, EventKind::ContactAdded { .. }) {} };
+        timeout(PATIENCE, added).await.unwrap();
+        let mut all = Vec::new();
+        talk(&meeting, &mut all, "hidden").await;
+        let whose = |relay_only: Option<bool>| relayed(if relay_only.is_some() { OURS } else { THEIRS });
+        reached(&meeting.alice, whose(alices)).await;
+        reached(&meeting.bob, whose(bobs)).await;
+        assert_eq!(meeting.straight().await, [0, 0]);
+        meeting.end().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_who_is_added_again_as_relay_only_is_met_so_from_then_on() {
+    let meeting = meeting().await;
+    add(&meeting.alice, &meeting.bob, "bob").await;
+    add(&meeting.bob, &meeting.alice, "alice").await;
+    tokio::join!(reached(&meeting.alice, straight), reached(&meeting.bob, straight));
+    add_reached(&meeting.alice, &meeting.bob, "bob", Some(true)).await;
+    let mut all = Vec::new();
+    talk(&meeting, &mut all, "then").await;
+    reached(&meeting.alice, relayed(OURS)).await;
     meeting.end().await;
 }
 

@@ -24,7 +24,7 @@ async fn renewed(peer: &Peer, forced: bool) -> u16 {
 
 async fn add(peer: &Peer, other: &Peer, name: &str) {
     let link = other.request(Command::Status).await.unwrap().link;
-    peer.request(|reply| Command::AddContact { link, name: Some(name.into()), reply }).await.unwrap();
+    peer.request(|reply| Command::AddContact { link, name: Some(name.into()), relay_only: None, reply }).await.unwrap();
 }
 
 async fn say(from: &Peer, to: &str, text: String) {

@@ -71,9 +71,12 @@ async fn the_connection_of_a_contact_not_written_with_rests_and_comes_back_with_
     let mut at_first = peers[1].events();
     for (index, name) in [(1, "first"), (2, "second"), (3, "third")] {
         let (link, name_of) = (links[index].clone(), Some(name.to_owned()));
-        peers[0].request(|reply| Command::AddContact { link, name: name_of, reply }).await.unwrap();
+        peers[0].request(|reply| Command::AddContact { link, name: name_of, relay_only: None, reply }).await.unwrap();
         let link = links[0].clone();
-        peers[index].request(|reply| Command::AddContact { link, name: Some("alice".into()), reply }).await.unwrap();
+        peers[index]
+            .request(|reply| Command::AddContact { link, name: Some("alice".into()), relay_only: None, reply })
+            .await
+            .unwrap();
         delivered(&peers[0], &mut at_alice, name, "hello").await;
     }
     // With the second and the third alice has talked since; the first would keep the connection, and lets alice.
