@@ -105,14 +105,17 @@ fn take(database: &Connection, opening: &Opening, piece: &Piece) -> Result<Vec<A
             ON CONFLICT DO NOTHING",
     )?;
     insert.execute((contact, log, number, piece.index, piece.count, &piece.share))?;
+    follow(database, contact, log, upto)
+}
+
+/// Takes the letters whose turn has come, now that all up to `upto` is here: whatever brought the last of it.
+pub(super) fn follow(database: &Connection, contact: i64, log: i64, mut upto: u64) -> Result<Vec<Arrived>, StoreError> {
     let mut arrived = Vec::new();
-    let mut next = upto + 1;
-    while let Some(letter) = complete(database, contact, log, next)? {
+    while let Some(letter) = complete(database, contact, log, upto + 1)? {
         let Letter { log, number, message: id, at, content } = letter;
         let position = Position { log, number };
         let receipt = incoming::take(database, contact, position, id, &content, at)?;
-        next = receipt.upto + 1;
-        let upto = receipt.upto;
+        upto = receipt.upto;
         arrived.push(Arrived { position, id, at, content, receipt });
         if upto < number {
             break;

@@ -9,7 +9,7 @@ use super::change::{self, News, Word};
 use super::contact::{known, talking};
 use super::content::{self, Entry};
 use super::expiry::CLOCK;
-use super::{Outcome, Position, Store, StoreError, saturating};
+use super::{Outcome, Position, Store, StoreError, arrivals, saturating};
 
 /// Logs that are remembered for each contact. A contact begins a new one after an accident; a hostile one at will.
 const LOGS: u32 = 16;
@@ -57,8 +57,8 @@ impl Conversation {
 }
 
 impl Store {
-    /// Stores a contact's message, unless its number or its id tells that it is here already. Numbers may come out of
-    /// order; a log that is new begins at 1.
+    /// Stores a contact's message, unless its number or its id tells that it is here already, and the letters that have
+    /// waited for it. Numbers may come out of order; a log that is new begins at 1.
     ///
     /// # Errors
     /// [`StoreError::TooLong`], [`StoreError::InvalidReaction`], [`StoreError::UnknownContact`],
@@ -73,7 +73,13 @@ impl Store {
     ) -> Outcome<Receipt> {
         self.submit(move |database| {
             let contact = talking(database, peer)?;
-            take(database, contact, position, id, &content, at)
+            let mut receipt = take(database, contact, position, id, &content, at)?;
+            // Letters may have waited for this one alone, and nothing brings them again: their mailbox has been told.
+            for after in arrivals::follow(database, contact, position.log.cast_signed(), receipt.upto)? {
+                receipt.upto = after.receipt.upto;
+                receipt.news.extend(after.receipt.news);
+            }
+            Ok(receipt)
         })
     }
 

@@ -5,7 +5,7 @@ use knothole_proto::envelope::{Epoch, EpochName};
 use knothole_proto::frames::MAX_TEXT;
 
 use super::fixture::{Home, home, id, peer};
-use super::{Arrived, MAX_LETTERS, MessageState, Opened, Position, Sealed};
+use super::{Arrived, MAX_LETTERS, MessageState, News, Opened, Position, Sealed};
 
 /// Alice is peer 1, Bob peer 2.
 struct Pair {
@@ -148,13 +148,35 @@ async fn what_the_conversation_brings_first_is_not_shown_by_letter() {
     pair.write(2, "two").await;
     let sealed = pair.seal().await;
     assert_eq!(pair.texts(&sealed[1]).await, NOTHING);
-    for n in 1..=2 {
+    for (n, fresh) in [(1, true), (2, false)] {
         let position = Position { number: u64::from(n), ..first };
-        assert!(pair.bob.store.receive(peer(1), position, id(n), "by frame".into(), 0).await.unwrap().fresh);
+        let receipt = pair.bob.store.receive(peer(1), position, id(n), "by frame".into(), 0).await.unwrap();
+        assert_eq!((receipt.fresh, receipt.upto), (fresh, 2));
     }
     assert_eq!(pair.bob.count("SELECT count(*) FROM letters_pieces").await, 0);
     assert_eq!(pair.texts(&sealed[0]).await, NOTHING);
     assert_eq!(pair.bob.store.history(peer(1), None, None, 9).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn letters_that_wait_are_taken_when_a_connection_brings_what_is_missing() {
+    let pair = acquainted().await;
+    let first = pair.write(1, "one").await;
+    pair.write(2, "two").await;
+    pair.write(3, "three").await;
+    let sealed = pair.seal().await;
+    assert_eq!(pair.texts(&sealed[1]).await, NOTHING);
+    assert_eq!(pair.texts(&sealed[2]).await, NOTHING);
+    // The connection breaks after it.
+    let receipt = pair.bob.store.receive(peer(1), first, id(1), "one".into(), 1).await.unwrap();
+    assert_eq!((receipt.fresh, receipt.upto), (true, 3));
+    let shown = receipt.news.iter().map(|news| match news {
+        News::Text { text, .. } => text.as_str(),
+        News::Change(other) => panic!("{other:?}"),
+    });
+    assert_eq!(shown.collect::<Vec<_>>(), ["one", "two", "three"]);
+    assert_eq!(pair.bob.store.history(peer(1), None, None, 9).await.unwrap().len(), 3);
+    assert_eq!(pair.bob.count("SELECT count(*) FROM letters_pieces").await, 0);
 }
 
 #[tokio::test]
