@@ -7,7 +7,7 @@ use knothole_proto::content::Content;
 use knothole_proto::envelope::{EpochName, Letter, MAX_PIECES, Piece, Unopened, Way};
 use knothole_proto::frames::MessageId;
 use knothole_proto::identity::PeerId;
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::Connection;
 
 use super::epochs::{self, Opening};
 use super::{Outcome, Position, Receipt, Store, StoreError, incoming, saturating};
@@ -64,11 +64,14 @@ impl Store {
                 Err(Unopened::Spent) => return Ok(Opened::Taken { peer, messages: Vec::new() }),
                 Err(_) => return Ok(Opened::Unopened),
             };
-            if waiting(database, contact)? >= PIECES {
+            let piece = Piece::parse(&text);
+            if let Ok(piece) = &piece
+                && !has_room(database, contact, piece)?
+            {
                 return Ok(Opened::Left);
             }
             epochs::opened(database, opening.epoch, &opening.chain)?;
-            let messages = match Piece::parse(&text) {
+            let messages = match piece {
                 Ok(piece) => take(database, &opening, &piece)?,
                 Err(error) => {
                     tracing::info!(contact = ?peer, %error, "a letter was not taken");
@@ -80,9 +83,16 @@ impl Store {
     }
 }
 
-fn waiting(database: &Connection, contact: i64) -> Result<i64, StoreError> {
-    let mut statement = database.prepare_cached("SELECT count(*) FROM letters_pieces WHERE contact = ?1")?;
-    Ok(statement.query_one([contact], |row| row.get(0))?)
+/// Whether one more piece may wait. What its number was to say before, and says no longer, makes room for it.
+fn has_room(database: &Connection, contact: i64, piece: &Piece) -> Result<bool, StoreError> {
+    let mut count = database.prepare_cached("SELECT count(*) FROM letters_pieces WHERE contact = ?1")?;
+    let waiting: i64 = count.query_one([contact], |row| row.get(0))?;
+    if waiting < PIECES {
+        return Ok(true);
+    }
+    let mut former = database
+        .prepare_cached("DELETE FROM letters_pieces WHERE contact = ?1 AND log = ?2 AND number = ?3 AND mark <> ?4")?;
+    Ok(former.execute((contact, piece.log.cast_signed(), saturating(piece.number), piece.mark))? > 0)
 }
 
 /// Stores a piece, unless it is of no use, and takes what is complete and next.
@@ -93,18 +103,11 @@ fn take(database: &Connection, opening: &Opening, piece: &Piece) -> Result<Vec<A
     if piece.number <= upto || piece.number - upto > AHEAD {
         return Ok(Vec::new());
     }
-    let mut sibling = database
-        .prepare_cached("SELECT pieces FROM letters_pieces WHERE contact = ?1 AND log = ?2 AND number = ?3 LIMIT 1")?;
-    let number = saturating(piece.number);
-    let pieces: Option<u8> = sibling.query_row((contact, log, number), |row| row.get(0)).optional()?;
-    if pieces.is_some_and(|pieces| pieces != piece.count) {
-        return Ok(Vec::new());
-    }
     let mut insert = database.prepare_cached(
-        "INSERT INTO letters_pieces (contact, log, number, piece, pieces, share) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-            ON CONFLICT DO NOTHING",
+        "INSERT INTO letters_pieces (contact, log, number, mark, piece, pieces, share)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING",
     )?;
-    insert.execute((contact, log, number, piece.index, piece.count, &piece.share))?;
+    insert.execute((contact, log, saturating(piece.number), piece.mark, piece.index, piece.count, &piece.share))?;
     follow(database, contact, log, upto)
 }
 
@@ -127,21 +130,28 @@ pub(super) fn follow(database: &Connection, contact: i64, log: i64, mut upto: u6
 /// The letter of this number, if all its pieces are here. Pieces that are nonsense together go.
 fn complete(database: &Connection, contact: i64, log: i64, number: u64) -> Result<Option<Letter>, StoreError> {
     let place = (contact, log, saturating(number));
-    let mut statement = database.prepare_cached(
-        "SELECT share, pieces FROM letters_pieces WHERE contact = ?1 AND log = ?2 AND number = ?3 ORDER BY piece",
+    let mut whole = database.prepare_cached(
+        "SELECT mark FROM letters_pieces WHERE contact = ?1 AND log = ?2 AND number = ?3
+            GROUP BY mark HAVING count(*) >= max(pieces)",
     )?;
-    let rows = statement.query_map(place, |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let rows: Vec<(Vec<u8>, u8)> = rows.collect::<rusqlite::Result<_>>()?;
-    if rows.first().is_none_or(|(_, pieces)| usize::from(*pieces) != rows.len()) {
-        return Ok(None);
+    let marks = whole.query_map(place, |row| row.get(0))?.collect::<rusqlite::Result<Vec<_>>>()?;
+    for mark in marks {
+        let place = (contact, log, saturating(number), mark);
+        let mut statement = database.prepare_cached(
+            "SELECT share FROM letters_pieces WHERE contact = ?1 AND log = ?2 AND number = ?3 AND mark = ?4
+                ORDER BY piece",
+        )?;
+        let shares = statement.query_map(place, |row| row.get(0))?.collect::<rusqlite::Result<Vec<Vec<u8>>>>()?;
+        match Letter::from_shares(log.cast_unsigned(), number, mark, &shares.concat()) {
+            Ok(letter) => return Ok(Some(letter)),
+            Err(error) => {
+                tracing::info!(%error, "a letter was not taken");
+                let mut nonsense = database.prepare_cached(
+                    "DELETE FROM letters_pieces WHERE contact = ?1 AND log = ?2 AND number = ?3 AND mark = ?4",
+                )?;
+                nonsense.execute(place)?;
+            }
+        }
     }
-    let shares: Vec<_> = rows.into_iter().map(|(share, _)| share).collect();
-    let letter = Letter::from_shares(log.cast_unsigned(), number, &shares.concat());
-    if let Err(error) = &letter {
-        tracing::info!(%error, "a letter was not taken");
-        database
-            .prepare_cached("DELETE FROM letters_pieces WHERE contact = ?1 AND log = ?2 AND number = ?3")?
-            .execute(place)?;
-    }
-    Ok(letter.ok())
+    Ok(None)
 }

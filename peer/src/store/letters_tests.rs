@@ -198,6 +198,79 @@ async fn the_longest_text_comes_in_pieces_in_whatever_order() {
 }
 
 #[tokio::test]
+async fn what_is_changed_while_it_is_half_posted_comes_as_it_is_and_mixed_with_nothing() {
+    // Of other length, of the same, and of the same number of pieces.
+    for long in ["short".to_owned(), "y".repeat(3000), "y".repeat(2800), "y".repeat(9000)] {
+        let pair = acquainted().await;
+        pair.write(1, &"x".repeat(3000)).await;
+        pair.write(2, "after").await;
+        let before = pair.seal().await;
+        assert_eq!(pair.texts(&before[0]).await, NOTHING);
+        assert_eq!(pair.texts(&before[1]).await, NOTHING);
+        pair.alice.store.posted(peer(2), before[0].name).await.unwrap();
+        pair.alice.store.amend(peer(2), id(3), Content::Edit { of: id(1), text: long.clone() }, 4).await.unwrap();
+        let after = pair.seal().await;
+        let (last, first) = after.split_last().unwrap();
+        let mut texts = pair.texts(&first[0]).await;
+        // One was still on its way.
+        assert_eq!(pair.texts(&before[2]).await, NOTHING);
+        for letter in &first[1..] {
+            texts.extend(pair.texts(letter).await);
+        }
+        assert_eq!(texts, [long.clone(), "after".into()]);
+        // The word of the change itself.
+        assert!(matches!(pair.open(last).await, Opened::Taken { .. }));
+        let history = pair.bob.store.history(peer(1), None, None, 9).await.unwrap();
+        assert_eq!(history.iter().map(|message| message.text.as_str()).collect::<Vec<_>>(), [&long, "after"]);
+        assert_eq!(pair.bob.count("SELECT count(*) FROM letters_pieces").await, 0);
+    }
+}
+
+#[tokio::test]
+async fn what_a_number_was_to_say_before_makes_room_for_what_it_says_now() {
+    let pair = acquainted().await;
+    for n in 1..=3 {
+        // All but the last piece of each version comes.
+        let long = format!("{n}").repeat(MAX_TEXT);
+        if n == 1 {
+            pair.write(1, &long).await;
+        } else {
+            pair.alice.store.amend(peer(2), id(n), Content::Edit { of: id(1), text: long }, 4).await.unwrap();
+        }
+        let sealed = pair.seal().await;
+        let first = sealed.iter().take(68);
+        for letter in first {
+            assert_eq!(pair.texts(letter).await, NOTHING);
+        }
+        if n == 3 {
+            let rest = &sealed[68..];
+            let mut texts = Vec::new();
+            for letter in rest {
+                texts.extend(pair.texts(letter).await);
+            }
+            assert_eq!(texts, ["3".repeat(MAX_TEXT)]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn pieces_of_a_log_that_its_author_gave_up_are_gone_with_it() {
+    let pair = acquainted().await;
+    for n in 1..=3 {
+        pair.write(n, &format!("{n}")).await;
+    }
+    let old = pair.seal().await;
+    assert_eq!(pair.texts(&old[1]).await, NOTHING);
+    pair.alice.store.renumber(peer(2)).await.unwrap();
+    assert_eq!(pair.texts(&pair.seal().await[0]).await, ["1"]);
+    assert_eq!(pair.bob.count("SELECT count(*) FROM letters_pieces").await, 0);
+    // One that comes later is gone with the next message.
+    assert_eq!(pair.texts(&old[2]).await, NOTHING);
+    assert_eq!(pair.texts(&pair.seal().await[1]).await, ["2"]);
+    assert_eq!(pair.bob.count("SELECT count(*) FROM letters_pieces").await, 0);
+}
+
+#[tokio::test]
 async fn what_does_not_fit_in_so_many_letters_waits_for_the_connection() {
     let pair = acquainted().await;
     let long = "x".repeat(MAX_TEXT);

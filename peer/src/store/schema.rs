@@ -32,6 +32,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema_6.sql"),
     include_str!("schema_7.sql"),
     include_str!("schema_8.sql"),
+    include_str!("schema_9.sql"),
 ];
 
 /// A backup program may hold the file for a moment; a person waits no longer than this for an honest error.
@@ -282,9 +283,9 @@ mod tests {
 
     #[test]
     fn a_newer_version_asks_for_a_newer_program() {
-        let home = home_with(&format!("{} PRAGMA user_version = 9", version_1()));
+        let home = home_with(&format!("{} PRAGMA user_version = 99", version_1()));
         let error = open(home.path(), None).unwrap_err();
-        assert!(matches!(error, OpenError::Newer { found: 9, .. }), "{error}");
+        assert!(matches!(error, OpenError::Newer { found: 99, .. }), "{error}");
         assert!(error.to_string().contains("install the newer version"));
     }
 

@@ -1,5 +1,6 @@
 //! What is sealed: a message with its place in its author's log, whole or in pieces.
 
+use aws_lc_rs::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 
 use super::MAX_SEALED;
@@ -8,8 +9,10 @@ use crate::frames::{MAX_FRAME, MessageId};
 
 /// The version of letters; the first byte of every sealed text.
 const VERSION: u8 = 1;
-/// What stands before a piece's share of the letter, at its longest: version, log, number, index, count, length.
-const AROUND: usize = 1 + 10 + 10 + 2 + 2 + 2;
+/// What stands before a piece's share of the letter, at its longest: version, log, number, mark, index, count, length.
+const AROUND: usize = 1 + 10 + 10 + MARK + 2 + 2 + 2;
+/// A letter's mark.
+const MARK: usize = 8;
 /// A piece's share of the letter.
 const SHARE: usize = MAX_SEALED - AROUND;
 /// Sealed texts are as long as the next multiple of this, so that lengths tell little of what is written.
@@ -40,6 +43,8 @@ pub struct Piece {
     pub log: u64,
     /// The letter's place there.
     pub number: u64,
+    /// What tells the letter from others that had its place, before their author changed what they said.
+    pub mark: [u8; MARK],
     /// Which piece, from 0.
     pub index: u8,
     /// Of how many: 1 to [`MAX_PIECES`].
@@ -65,9 +70,10 @@ impl Letter {
     pub fn to_pieces(&self) -> Vec<Vec<u8>> {
         // Serialising into memory cannot fail.
         let whole = postcard::to_allocvec(self).unwrap_or_default();
+        let mark = mark(&whole);
         let count = u8::try_from(whole.chunks(SHARE).len()).unwrap_or(u8::MAX);
         let piece = |(index, share): (u8, &[u8])| {
-            let piece = Piece { log: self.log, number: self.number, index, count, share: share.to_vec() };
+            let piece = Piece { log: self.log, number: self.number, mark, index, count, share: share.to_vec() };
             let mut text = postcard::to_extend(&piece, vec![VERSION]).unwrap_or_default();
             text.resize(text.len().next_multiple_of(STEP).min(MAX_SEALED), 0);
             text
@@ -75,11 +81,14 @@ impl Letter {
         (0..).zip(whole.chunks(SHARE)).map(piece).collect()
     }
 
-    /// The letter whose pieces, all of them in order, have these shares.
+    /// The letter whose pieces, all of them in order, have this mark and these shares.
     ///
     /// # Errors
     /// [`InvalidLetter`]: together they are none, or not the one that the pieces name.
-    pub fn from_shares(log: u64, number: u64, shares: &[u8]) -> Result<Self, InvalidLetter> {
+    pub fn from_shares(log: u64, number: u64, marked: [u8; MARK], shares: &[u8]) -> Result<Self, InvalidLetter> {
+        if mark(shares) != marked {
+            return Err(InvalidLetter::Bounds);
+        }
         match postcard::take_from_bytes::<Self>(shares) {
             Ok((letter, [])) if (letter.log, letter.number) == (log, number) && letter.content.is_within_bounds() => {
                 Ok(letter)
@@ -87,6 +96,14 @@ impl Letter {
             _ => Err(InvalidLetter::Bounds),
         }
     }
+}
+
+/// The first bytes of its hash: only its author could make two with the same, and would fool itself.
+pub(super) fn mark(whole: &[u8]) -> [u8; MARK] {
+    let hash = digest(&SHA256, whole);
+    let mut mark = [0; MARK];
+    mark.iter_mut().zip(hash.as_ref()).for_each(|(to, from)| *to = *from);
+    mark
 }
 
 impl Piece {

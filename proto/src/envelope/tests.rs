@@ -126,7 +126,7 @@ fn an_older_copy_of_a_chain_seals_with_another_cipher() {
 #[test]
 fn a_text_that_fits_is_one_piece_and_the_longest_fits_the_bounds() {
     // An answer that disappears, with numbers as great as can be; and a plain text.
-    assert_eq!(letter("x".repeat(880)).to_pieces().len(), 1);
+    assert_eq!(letter("x".repeat(870)).to_pieces().len(), 1);
     let (at, content) = (1 << 41, "x".repeat(900).into());
     let plain = Letter { log: u64::MAX, number: 1 << 14, message: MessageId([255; 16]), at, content };
     assert_eq!(plain.to_pieces().len(), 1);
@@ -149,7 +149,7 @@ fn lengths_tell_little() {
 fn nonsense_is_no_letter() {
     assert_eq!(Piece::parse(&[]), Err(InvalidLetter::Bounds));
     assert_eq!(Piece::parse(&[2, 0]), Err(InvalidLetter::Version));
-    let good = Piece { log: 1, number: 1, index: 0, count: 1, share: vec![1] };
+    let good = Piece { log: 1, number: 1, mark: [7; 8], index: 0, count: 1, share: vec![1] };
     let parsed = |piece: &Piece| Piece::parse(&postcard::to_extend(piece, vec![1]).unwrap());
     assert_eq!(parsed(&good), Ok(good.clone()));
     for wrong in [
@@ -157,17 +157,20 @@ fn nonsense_is_no_letter() {
         Piece { index: 1, ..good.clone() },
         Piece { count: 0, ..good.clone() },
         Piece { count: 2, ..good.clone() },
-        Piece { count: u8::MAX, share: vec![1; MAX_SEALED - 27], ..good.clone() },
+        Piece { count: u8::MAX, share: vec![1; MAX_SEALED - 35], ..good.clone() },
         Piece { share: vec![], ..good.clone() },
         Piece { share: vec![1; MAX_SEALED], ..good.clone() },
     ] {
         assert_eq!(parsed(&wrong), Err(InvalidLetter::Bounds), "{wrong:?}");
     }
-    let whole = postcard::to_allocvec(&letter("hi".into())).unwrap();
-    assert!(Letter::from_shares(u64::MAX, u64::MAX, &whole).is_ok());
-    assert_eq!(Letter::from_shares(u64::MAX, 1, &whole), Err(InvalidLetter::Bounds));
-    assert_eq!(Letter::from_shares(u64::MAX, u64::MAX, &whole[1..]), Err(InvalidLetter::Bounds));
-    assert_eq!(Letter::from_shares(u64::MAX, u64::MAX, &[&whole[..], &[0]].concat()), Err(InvalidLetter::Bounds));
+    let letter = letter("hi".into());
+    let whole = postcard::to_allocvec(&letter).unwrap();
+    let mark = Piece::parse(&letter.to_pieces()[0]).unwrap().mark;
+    assert!(Letter::from_shares(u64::MAX, u64::MAX, mark, &whole).is_ok());
+    assert_eq!(Letter::from_shares(u64::MAX, 1, mark, &whole), Err(InvalidLetter::Bounds));
+    assert_eq!(Letter::from_shares(u64::MAX, u64::MAX, [0; 8], &whole), Err(InvalidLetter::Bounds));
+    assert_eq!(Letter::from_shares(u64::MAX, u64::MAX, mark, &whole[1..]), Err(InvalidLetter::Bounds));
+    assert_eq!(Letter::from_shares(u64::MAX, u64::MAX, mark, &[&whole[..], &[0]].concat()), Err(InvalidLetter::Bounds));
 }
 
 proptest! {
@@ -203,8 +206,10 @@ proptest! {
             prop_assert_eq!((usize::from(piece.index), usize::from(piece.count)), (index, count));
             prop_assert_eq!((piece.log, piece.number), (log, number));
         }
+        let mark = pieces[0].mark;
+        prop_assert!(pieces.iter().all(|piece| piece.mark == mark));
         let shares: Vec<u8> = pieces.into_iter().flat_map(|piece| piece.share).collect();
-        prop_assert_eq!(Letter::from_shares(log, number, &shares), Ok(letter));
+        prop_assert_eq!(Letter::from_shares(log, number, mark, &shares), Ok(letter));
     }
 
     #[test]
@@ -213,7 +218,7 @@ proptest! {
         let _ = b.receiving.open(EpochName(name), &way(), &bytes);
         let _ = EpochName::of(&bytes);
         let _ = Piece::parse(&bytes);
-        let _ = Letter::from_shares(0, 1, &bytes);
+        let _ = Letter::from_shares(0, 1, letter::mark(&bytes), &bytes);
         let _ = (Sending::from_bytes(&bytes), Receiving::from_bytes(&bytes));
     }
 }
