@@ -32,6 +32,14 @@ impl Server {
         self.closing.as_ref().is_some_and(all_told)
     }
 
+    /// Nobody will be heard any more: letters that were on their way to somebody become orders to the disk, as if those
+    /// registrations had ended. The orders are to be done before the process ends.
+    pub fn stopping(&mut self, now: Instant) {
+        for slot in 0..self.registry.slots() {
+            self.keep_unacknowledged(now, slot);
+        }
+    }
+
     /// Tells the next peer; false if none is left or enough are told for now.
     pub(crate) fn tell_next(&mut self, now: Instant) -> bool {
         loop {

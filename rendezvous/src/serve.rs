@@ -214,7 +214,8 @@ impl Serving {
         if asked.is_ok() { counters.await.unwrap_or_default() } else { Counters::default() }
     }
 
-    /// Takes no more work, tells every peer, waits up to a second until they have acknowledged, and stops.
+    /// Takes no more work, tells every peer, waits up to a second until they have acknowledged, hands the disk the letters that
+    /// some have not, waits up to a second for it, and stops.
     pub async fn shutdown(mut self) {
         let (done, closed) = oneshot::channel();
         if self.commands.send(Command::Close { done }).await.is_ok()
@@ -229,7 +230,8 @@ impl Serving {
         if let Some(at_rest) = self.at_rest.take()
             && tokio::time::timeout(CLOSING_PATIENCE, at_rest).await.is_err()
         {
-            tracing::info!("the mailboxes' disk is slow to close; what was kept is on it");
+            // What was told to be kept is on it; what was passed and not heard by anybody may not be.
+            tracing::warn!("the mailboxes' disk is slow: letters that nobody has acknowledged may be lost");
         }
     }
 }

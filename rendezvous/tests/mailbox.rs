@@ -528,6 +528,29 @@ fn a_letter_to_a_vanished_recipient_that_has_no_room_for_it_is_counted() {
     assert_eq!((post.letters.len(), post.world.server.counters().letters_lost), (0, 1));
 }
 
+#[test]
+fn a_rendezvous_that_stops_keeps_what_was_passed_and_not_acknowledged() {
+    let mut post = post_office();
+    let (mut alice, mut bob) = (post.world.sign_in(1, 255), post.world.sign_in(2, 255));
+    post.open(&mut bob, &[alice.id]);
+    for n in [1, 2] {
+        assert_eq!(post.post(&mut alice, bob.id, n, 300), Posted::Passed);
+    }
+    assert_eq!(post.listen_straight(&mut bob), 2, "which it acknowledges");
+    for n in [3, 4] {
+        assert_eq!(post.post(&mut alice, bob.id, n, 300), Posted::Passed);
+    }
+    post.world.server.closing();
+    post.settle();
+    post.world.advance(Duration::from_secs(1));
+    post.settle();
+    assert!(!post.world.server.is_closed(), "he has vanished");
+    post.world.server.stopping(post.world.now);
+    post.settle();
+    post.restart(1_000_000);
+    assert_eq!(post.come(2, 1).1.iter().map(|(_, n)| *n).collect::<Vec<_>>(), [3, 4]);
+}
+
 /// Twelve letters wait for Bob, who registers, and vanishes before he hears the first.
 fn for_one_that_vanishes() -> (Post, Peer) {
     let (mut post, mut alice, bob) = for_alice();

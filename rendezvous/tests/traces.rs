@@ -183,6 +183,30 @@ async fn what_was_said_to_be_kept_survives_kills_and_what_was_collected_does_not
 }
 
 #[tokio::test]
+async fn what_was_passed_to_somebody_who_is_silent_survives_a_shutdown() {
+    let state = tempfile::tempdir().unwrap();
+    let program = Program::start(state.path(), "127.0.0.1:0");
+    let mut bob = Person::sign_in(&program, 2).await;
+    assert!(bob.opens_mailbox(&[Person::key(1)]).await);
+    let mut alice = Person::sign_in(&program, 1).await;
+    for n in 0..10 {
+        assert_eq!(alice.posts(bob.id, LetterName([n; 8]), vec![n; 700]).await, Posted::Passed);
+    }
+    // Of Bob nothing is heard any more.
+    program.end(Signal::SIGTERM);
+    let program = Program::start(state.path(), "127.0.0.1:0");
+    let mut bob = Person::sign_in(&program, 2).await;
+    for n in 0..10 {
+        let heard = bob.hear().await;
+        assert!(
+            matches!(&heard, ToPeer::Letter { id: Some(_), envelope, .. } if *envelope == vec![n; 700]),
+            "{heard:?}"
+        );
+    }
+    program.end(Signal::SIGTERM);
+}
+
+#[tokio::test]
 async fn a_disk_that_takes_no_more_returns_letters_and_has_every_one_that_was_said_to_be_kept() {
     let state = tempfile::tempdir().unwrap();
     let program = Program::start_confined(state.path(), "127.0.0.1:0", 300);

@@ -7,7 +7,7 @@ use std::time::Instant;
 use knothole_proto::control::RendezvousChannel;
 use knothole_proto::identity::PeerId;
 
-use super::{KeptLetter, Order};
+use super::{KeptLetter, MAX_ORDERS, Order};
 use crate::letters::Post;
 use crate::registry::Entry;
 use crate::server::Server;
@@ -51,23 +51,32 @@ impl Server {
         // What its mailbox pushed is there still, and pushed again when the peer is heard from.
         entry.unheard |= entry.line.as_mut().is_some_and(|line| line.channel.take_lost());
         let given_up = entry.line.as_mut().map(|line| take_over(&mut line.under_way, &line.channel));
-        given_up.into_iter().flatten().for_each(|letter| self.keep_after_all(now, owner, letter));
+        given_up.into_iter().flatten().for_each(|letter| self.keep_after_all(now, owner, letter, MAX_ORDERS));
     }
 
     /// A registration has ended: letters that were on their way to it go to its mailbox.
     pub(crate) fn keep_unheard(&mut self, now: Instant, entry: &mut Entry) {
         let owner = entry.registration.peer();
         let unheard = entry.line.as_mut().map(|line| std::mem::take(&mut line.under_way));
-        unheard.into_iter().flatten().for_each(|letter| self.keep_after_all(now, owner, letter));
+        unheard.into_iter().flatten().for_each(|letter| self.keep_after_all(now, owner, letter, MAX_ORDERS));
     }
 
-    /// Keeps a letter whose sender was told that it has been passed on, if there is room.
-    fn keep_after_all(&mut self, now: Instant, owner: PeerId, letter: UnderWay) {
+    /// The rendezvous stops: letters that were on their way to the peer in this slot go to its mailbox.
+    pub(crate) fn keep_unacknowledged(&mut self, now: Instant, slot: u32) {
+        let Some(entry) = self.registry.at(slot, now) else { return };
+        let owner = entry.registration.peer();
+        let unheard = entry.line.as_mut().map(|line| std::mem::take(&mut line.under_way));
+        unheard.into_iter().flatten().for_each(|letter| self.keep_after_all(now, owner, letter, usize::MAX));
+    }
+
+    /// Keeps a letter whose sender was told that it has been passed on, if there is room, and the disk has fewer orders than so
+    /// many. At the end it may have more: they take no memory that the letters do not take already.
+    fn keep_after_all(&mut self, now: Instant, owner: PeerId, letter: UnderWay, orders: usize) {
         let UnderWay { sender, mark, envelope, .. } = letter;
         let length = u16::try_from(envelope.len()).unwrap_or(u16::MAX);
         let known = self.mailboxes.index.of(owner).is_some_and(|mailbox| mailbox.known(mark).is_some());
         let room = self.mailboxes.index.takes(owner, sender, length, self.policy.mailbox_bytes);
-        if known || self.mailboxes.is_busy() || room.is_err() {
+        if known || self.mailboxes.unanswered >= orders || room.is_err() {
             self.counters.letters_lost += u64::from(!known);
             return;
         }

@@ -162,7 +162,11 @@ impl Driver {
                 Some(command) = self.commands.recv() => self.obey(command),
                 Some(streamed) = self.streamed.recv() => self.receive_streamed(streamed),
                 Some(done) = answer(&mut self.disk) => self.take_answers(done),
-                _ = &mut stopped => return,
+                _ = &mut stopped => {
+                    self.server.stopping(Instant::now());
+                    // The disk's thread does whatever it was handed before it ends.
+                    return self.order();
+                }
                 () = &mut timer, if deadline.is_some() => self.server.handle_timeout(Instant::now()),
             }
         }
