@@ -362,6 +362,22 @@ fn a_letter_of_a_sender_that_left_meanwhile_is_kept_and_answered_to_nobody_else(
 }
 
 #[test]
+#[test]
+fn a_sender_that_came_back_before_the_disk_has_answered_is_told_when_it_asks_again() {
+    let (mut post, mut alice, bob) = for_alice();
+    let message = || ToRendezvous::Post { to: bob, letter: LetterName([1; 8]), envelope: vec![1; 50], keep: true };
+    post.world.say(&mut alice, message());
+    post.leave(&mut alice);
+    // Somebody else has its slot, so that it gets another.
+    post.world.advance(Duration::from_secs(100));
+    let carol = post.world.sign_in(3, 20);
+    let mut again = post.world.try_sign_in(1, 20, 1).unwrap();
+    assert_eq!((carol.slot == alice.slot, again.slot == alice.slot), (true, false));
+    let kept = ToPeer::Posted { letter: LetterName([1; 8]), outcome: Posted::Kept };
+    assert_eq!(post.say(&mut again, message()), [kept]);
+    assert_eq!(post.letters.len(), 1);
+}
+
 fn a_restart_loses_no_letter_no_mailbox_and_no_bound() {
     let (mut post, mut alice, bob) = for_alice();
     for n in 0..100 {

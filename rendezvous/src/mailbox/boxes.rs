@@ -77,9 +77,9 @@ impl Mailbox {
     }
 
     /// The letter that this mark stands for, and whether it is on the disk.
-    pub(super) fn known(&self, mark: u64) -> Option<bool> {
-        let letter = self.letters.get(self.marks.get(&mark)?)?;
-        Some(letter.durable)
+    pub(super) fn known(&self, mark: u64) -> Option<(u64, bool)> {
+        let id = *self.marks.get(&mark)?;
+        Some((id, self.letters.get(&id)?.durable))
     }
 
     /// Those of these that are not named yet.

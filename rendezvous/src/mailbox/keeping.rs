@@ -38,9 +38,12 @@ impl Server {
         }
         let mark = mailbox.mark(sender, post.letter);
         match mailbox.known(mark) {
-            Some(true) => return Keeping::Kept,
-            // Its sender asks again before the disk has answered: one answer is for both.
-            Some(false) => return Keeping::Asked,
+            Some((_, true)) => return Keeping::Kept,
+            // Its sender asks again before the disk has answered: one answer is for both, and goes to where it is now.
+            Some((id, false)) => {
+                self.mailboxes.asked.insert(id, Asked { slot, sender, name: post.letter });
+                return Keeping::Asked;
+            }
             None => {}
         }
         let length = u16::try_from(post.envelope.len()).unwrap_or(u16::MAX);
