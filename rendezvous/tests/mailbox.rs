@@ -55,6 +55,7 @@ impl Post {
             Order::Store { owner, letter, envelope } if self.full => {
                 Done::Stored { owner, letter: letter.id, failed: Some(envelope) }
             }
+            Order::Close { owner, letters } if self.full => Done::Closed { owner, failed: Some(letters) },
             Order::Name { owner, key, seen_s, fresh, senders } => {
                 let new = KeptMailbox { owner, key, seen_s, senders: Vec::new(), letters: Vec::new() };
                 let mailbox = self.mailboxes.entry(owner).or_insert(new);
@@ -72,7 +73,7 @@ impl Post {
             Order::Close { owner, letters } => {
                 self.mailboxes.remove(&owner).unwrap();
                 letters.iter().for_each(|letter| drop(self.letters.remove(letter)));
-                Done::Closed { owner }
+                Done::Closed { owner, failed: None }
             }
             Order::Store { owner, letter, envelope } => {
                 assert!(letter.id > self.last_letter, "no id twice");
@@ -362,7 +363,6 @@ fn a_letter_of_a_sender_that_left_meanwhile_is_kept_and_answered_to_nobody_else(
 }
 
 #[test]
-#[test]
 fn a_sender_that_came_back_before_the_disk_has_answered_is_told_when_it_asks_again() {
     let (mut post, mut alice, bob) = for_alice();
     let message = || ToRendezvous::Post { to: bob, letter: LetterName([1; 8]), envelope: vec![1; 50], keep: true };
@@ -378,6 +378,7 @@ fn a_sender_that_came_back_before_the_disk_has_answered_is_told_when_it_asks_aga
     assert_eq!(post.letters.len(), 1);
 }
 
+#[test]
 fn a_restart_loses_no_letter_no_mailbox_and_no_bound() {
     let (mut post, mut alice, bob) = for_alice();
     for n in 0..100 {
@@ -408,6 +409,46 @@ fn closing_the_mailbox_destroys_what_is_in_it() {
     assert_eq!(post.say(&mut bob, close()), [ToPeer::Mailbox { open: false }], "and once more");
     post.leave(&mut bob);
     assert_eq!(post.post(&mut alice, bob.id, 2, 300), Posted::Returned);
+}
+
+#[test]
+fn a_close_that_the_disk_refuses_is_not_answered_and_done_when_it_is_asked_for_again() {
+    let close = || ToRendezvous::Mailbox { open: false, fresh: true, senders: Vec::new() };
+    for opened_again in [false, true] {
+        let (mut post, mut alice, bob) = for_alice();
+        post.post(&mut alice, bob, 1, 300);
+        let mut bob = post.come(2, 1).0;
+        post.full = true;
+        assert_eq!(post.say(&mut bob, close()), [], "it comes back with a restart");
+        assert_eq!(post.say(&mut bob, close()), [], "nor the second time");
+        post.full = false;
+        if opened_again {
+            post.open(&mut bob, &[alice.id]);
+            assert_eq!((post.letters.len(), post.mailboxes[&bob.id].senders.len()), (0, 1));
+        } else {
+            assert_eq!(post.say(&mut bob, close()), [ToPeer::Mailbox { open: false }]);
+            assert_eq!((post.letters.len(), post.mailboxes.len()), (0, 0));
+        }
+    }
+}
+
+#[test]
+fn a_close_is_not_rationed_and_one_that_is_refused_is_not_answered() {
+    let mut post = post_office();
+    let mut bob = post.world.sign_in(2, 20);
+    let open = || ToRendezvous::Mailbox { open: true, fresh: true, senders: Vec::new() };
+    while post.say(&mut bob, open()) == [ToPeer::Mailbox { open: true }] {}
+    assert_eq!(post.mailboxes.len(), 1);
+    let close = || ToRendezvous::Mailbox { open: false, fresh: true, senders: Vec::new() };
+    assert_eq!(post.say(&mut bob, close()), [ToPeer::Mailbox { open: false }]);
+    assert_eq!(post.mailboxes.len(), 0);
+
+    post.world.advance(Duration::from_secs(5));
+    post.open(&mut bob, &[PeerId::new([1; 32])]);
+    post.world.server.closing();
+    post.settle();
+    assert_eq!(post.say(&mut bob, close()), [], "a rendezvous that stops has not closed it");
+    assert_eq!(post.mailboxes.len(), 1);
 }
 
 #[test]

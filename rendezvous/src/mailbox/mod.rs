@@ -54,6 +54,8 @@ pub(crate) struct Mailboxes {
     /// Slots whose mailbox may have something to push.
     ready: BTreeSet<u32>,
     asked: BTreeMap<u64, Asked>,
+    /// Mailboxes that are closed, and stand on the disk all the same with these letters: it has not yet destroyed them, or refused.
+    unclosed: BTreeMap<PeerId, Vec<u64>>,
 }
 
 impl Mailboxes {
@@ -69,6 +71,7 @@ impl Mailboxes {
             fetches: 0,
             ready: BTreeSet::new(),
             asked: BTreeMap::new(),
+            unclosed: BTreeMap::new(),
         }
     }
 
@@ -138,7 +141,7 @@ impl Server {
         *count = count.saturating_sub(1);
         match done {
             Done::Named { owner, durable } => self.named(now, owner, durable),
-            Done::Closed { owner } => self.tell_mailbox(now, owner, false),
+            Done::Closed { owner, failed } => self.closed(now, owner, failed),
             Done::Stored { owner, letter, failed } => self.stored(now, owner, letter, failed),
             Done::Fetched { owner, letter, envelope } => self.fetched(now, owner, letter, envelope),
             Done::Obeyed => {}
@@ -179,9 +182,8 @@ impl Server {
             } else if gone_s > now_s {
                 mailbox.look_s = gone_s;
                 self.mailboxes.index.arm(owner);
-            } else if let Some(letters) = self.mailboxes.index.close(owner) {
+            } else if self.close_mailbox(owner) {
                 self.counters.mailboxes_expired += 1;
-                self.mailboxes.order(Order::Close { owner, letters });
             }
         }
         self.count_mailboxes();

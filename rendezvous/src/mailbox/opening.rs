@@ -20,10 +20,15 @@ impl Server {
         let now_us = microseconds(self.start, now);
         let Some(entry) = self.registry.at(slot, now) else { return };
         let owner = entry.registration.peer();
-        let admitted = entry.line.as_mut().is_some_and(|line| line.changes.take(CHANGES, now_us));
+        // Closing is not rationed: there is no more to close than was opened.
+        let admitted = !open || entry.line.as_mut().is_some_and(|line| line.changes.take(CHANGES, now_us));
         if senders.len() > MAX_NAMED || !admitted || self.mailboxes.is_busy() || self.closing.is_some() {
-            self.counters.mailboxes_refused += u64::from(open);
-            return self.tell_mailbox(now, owner, false);
+            if open {
+                self.counters.mailboxes_refused += 1;
+                self.tell_mailbox(now, owner, false);
+            }
+            // One that is to be closed is open still. That is not answered, and asked for again at the next registration.
+            return;
         }
         if open {
             if !self.open_mailbox(now, owner, fresh, senders) {
@@ -33,10 +38,7 @@ impl Server {
                 // Who begins to name its senders has come, or wants what it could not store when it was pushed.
                 self.open_letters(now, slot, owner);
             }
-        } else if let Some(letters) = self.mailboxes.index.close(owner) {
-            tracing::debug!(?owner, letters = letters.len(), "mailbox closed");
-            self.mailboxes.order(Order::Close { owner, letters });
-        } else {
+        } else if !self.close_mailbox(owner) {
             self.tell_mailbox(now, owner, false);
         }
         self.count_mailboxes();
@@ -48,10 +50,12 @@ impl Server {
         let (mailboxes, _, bytes) = self.mailboxes.index.size();
         let charge = senders.len() as u64 * SENDER_CHARGE;
         if self.mailboxes.index.of(owner).is_none() {
-            let full = mailboxes >= self.policy.mailboxes as usize;
+            let full = mailboxes + self.mailboxes.unclosed.len() >= self.policy.mailboxes as usize;
             if full || bytes + MAILBOX_CHARGE + charge > self.policy.mailbox_bytes {
                 return false;
             }
+            // What it was closed with before must not come back.
+            self.close_mailbox(owner);
             let mut key = [0; 16];
             self.mailboxes.random.fill_bytes(&mut key);
             self.mailboxes.index.open(owner, key, now_s);
@@ -81,6 +85,34 @@ impl Server {
         let open = durable && self.mailboxes.index.of(owner).is_some();
         self.counters.mailboxes_refused += u64::from(!open);
         self.tell_mailbox(now, owner, open);
+    }
+
+    /// Has a mailbox destroyed, and what the disk refused to destroy of it before; false if there is nothing.
+    pub(super) fn close_mailbox(&mut self, owner: PeerId) -> bool {
+        let closed = self.mailboxes.index.close(owner);
+        let unclosed = self.mailboxes.unclosed.remove(&owner);
+        if closed.is_none() && unclosed.is_none() {
+            return false;
+        }
+        let mut letters = closed.unwrap_or_default();
+        letters.extend(unclosed.into_iter().flatten());
+        tracing::debug!(?owner, letters = letters.len(), "mailbox closed");
+        self.mailboxes.unclosed.insert(owner, letters.clone());
+        self.mailboxes.order(Order::Close { owner, letters });
+        true
+    }
+
+    /// A mailbox has been destroyed on the disk, or that refused; then nothing is said, for it comes back with a restart.
+    pub(super) fn closed(&mut self, now: Instant, owner: PeerId, failed: Option<Vec<u64>>) {
+        if let Some(letters) = failed {
+            self.mailboxes.unclosed.insert(owner, letters);
+            return;
+        }
+        self.mailboxes.unclosed.remove(&owner);
+        // It may have been opened again meanwhile, which is answered next.
+        if self.mailboxes.index.of(owner).is_none() {
+            self.tell_mailbox(now, owner, false);
+        }
     }
 
     pub(super) fn tell_mailbox(&mut self, now: Instant, owner: PeerId, open: bool) {

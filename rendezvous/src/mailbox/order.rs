@@ -70,6 +70,8 @@ pub enum Done {
     Closed {
         /// Whose mailbox it was.
         owner: PeerId,
+        /// The letters that were to be destroyed, and are still there with the mailbox, if that failed.
+        failed: Option<Vec<u64>>,
     },
     /// Of [`Order::Store`].
     Stored {

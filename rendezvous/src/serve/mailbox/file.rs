@@ -215,7 +215,7 @@ pub(super) fn obey(database: &Connection, order: &Order) -> rusqlite::Result<Don
             destroy(database, letters)?;
             run("DELETE FROM sender WHERE owner = ?1", params![owner.as_bytes()])?;
             run("DELETE FROM mailbox WHERE owner = ?1", params![owner.as_bytes()])?;
-            Ok(Done::Closed { owner: *owner })
+            Ok(Done::Closed { owner: *owner, failed: None })
         }
         Order::Store { owner, letter, envelope } => {
             let KeptLetter { id, sender, mark, at_s, .. } = letter;

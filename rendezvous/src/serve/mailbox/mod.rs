@@ -141,8 +141,7 @@ fn commit(database: &Connection, orders: &[Order]) -> rusqlite::Result<Vec<Done>
 fn failed(order: Order) -> Done {
     match order {
         Order::Name { owner, .. } => Done::Named { owner, durable: false },
-        // It is closed here; the disk's copy comes back with a restart, and is closed again.
-        Order::Close { owner, .. } => Done::Closed { owner },
+        Order::Close { owner, letters } => Done::Closed { owner, failed: Some(letters) },
         Order::Store { owner, letter, envelope } => Done::Stored { owner, letter: letter.id, failed: Some(envelope) },
         Order::Fetch { owner, letter } => Done::Fetched { owner, letter, envelope: None },
         Order::Seen { .. } | Order::Destroy { .. } => Done::Obeyed,
