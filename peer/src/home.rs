@@ -6,6 +6,7 @@
 //! config.toml    where to register, and whether to use the LAN and the router
 //! engine.lock    locked by the one process that runs the engine
 //! knothole.sock  where that process serves the others
+//! import.new/    while a backup is restored, and after that was broken off
 //! knothole.db    see `store`; under a passphrase knothole.sealed
 //! ```
 //! What it does not do: it never repairs a damaged identity. A new one would be another peer, whom no contact knows.
@@ -26,6 +27,9 @@ use knothole_vault::Key;
 use zeroize::Zeroizing;
 
 pub(crate) use sealed::{IDENTITY, KEY};
+
+/// Where a backup becomes a home, inside of it (see `backup`). Without an identity beside it, that is not done.
+pub(crate) const IMPORT: &str = "import.new";
 
 /// Names the home where no argument does.
 pub const HOME_VARIABLE: &str = "KNOTHOLE_HOME";
@@ -104,6 +108,12 @@ pub enum HomeError {
         .0.display()
     )]
     KeyLost(PathBuf),
+    /// It is nobody yet.
+    #[error(
+        "a backup is being restored into {}, or that was broken off; wait for it, or run `knothole import` again for this home",
+        .0.display()
+    )]
+    Unfinished(PathBuf),
     /// The passphrase cannot be tried.
     #[error("there is not enough memory to try the passphrase (64 MiB); close other programs, and try again")]
     Memory,
@@ -174,8 +184,8 @@ impl Home {
     /// The identity; the first call ever makes it.
     ///
     /// # Errors
-    /// [`HomeError::Identity`], [`HomeError::SealedIdentity`], [`HomeError::Locked`], [`HomeError::Randomness`] or
-    /// [`HomeError::File`].
+    /// [`HomeError::Identity`], [`HomeError::SealedIdentity`], [`HomeError::Locked`], [`HomeError::Unfinished`],
+    /// [`HomeError::Randomness`] or [`HomeError::File`].
     pub fn identity(&self) -> Result<IdentitySecret, HomeError> {
         // Two processes on a fresh home must not both make one: the later would undo the one whose link is out already.
         let failed = |source| HomeError::File { path: self.path.clone(), source };
@@ -189,6 +199,9 @@ impl Home {
         }
         if self.path.join(IDENTITY).exists() {
             return Err(HomeError::KeyLost(self.path.join(KEY)));
+        }
+        if self.path.join(IMPORT).exists() {
+            return Err(HomeError::Unfinished(self.path.clone()));
         }
         let mut seed = Zeroizing::new([0; 32]);
         aws_lc_rs::rand::fill(&mut *seed).map_err(|_| HomeError::Randomness)?;

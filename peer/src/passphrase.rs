@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use knothole_vault::Refused;
 use zeroize::Zeroizing;
 
-use crate::home::{EngineLock, Home, HomeError, IDENTITY, KEY};
+use crate::home::{EngineLock, Home, HomeError, IDENTITY, IMPORT, KEY};
 use crate::store::{self, FILE, OpenError, SEALED_FILE};
 use crate::wrapping;
 
@@ -116,6 +116,10 @@ pub fn remove(home: &mut Home, lock: &EngineLock) -> Result<(), PassphraseError>
 /// [`HomeError::File`].
 pub fn tidy(home: &Home) -> Result<(), HomeError> {
     let there = |name: &str| home.path().join(name).exists();
+    if home.is_sealed() || there("identity") {
+        // A restored home is whole once it has an identity.
+        let _ = fs::remove_dir_all(home.path().join(IMPORT));
+    }
     let tidied = if home.is_sealed() {
         // Only what has its sealed counterpart is left over.
         if there(IDENTITY) && there(SEALED_FILE) { erase(home.path(), &PLAIN) } else { Ok(()) }

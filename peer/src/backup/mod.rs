@@ -7,19 +7,22 @@
 //! begins a new log (what it numbered after the backup it does not know), and no key that may have been used since is used again:
 //! those of letters are forgotten.
 //!
+//! An import that fails or is broken off leaves a home that is nobody (see `placing`).
+//!
 //! What it does not do: it merges nothing into a home that is somebody already.
 
 mod chunks;
+mod placing;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader, BufWriter, Read, Write};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-use crate::home::{EngineLock, Home, HomeError, IDENTITY};
-use crate::store::{self, FILE, OpenError, SEALED_FILE, Snapshot, StoreError};
+use crate::home::{EngineLock, Home, HomeError};
+use crate::store::{self, FILE, OpenError, Snapshot, StoreError};
 use crate::wrapping::{self, WRAPPED, WrapError};
 use chunks::{Opening, Sealing};
 
@@ -28,8 +31,6 @@ const MAGIC: [u8; 16] = *b"knothole copy 1\n";
 const FORMAT: u8 = 1;
 /// Bytes of a config.toml at most.
 const MAX_CONFIGURATION: usize = 1024 * 1024;
-/// Where a home is made of a backup, inside of it.
-const WORKSHOP: &str = "import.new";
 
 /// Why there is no backup, or none was restored.
 #[derive(Debug, thiserror::Error)]
@@ -139,19 +140,33 @@ fn write(home: &Home, mut snapshot: Snapshot, path: &Path, passphrase: &str) -> 
 ///
 /// # Errors
 /// [`BackupError`]; the home is then as empty as before.
-pub fn import(home: &Home, _lock: &EngineLock, path: &Path, passphrase: &str) -> Result<(), BackupError> {
-    let there = |name: &str| home.path().join(name).exists();
-    if home.is_sealed() || ["identity", IDENTITY, FILE, SEALED_FILE].into_iter().any(there) {
-        return Err(BackupError::InUse(home.path().to_owned()));
+pub fn import(home: &Home, lock: &EngineLock, path: &Path, passphrase: &str) -> Result<(), BackupError> {
+    import_in_steps(home, lock, path, passphrase, |_| {})
+}
+
+fn import_in_steps(
+    home: &Home,
+    _lock: &EngineLock,
+    path: &Path,
+    passphrase: &str,
+    mut step: impl FnMut(&Home),
+) -> Result<(), BackupError> {
+    let workshop = placing::begin(home)?;
+    let restored = restore(home, &workshop, path, passphrase, &mut step);
+    if restored.is_err() {
+        placing::undo(home);
     }
-    let workshop = home.path().join(WORKSHOP);
-    let restored = restore(home, &workshop, path, passphrase);
-    // Whatever came of it, and of one before that was broken off.
-    let _ = fs::remove_dir_all(&workshop);
     restored
 }
 
-fn restore(home: &Home, workshop: &Path, path: &Path, passphrase: &str) -> Result<(), BackupError> {
+fn restore(
+    home: &Home,
+    workshop: &Path,
+    path: &Path,
+    passphrase: &str,
+    step: &mut impl FnMut(&Home),
+) -> Result<(), BackupError> {
+    step(home);
     let unread = |source| BackupError::Read { path: path.to_owned(), source };
     let mut source = BufReader::with_capacity(128 * 1024, File::open(path).map_err(unread)?);
     let mut wrapped = Vec::with_capacity(WRAPPED);
@@ -181,11 +196,6 @@ fn restore(home: &Home, workshop: &Path, path: &Path, passphrase: &str) -> Resul
 
     let database = workshop.join(FILE);
     let unwritten = |source| BackupError::Write { path: database.clone(), source };
-    match fs::remove_dir_all(workshop) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(unwritten(error)),
-        _ => {}
-    }
-    fs::DirBuilder::new().mode(0o700).create(workshop).map_err(unwritten)?;
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&database).map_err(unwritten)?;
     let mut target = BufWriter::with_capacity(128 * 1024, file);
     let mut part = Zeroizing::new(vec![0; 64 * 1024]);
@@ -196,15 +206,9 @@ fn restore(home: &Home, workshop: &Path, path: &Path, passphrase: &str) -> Resul
         }
     }
     target.into_inner().map_err(|error| unwritten(error.into_error()))?.sync_all().map_err(unwritten)?;
+    step(home);
     store::take_up(workshop)?;
-
-    // The identity comes last: with it the home is somebody.
-    fs::rename(&database, home.path().join(FILE)).map_err(unwritten)?;
-    if !configuration.is_empty() && !home.path().join("config.toml").exists() {
-        home.put("config.toml", &configuration)?;
-    }
-    home.put("identity", &*identity)?;
-    Ok(())
+    placing::place(home, workshop, &configuration, &identity, step)
 }
 
 fn told(error: WrapError, path: &Path) -> BackupError {

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use knothole_proto::frames::MessageId;
 use knothole_proto::identity::PeerId;
 use rusqlite::Connection;
@@ -38,6 +40,33 @@ async fn backup(home: &Home, store: &Store) -> PathBuf {
     let path = home.path().parent().unwrap().join("backup");
     export(home, store.snapshot().await.unwrap(), &path, "copy").unwrap();
     path
+}
+
+/// All that lies in a home, by its path in it.
+fn files(home: &Path) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
+    let mut all = BTreeMap::new();
+    for entry in fs::read_dir(home).unwrap().map(|entry| entry.unwrap().path()) {
+        let name = PathBuf::from(entry.file_name().unwrap());
+        if entry.is_dir() {
+            all.insert(name.clone(), None);
+            all.extend(files(&entry).into_iter().map(|(file, content)| (name.join(file), content)));
+        } else {
+            all.insert(name, Some(fs::read(&entry).unwrap()));
+        }
+    }
+    all
+}
+
+/// The home as a kill at this moment would leave it.
+fn killed(files: &BTreeMap<PathBuf, Option<Vec<u8>>>) -> (TempDir, Home) {
+    let (directory, home) = empty();
+    for (name, content) in files {
+        match content {
+            None => fs::create_dir(home.path().join(name)).unwrap(),
+            Some(content) => fs::write(home.path().join(name), content).unwrap(),
+        }
+    }
+    (directory, home)
 }
 
 fn restored(path: &Path, passphrase: &str) -> Result<(TempDir, Home), BackupError> {
@@ -130,6 +159,68 @@ async fn a_wrong_passphrase_and_a_damaged_or_cut_file_are_refused_and_leave_the_
         assert!(matches!(restored(&other, "copy"), Err(BackupError::Damaged(_))), "cut at {at}");
     }
     assert!(matches!(restored(Path::new("/nonexistent"), "copy"), Err(BackupError::Read { .. })));
+}
+
+#[tokio::test]
+async fn an_import_that_was_broken_off_leaves_nobody_and_is_made_good_by_the_next() {
+    let (_directory, home, store) = lived_in().await;
+    let path = backup(&home, &store).await;
+    let (_other, fresh) = empty();
+    let lock = fresh.engine_lock().unwrap().unwrap();
+    let mut moments = Vec::new();
+    import_in_steps(&fresh, &lock, &path, "copy", |home| moments.push(files(home.path()))).unwrap();
+    assert_eq!(moments.len(), 7);
+    let mut unfinished = 0;
+    for moment in &moments {
+        let (_at, again) = killed(moment);
+        passphrase::tidy(&again).unwrap();
+        if !moment.contains_key(Path::new("identity")) {
+            unfinished += 1;
+            assert!(matches!(again.identity(), Err(HomeError::Unfinished(_))), "nobody is made over what was restored");
+            let lock = again.engine_lock().unwrap().unwrap();
+            import(&again, &lock, &path, "copy").unwrap();
+        }
+        assert_eq!(again.identity().unwrap().public_key(), home.identity().unwrap().public_key());
+        assert_eq!(again.configuration_text().unwrap(), "keepalive = \"strict\"\n");
+        assert!(!again.path().join("import.new").exists());
+        let store = Store::open_in(&again).unwrap();
+        assert_eq!(store.history(BOB, None, None, 9).await.unwrap().len(), 3);
+        assert_eq!(store.check().await, Ok(vec![]));
+
+        // One that fails takes away what the broken one left.
+        let (_at, again) = killed(moment);
+        let lock = again.engine_lock().unwrap().unwrap();
+        match import(&again, &lock, &path, "x") {
+            Err(BackupError::WrongPassphrase) => {
+                assert_eq!(files(again.path()).keys().collect::<Vec<_>>(), [Path::new("engine.lock")]);
+                assert_ne!(again.identity().unwrap().public_key(), home.identity().unwrap().public_key());
+            }
+            refused => assert!(matches!(refused, Err(BackupError::InUse(_))), "{refused:?}"),
+        }
+    }
+    assert_eq!(unfinished, 6);
+}
+
+#[tokio::test]
+async fn a_step_that_cannot_be_done_leaves_the_home_empty_with_its_own_configuration() {
+    let (_directory, home, store) = lived_in().await;
+    let path = backup(&home, &store).await;
+    for (stone, own) in [("identity.new", false), ("identity.new", true), ("config.toml.new", false)] {
+        let (_other, fresh) = empty();
+        let lock = fresh.engine_lock().unwrap().unwrap();
+        let config = fresh.path().join("config.toml");
+        if own {
+            fs::write(&config, "mailbox = true\n").unwrap();
+        }
+        fs::create_dir(fresh.path().join(stone)).unwrap();
+        let before = files(fresh.path());
+        assert!(matches!(import(&fresh, &lock, &path, "copy"), Err(BackupError::Home(HomeError::File { .. }))));
+        assert_eq!(files(fresh.path()), before, "{stone}");
+        fs::remove_dir(fresh.path().join(stone)).unwrap();
+        import(&fresh, &lock, &path, "copy").unwrap();
+        assert_eq!(fresh.configuration_text().unwrap().contains("mailbox"), own);
+        assert_eq!(fresh.identity().unwrap().public_key(), home.identity().unwrap().public_key());
+    }
 }
 
 #[tokio::test]
