@@ -65,7 +65,22 @@ impl Bucket {
     }
 }
 
-/// One bucket a network: an IPv4 address or an IPv6 /64.
+/// An IPv4 address or an IPv6 /64.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Network(u128);
+
+impl Network {
+    /// That of an address; a stream's made-up address is of the network that it comes from. None for loopback.
+    pub(crate) fn of(address: SocketAddr) -> Option<Self> {
+        match told(address).ip().to_canonical() {
+            ip if ip.is_loopback() => None,
+            IpAddr::V4(v4) => Some(Self(v4.to_ipv6_mapped().to_bits())),
+            IpAddr::V6(v6) => Some(Self(v6.to_bits() & (u128::MAX << (128 - IPV6_PREFIX)))),
+        }
+    }
+}
+
+/// One bucket a network.
 #[derive(Debug)]
 pub struct Admission {
     rate: Rate,
@@ -86,15 +101,12 @@ impl Admission {
     /// A stream's made-up address counts as the network that it comes from.
     /// Loopback is always admitted: no router lets such a source address in, so it is not forged.
     pub fn admits(&mut self, from: SocketAddr, now: Instant) -> bool {
-        let ip = told(from).ip().to_canonical();
-        if ip.is_loopback() {
-            return true;
-        }
-        let network = match ip {
-            IpAddr::V4(v4) => v4.to_ipv6_mapped().to_bits(),
-            IpAddr::V6(v6) => v6.to_bits() & (u128::MAX << (128 - IPV6_PREFIX)),
-        };
-        self.take(&network.to_be_bytes(), 1, now)
+        Network::of(from).is_none_or(|network| self.admits_network_for(network, 1, now))
+    }
+
+    /// The same for something that counts as so many.
+    pub(crate) fn admits_network_for(&mut self, network: Network, amount: u32, now: Instant) -> bool {
+        self.take(&network.0.to_be_bytes(), amount, now)
     }
 
     /// The same for a peer, wherever it is.

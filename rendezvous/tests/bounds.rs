@@ -2,10 +2,12 @@
 
 mod world;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use knothole_proto::control::{ToPeer, ToRendezvous};
+use knothole_proto::control::{PeerChannel, ToPeer, ToRendezvous};
 use knothole_proto::datagram::{ECHO, Header, RETURNED, TICKET, UNKNOWN_SLOT, flight_header, relay_header};
+use knothole_proto::identity::PeerId;
 use knothole_proto::keepalive::{self, FromRendezvous, Wishes};
 use knothole_proto::registration::echo;
 use knothole_proto::registration::ticket::{Resumption, Return};
@@ -95,7 +97,7 @@ fn a_ticket_shown_right_after_expiry_ends_what_hung_on_the_old_registration() {
     let SignInAnswer::Registered { slot, ticket, .. } = answer else { panic!("{answer:?}") };
     alice.secret = secret.clone();
     alice.slot = slot;
-    alice.channel = knothole_proto::control::PeerChannel::of_peer(&secret, slot);
+    alice.channel = PeerChannel::of_peer(&secret, slot);
     let channel = world.relay_channel(&mut alice, &mut bob, 1);
     // Nobody has looked at the timers yet.
     world.now += Duration::from_secs(10);
@@ -216,4 +218,22 @@ impl PeerSeal {
         let header = Header { kind, flags: 0, port: 0, slot: self.1, number: sequence };
         self.0.seal(header.to_bytes(), sequence, &[0, 0])
     }
+}
+
+#[test]
+fn one_machine_with_many_keys_opens_eight_codes_and_another_is_served() {
+    let mut world = World::new(Policy::default());
+    let mut opens = |n: u8, ip: [u8; 4]| {
+        let (id, secret) = (PeerId::new([n; 32]), RegistrationSecret([n; 32]));
+        let address = SocketAddr::from((ip, 4000 + u16::from(n)));
+        let request = SignInRequest { interval_s: 20, unseen: false };
+        let answer = world.server.sign_in(world.now, LOCAL, id, address, &request, &secret);
+        let SignInAnswer::Registered { slot, .. } = answer else { panic!("{answer:?}") };
+        let channel = PeerChannel::of_peer(&secret, slot);
+        let mut peer = Peer { id, address, secret, slot, counter: 0, channel };
+        let out = world.say(&mut peer, ToRendezvous::OpenCode);
+        matches!(peer.hear(&out)[..], [ToPeer::CodeOpened { number: Some(_) }])
+    };
+    assert_eq!((1..100).filter(|n| opens(*n, [192, 0, 2, 1])).count(), 8);
+    assert!(opens(200, [192, 0, 2, 2]));
 }
