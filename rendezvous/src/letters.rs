@@ -54,6 +54,7 @@ impl Server {
             && self.pass(now, recipient, from, &post.envelope)
         {
             self.counters.letters_passed += 1;
+            self.show_collected(post.to, from);
             let letter = post.letter;
             if post.keep {
                 self.hold(now, recipient, from, post);

@@ -194,6 +194,11 @@ impl Watching {
         }
     }
 
+    /// Whether there is somebody whom it does not let see it.
+    fn hides(&self) -> bool {
+        self.watches.iter().any(|watch| !watch.is(SHOWN))
+    }
+
     /// Whom it lets see it.
     fn shown(&self) -> impl Iterator<Item = Mark> {
         self.watches.iter().filter(|watch| watch.is(SHOWN)).map(|watch| watch.mark())
@@ -248,6 +253,9 @@ impl Server {
             if let Some(other) = other.filter(|_| !shown) {
                 self.part(now, slot, other);
             }
+            if *shown {
+                self.show_collected(me, *peer);
+            }
             self.look(now, slot, *peer, true);
             if let Some(other) = other {
                 self.look(now, other, me, false);
@@ -277,8 +285,17 @@ impl Server {
     /// Whether the peer in this slot hides from that one, which is then to be treated as if the slot were empty.
     pub(crate) fn hides(&mut self, now: Instant, slot: u32, from: PeerId) -> bool {
         let mark = self.registry.mark(from);
+        self.hides_from(now, slot, Some(mark))
+    }
+
+    /// The same, where one may not know of whom; then whether it hides from anybody.
+    pub(crate) fn hides_from(&mut self, now: Instant, slot: u32, mark: Option<Mark>) -> bool {
         self.registry.at(slot, now).is_some_and(|entry| {
-            let named = entry.line.as_ref().and_then(|line| line.watching.as_ref()?.find(mark));
+            let watching = entry.line.as_ref().and_then(|line| line.watching.as_ref());
+            let Some(mark) = mark else {
+                return entry.unseen || watching.is_some_and(|watching| watching.hides());
+            };
+            let named = watching.and_then(|watching| watching.find(mark));
             named.map_or(entry.unseen, |watch| !watch.is(SHOWN))
         })
     }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use knothole_proto::control::{LetterName, MAX_ENVELOPE, MAX_NAMED, Posted, ToPeer, ToRendezvous, Watched};
 use knothole_proto::identity::PeerId;
 use knothole_proto::keepalive::{self, FromRendezvous};
+use knothole_proto::registration::SignInRequest;
 use knothole_proto::seal::TagKey;
 use knothole_rendezvous::mailbox::{Contents, Done, KeptLetter, KeptMailbox, Order};
 use knothole_rendezvous::{Policy, Rate};
@@ -84,6 +85,13 @@ impl Post {
             Order::Fetch { owner, letter } => {
                 let envelope = self.letters.get(&letter).map(|(_, _, envelope)| envelope.clone());
                 Done::Fetched { owner, letter, envelope }
+            }
+            Order::Empty { letters } => {
+                for letter in letters {
+                    let (_, kept, envelope) = self.letters.get_mut(&letter).unwrap();
+                    (kept.emptied, *envelope) = (true, vec![0; envelope.len()]);
+                }
+                Done::Obeyed
             }
             Order::Destroy { letters } => {
                 letters.iter().for_each(|letter| drop(self.letters.remove(letter)));
@@ -735,5 +743,44 @@ fn a_recipient_that_hides_is_away_to_the_byte_and_has_the_letter_all_the_same() 
         let heard = also_bob.hear(&out);
         let [ToPeer::Letter { id, from, envelope }] = &heard[..] else { panic!("{heard:?}") };
         assert_eq!((id.is_some(), from.is_none(), envelope.len()), (mailbox && !full, mailbox && !full, 400));
+    }
+}
+
+#[test]
+fn one_that_hides_and_collects_is_away_by_what_its_mailbox_takes_too() {
+    // Bob is away; or there, hiding from Alice, and collects; or does so over a restart in which nobody is remembered.
+    for (hidden, restart) in [(false, false), (true, false), (true, true)] {
+        let (mut post, mut alice, bob) = for_alice();
+        let hide = |post: &mut Post, run: u8, shown: bool| {
+            let request = SignInRequest { interval_s: 255, unseen: true };
+            let mut bob = post.world.sign_in_as(2, run, &request).unwrap();
+            let peers = vec![Watched { peer: PeerId::new([1; 32]), shown }];
+            let out = post.world.say(&mut bob, ToRendezvous::Watch { unseen: true, peers });
+            bob.hear(&out);
+            let letters = post.listen(&mut bob);
+            post.collect(&mut bob, &letters);
+            letters.len()
+        };
+        let (mut outcomes, mut heard) = (Vec::new(), 0);
+        for n in 0..150 {
+            if hidden && n % 50 == 49 {
+                heard += hide(&mut post, n as u8, false);
+                assert!(post.letters.values().all(|(_, _, envelope)| envelope.iter().all(|byte| *byte == 0)));
+            }
+            if restart && n == 100 {
+                post.restart(1_000_000);
+                alice = post.world.sign_in(1, 255);
+                heard += hide(&mut post, 200, false);
+            }
+            outcomes.push(post.post(&mut alice, bob, n + 1, 300));
+        }
+        let kept = outcomes.iter().filter(|outcome| **outcome == Posted::Kept).count();
+        assert_eq!((kept, &outcomes[128]), (128, &Posted::Returned), "{hidden} {restart}");
+        assert_eq!(post.post(&mut alice, bob, 1, 300), Posted::Kept, "and known by its name");
+        if hidden {
+            heard += hide(&mut post, 201, true);
+            assert_eq!(heard, 128, "each letter comes once");
+            assert_eq!(post.letters.len(), 0, "it shows itself, and has room");
+        }
     }
 }

@@ -6,6 +6,8 @@ use knothole_proto::control::LetterName;
 use knothole_proto::identity::PeerId;
 use knothole_proto::seal::TagKey;
 
+use crate::registry::Mark;
+
 use super::order::{KeptLetter, KeptMailbox};
 use super::quota::{
     ABSENCE_S, Bound, DAY_S, FIRST, LETTER_S, MAILBOX_CHARGE, RESERVED, Room, SENDER_CHARGE, SENDERS, charge,
@@ -16,6 +18,8 @@ use super::quota::{
 struct Share {
     named: bool,
     letters: u16,
+    /// Those of them that are emptied.
+    emptied: u16,
 }
 
 impl Share {
@@ -33,6 +37,10 @@ struct Waiting {
     at_s: u64,
     length: u16,
     durable: bool,
+    /// Its recipient has it; what is left of it takes its sender's room.
+    emptied: bool,
+    /// Its sender, as registrations know it; none after a restart.
+    who: Option<Mark>,
 }
 
 /// One peer's mailbox.
@@ -118,7 +126,8 @@ impl Mailbox {
 
     /// The next letter to read from the disk for this registration of the owner's.
     pub(super) fn next(&self) -> Option<u64> {
-        let (id, letter) = self.letters.range(self.cursor.saturating_add(1)..).next()?;
+        let mut left = self.letters.range(self.cursor.saturating_add(1)..);
+        let (id, letter) = left.find(|(_, letter)| !letter.emptied)?;
         letter.durable.then_some(*id)
     }
 
@@ -199,7 +208,7 @@ impl Index {
         }
         self.name(kept.owner, true, &kept.senders);
         for letter in &kept.letters {
-            self.put(kept.owner, KeptLetter { at_s: letter.at_s.min(now_s), ..*letter });
+            self.put(kept.owner, KeptLetter { at_s: letter.at_s.min(now_s), ..*letter }, None);
             self.stored(kept.owner, letter.id);
         }
         self.arm(kept.owner);
@@ -220,12 +229,15 @@ impl Index {
     }
 
     /// Puts a letter in that is about to be stored.
-    pub(super) fn put(&mut self, owner: PeerId, letter: KeptLetter) {
+    pub(super) fn put(&mut self, owner: PeerId, letter: KeptLetter, who: Option<Mark>) {
         let Some(mailbox) = self.mailboxes.get_mut(&owner) else { return };
-        let KeptLetter { id, sender, mark, at_s, length } = letter;
-        mailbox.letters.insert(id, Waiting { sender, mark, at_s, length, durable: false });
+        let KeptLetter { id, sender, mark, at_s, length, emptied } = letter;
+        mailbox.letters.insert(id, Waiting { sender, mark, at_s, length, durable: false, emptied, who });
         mailbox.marks.insert(mark, id);
-        mailbox.change(sender, |share| share.letters = share.letters.saturating_add(1));
+        mailbox.change(sender, |share| {
+            share.letters = share.letters.saturating_add(1);
+            share.emptied = share.emptied.saturating_add(emptied.into());
+        });
         let before = beyond(mailbox.bytes);
         mailbox.bytes += charge(length);
         self.beyond += beyond(mailbox.bytes) - before;
@@ -246,7 +258,10 @@ impl Index {
         let Some(taken) = mailbox.letters.remove(&letter) else { return false };
         mailbox.marks.remove(&taken.mark);
         mailbox.fetching.remove(&letter);
-        mailbox.change(taken.sender, |share| share.letters = share.letters.saturating_sub(1));
+        mailbox.change(taken.sender, |share| {
+            share.letters = share.letters.saturating_sub(1);
+            share.emptied = share.emptied.saturating_sub(taken.emptied.into());
+        });
         let before = beyond(mailbox.bytes);
         mailbox.bytes -= charge(taken.length);
         self.beyond -= before - beyond(mailbox.bytes);
@@ -254,6 +269,33 @@ impl Index {
         self.letters -= 1;
         self.arm(owner);
         true
+    }
+
+    /// A letter's sender, as registrations know it if that is known, if it is in this mailbox and not emptied.
+    pub(super) fn who(&self, owner: PeerId, letter: u64) -> Option<Option<Mark>> {
+        let letter = self.mailboxes.get(&owner)?.letters.get(&letter)?;
+        (!letter.emptied).then_some(letter.who)
+    }
+
+    /// A letter is emptied: it takes room as before, and is known by its name.
+    pub(super) fn empty(&mut self, owner: PeerId, letter: u64) {
+        let Some(mailbox) = self.mailboxes.get_mut(&owner) else { return };
+        let Some(emptied) = mailbox.letters.get_mut(&letter) else { return };
+        let before = std::mem::replace(&mut emptied.emptied, true);
+        let sender = emptied.sender;
+        mailbox.fetching.remove(&letter);
+        mailbox.change(sender, |share| share.emptied = share.emptied.saturating_add((!before).into()));
+    }
+
+    /// The letters of a peer's in this mailbox that are emptied.
+    pub(super) fn emptied(&self, owner: PeerId, of: PeerId) -> Vec<u64> {
+        let Some(mailbox) = self.mailboxes.get(&owner) else { return Vec::new() };
+        let sender = mailbox.sender(of);
+        if mailbox.shares.get(&sender).is_none_or(|share| share.emptied == 0) {
+            return Vec::new();
+        }
+        let letters = mailbox.letters.iter().filter(|(_, letter)| letter.emptied && letter.sender == sender);
+        letters.map(|(id, _)| *id).collect()
     }
 
     /// Closes a mailbox; returns its letters.

@@ -62,8 +62,9 @@ impl Server {
         }
         self.mailboxes.last_letter += 1;
         let id = self.mailboxes.last_letter;
-        let letter = KeptLetter { id, sender, mark, at_s: self.mailboxes.seconds(now), length };
-        self.mailboxes.index.put(post.to, letter);
+        let letter = KeptLetter { id, sender, mark, at_s: self.mailboxes.seconds(now), length, emptied: false };
+        let who = self.registry.mark(from);
+        self.mailboxes.index.put(post.to, letter, Some(who));
         self.mailboxes.asked.insert(id, Asked { slot, sender, name: post.letter });
         self.mailboxes.order(Order::Store { owner: post.to, letter, envelope: post.envelope.clone() });
         Keeping::Asked

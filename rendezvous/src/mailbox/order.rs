@@ -49,6 +49,11 @@ pub enum Order {
         /// Its id.
         letter: u64,
     },
+    /// Destroy what these letters hold, and nothing else of them.
+    Empty {
+        /// Their ids.
+        letters: Vec<u64>,
+    },
     /// Destroy these letters.
     Destroy {
         /// Their ids.
@@ -106,8 +111,10 @@ pub struct KeptLetter {
     pub mark: u64,
     /// When it came, in seconds since 1970.
     pub at_s: u64,
-    /// How many bytes it holds.
+    /// How many bytes it holds, or held.
     pub length: u16,
+    /// Whether it is emptied: its recipient has it, and its sender must not see that.
+    pub emptied: bool,
 }
 
 /// A mailbox, as it was found on the disk.

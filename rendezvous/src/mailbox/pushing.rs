@@ -68,19 +68,44 @@ impl Server {
         }
     }
 
-    /// The peer in this slot has these letters: they are destroyed.
+    /// The peer in this slot has these letters: they are destroyed. Of those whose sender it hides from, what they held is, and the
+    /// rest is left where it was: if they made room, their sender could count that somebody takes them.
     pub(crate) fn collect(&mut self, now: Instant, slot: u32, letters: Vec<u64>) {
         let Some(owner) = self.registry.at(slot, now).map(|entry| entry.registration.peer()) else { return };
         if self.mailboxes.is_busy() {
             // They are pushed once more some day, and known by their numbers.
             return;
         }
-        let mut taken = letters;
-        taken.retain(|letter| self.mailboxes.index.take(owner, *letter));
-        self.counters.letters_collected += taken.len() as u64;
+        let (mut taken, mut emptied) = (Vec::new(), Vec::new());
+        for letter in letters {
+            let Some(who) = self.mailboxes.index.who(owner, letter) else { continue };
+            if self.hides_from(now, slot, who) {
+                self.mailboxes.index.empty(owner, letter);
+                emptied.push(letter);
+            } else if self.mailboxes.index.take(owner, letter) {
+                taken.push(letter);
+            }
+        }
+        self.counters.letters_collected += (taken.len() + emptied.len()) as u64;
         if !taken.is_empty() {
             self.mailboxes.order(Order::Destroy { letters: taken });
         }
+        if !emptied.is_empty() {
+            self.mailboxes.order(Order::Empty { letters: emptied });
+        }
+        self.count_mailboxes();
+    }
+
+    /// The owner of a mailbox shows itself to a peer: what is left of letters of that one's that it has collected goes.
+    pub(crate) fn show_collected(&mut self, owner: PeerId, of: PeerId) {
+        let letters = if self.mailboxes.is_busy() { Vec::new() } else { self.mailboxes.index.emptied(owner, of) };
+        if letters.is_empty() {
+            return;
+        }
+        for letter in &letters {
+            self.mailboxes.index.take(owner, *letter);
+        }
+        self.mailboxes.order(Order::Destroy { letters });
         self.count_mailboxes();
     }
 }

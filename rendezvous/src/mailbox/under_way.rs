@@ -9,7 +9,7 @@ use knothole_proto::identity::PeerId;
 
 use super::{KeptLetter, MAX_ORDERS, Order};
 use crate::letters::Post;
-use crate::registry::Entry;
+use crate::registry::{Entry, Mark};
 use crate::server::Server;
 
 /// A letter that was passed straight; there are at most as many of one recipient as its channel has messages on their way.
@@ -17,6 +17,7 @@ pub(crate) struct UnderWay {
     sequence: u64,
     sender: u64,
     mark: u64,
+    who: Mark,
     envelope: Vec<u8>,
 }
 
@@ -28,12 +29,13 @@ fn take_over(letters: &mut Vec<UnderWay>, channel: &RendezvousChannel) -> Vec<Un
 impl Server {
     /// The last thing that was said to the peer in this slot is a letter, which its mailbox would keep.
     pub(crate) fn hold(&mut self, now: Instant, slot: u32, from: PeerId, post: Post) {
+        let who = self.registry.mark(from);
         let Some(entry) = self.registry.at(slot, now) else { return };
         let (Some(line), Some(mailbox)) = (&mut entry.line, self.mailboxes.index.of(post.to)) else { return };
         let sender = mailbox.sender(from);
         if mailbox.is_named(sender) {
             let (sequence, mark) = (line.channel.latest(), mailbox.mark(sender, post.letter));
-            line.under_way.push(UnderWay { sequence, sender, mark, envelope: post.envelope });
+            line.under_way.push(UnderWay { sequence, sender, mark, who, envelope: post.envelope });
         }
     }
 
@@ -72,7 +74,7 @@ impl Server {
     /// Keeps a letter whose sender was told that it has been passed on, if there is room, and the disk has fewer orders than so
     /// many. At the end it may have more: they take no memory that the letters do not take already.
     fn keep_after_all(&mut self, now: Instant, owner: PeerId, letter: UnderWay, orders: usize) {
-        let UnderWay { sender, mark, envelope, .. } = letter;
+        let UnderWay { sender, mark, who, envelope, .. } = letter;
         let length = u16::try_from(envelope.len()).unwrap_or(u16::MAX);
         let known = self.mailboxes.index.of(owner).is_some_and(|mailbox| mailbox.known(mark).is_some());
         let room = self.mailboxes.index.takes(owner, sender, length, self.policy.mailbox_bytes);
@@ -82,8 +84,8 @@ impl Server {
         }
         self.mailboxes.last_letter += 1;
         let id = self.mailboxes.last_letter;
-        let letter = KeptLetter { id, sender, mark, at_s: self.mailboxes.seconds(now), length };
-        self.mailboxes.index.put(owner, letter);
+        let letter = KeptLetter { id, sender, mark, at_s: self.mailboxes.seconds(now), length, emptied: false };
+        self.mailboxes.index.put(owner, letter, Some(who));
         self.mailboxes.order(Order::Store { owner, letter, envelope });
     }
 }

@@ -165,8 +165,9 @@ fn read(database: &Connection) -> rusqlite::Result<Option<Contents>> {
         let (Some(owner), Ok(id), Ok(length)) = (peer(&owner), u64::try_from(id), u16::try_from(length)) else {
             return Ok(None);
         };
-        let at_s = u64::try_from(at_s).unwrap_or_default();
-        let letter = KeptLetter { id, sender: sender.cast_unsigned(), mark: mark.cast_unsigned(), at_s, length };
+        let (at_s, emptied) = (at_s.unsigned_abs(), at_s < 0);
+        let (sender, mark) = (sender.cast_unsigned(), mark.cast_unsigned());
+        let letter = KeptLetter { id, sender, mark, at_s, length, emptied };
         // A mailbox that could not be closed on a full disk may have left some behind.
         if let Some(mailbox) = mailboxes.get_mut(&owner) {
             mailbox.letters.push(letter);
@@ -233,6 +234,12 @@ pub(super) fn obey(database: &Connection, order: &Order) -> rusqlite::Result<Don
                 None
             });
             Ok(Done::Fetched { owner: *owner, letter: *letter, envelope })
+        }
+        Order::Empty { letters } => {
+            let empty = "UPDATE letter SET envelope = zeroblob(length(envelope)), at = -abs(at) WHERE id = ?1";
+            let mut statement = database.prepare_cached(empty)?;
+            letters.iter().try_for_each(|letter| statement.execute([integer(*letter)]).map(drop))?;
+            Ok(Done::Obeyed)
         }
         Order::Destroy { letters } => {
             destroy(database, letters)?;

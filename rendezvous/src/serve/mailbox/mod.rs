@@ -144,7 +144,7 @@ fn failed(order: Order) -> Done {
         Order::Close { owner, letters } => Done::Closed { owner, failed: Some(letters) },
         Order::Store { owner, letter, envelope } => Done::Stored { owner, letter: letter.id, failed: Some(envelope) },
         Order::Fetch { owner, letter } => Done::Fetched { owner, letter, envelope: None },
-        Order::Seen { .. } | Order::Destroy { .. } => Done::Obeyed,
+        Order::Seen { .. } | Order::Empty { .. } | Order::Destroy { .. } => Done::Obeyed,
     }
 }
 

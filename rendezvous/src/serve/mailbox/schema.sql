@@ -19,6 +19,7 @@ CREATE TABLE letter (
     owner    BLOB NOT NULL,
     sender   INTEGER NOT NULL,
     mark     INTEGER NOT NULL,
+    -- When it came; negative once it is emptied.
     at       INTEGER NOT NULL,
     envelope BLOB NOT NULL
 ) STRICT;

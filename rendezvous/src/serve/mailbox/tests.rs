@@ -15,7 +15,7 @@ fn name(n: u8) -> Order {
 }
 
 fn letter(id: u64) -> KeptLetter {
-    KeptLetter { id, sender: u64::MAX, mark: id << 60, at_s: 1_000 + id, length: 500 }
+    KeptLetter { id, sender: u64::MAX, mark: id << 60, at_s: 1_000 + id, length: 500, emptied: false }
 }
 
 fn store(n: u8, id: u64) -> Order {
@@ -34,7 +34,14 @@ fn what_was_stored_is_there_after_a_kill_and_what_was_destroyed_is_not() {
     assert_eq!(contents, Contents::default());
     let done = obey(&database, &[name(1), store(1, 1), store(1, 2), store(1, 3), name(2), store(2, 4)]);
     assert_eq!(done.len(), 6);
-    obey(&database, &[Order::Destroy { letters: vec![2] }, Order::Close { owner: owner(2), letters: vec![4] }]);
+    obey(
+        &database,
+        &[
+            Order::Empty { letters: vec![3] },
+            Order::Destroy { letters: vec![2] },
+            Order::Close { owner: owner(2), letters: vec![4] },
+        ],
+    );
     // The files as a kill leaves them: no thread of ours gets to tidy them.
     let killed = tempfile::tempdir().unwrap();
     for entry in fs::read_dir(state.path()).unwrap() {
@@ -45,11 +52,11 @@ fn what_was_stored_is_there_after_a_kill_and_what_was_destroyed_is_not() {
     let [mailbox] = &contents.mailboxes[..] else { panic!("{contents:?}") };
     assert_eq!((mailbox.owner, mailbox.key, mailbox.seen_s), (owner(1), [1; 16], 1_000));
     assert_eq!(mailbox.senders.len(), 2);
-    assert_eq!(mailbox.letters, [letter(1), letter(3)]);
+    assert_eq!(mailbox.letters, [letter(1), KeptLetter { emptied: true, ..letter(3) }]);
     assert_eq!(contents.last_letter, 4, "no id is used again");
     let fetched = obey(&database, &[3, 2].map(|letter| Order::Fetch { owner: owner(1), letter }));
     let held = |letter, envelope| Done::Fetched { owner: owner(1), letter, envelope };
-    assert_eq!(fetched, [held(3, Some(vec![3; 500])), held(2, None)]);
+    assert_eq!(fetched, [held(3, Some(vec![0; 500])), held(2, None)]);
 }
 
 #[test]
