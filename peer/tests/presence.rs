@@ -11,13 +11,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use knothole::command::{Command, ContactView, PresenceMode};
+use knothole::command::{Command, ContactView, PresenceMode, RendezvousState};
 use knothole::engine;
-use knothole::event::{Event, EventKind};
+use knothole::event::{Event, EventKind, PathChange};
 use knothole::handle::{Options, Peer};
 use knothole::store::MessageState;
 use knothole_proto::certificate::IdentitySecret;
-use knothole_proto::contact_link::RendezvousAddress;
+use knothole_proto::contact_link::{ContactLink, RendezvousAddress};
 use knothole_proto::registration::Profile;
 use knothole_rendezvous::Policy;
 use knothole_rendezvous::serve::{Config, Serving};
@@ -27,8 +27,12 @@ use tokio::sync::broadcast::error::RecvError;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 async fn rendezvous() -> Serving {
+    rendezvous_named(43).await
+}
+
+async fn rendezvous_named(key: u8) -> Serving {
     let config = Config {
-        identity: IdentitySecret::new([43; 32]),
+        identity: IdentitySecret::new([key; 32]),
         listen: vec!["127.0.0.1:0".parse().unwrap()],
         alternate: None,
         public: None,
@@ -226,6 +230,43 @@ async fn one_who_has_not_added_the_other_sees_nothing_of_it() {
         peer.stop().await;
     }
     serving.shutdown().await;
+}
+
+/// Where alice is only because carol is: nobody but carol can be invited there.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_who_is_blocked_is_told_that_we_are_away_also_where_we_are_guests_and_under_another_key() {
+    let (own, foreign) = (rendezvous().await, rendezvous_named(44).await);
+    let homes = [0; 4].map(|_| tempfile::tempdir().unwrap());
+    let alice = peer(homes[0].path(), own.address(), Profile::Default).await;
+    let carol = peer(homes[1].path(), foreign.address(), Profile::Default).await;
+    let bob = peer(homes[2].path(), foreign.address(), Profile::Default).await;
+    let other = peer(homes[3].path(), foreign.address(), Profile::Default).await;
+    let mut at_carol = carol.events();
+    let (me, who) =
+        (alice.request(Command::Status).await.unwrap().peer, bob.request(Command::Status).await.unwrap().peer);
+    alice.request(|reply| Command::Block { who: who.to_string(), reply }).await.unwrap();
+    add(&alice, &carol, "carol").await;
+    add(&carol, &alice, "alice").await;
+    sees(&mut at_carol, "alice", true).await;
+    let status = alice.request(Command::Status).await.unwrap();
+    assert_eq!(status.rendezvous[1].state, RendezvousState::Registered);
+    for asking in [bob, other] {
+        let mut events = asking.events();
+        let link = ContactLink { peer: me, via: vec![foreign.address().clone()] };
+        let adding = |reply| Command::AddContact { link, name: Some("alice".into()), relay_only: None, reply };
+        asking.request(adding).await.unwrap();
+        let told = event(&mut events, |kind| match kind {
+            EventKind::Path { path: PathChange::None { why }, .. } => Some(why.clone()),
+            _ => None,
+        });
+        assert_eq!(told.await, "the contact is offline");
+        asking.stop().await;
+    }
+    for peer in [alice, carol] {
+        peer.stop().await;
+    }
+    own.shutdown().await;
+    foreign.shutdown().await;
 }
 
 #[test]

@@ -120,7 +120,9 @@ impl Engine {
         let shown = contact.talks() && !contact.standing.hidden;
         let via = self.rendezvous.iter().zip(0..);
         let via = via.filter(|(rendezvous, _)| contact.via.iter().any(|via| via.key == rendezvous.address.key));
-        let via = via.filter(|_| contact.talks()).map(|(_, index)| RendezvousId(index)).collect();
+        // Where one who is blocked was invited it stays named, or it would be a stranger there for a moment, and strangers are told.
+        let known = contact.talks() || contact.state == ContactState::Blocked;
+        let via = via.filter(|_| known).map(|(_, index)| RendezvousId(index)).collect();
         // A stranger who asks has been told nothing yet, and is told nothing by this.
         if contact.state != ContactState::Request {
             self.traversal.watch(contact.peer, shown, via, now);
@@ -128,8 +130,12 @@ impl Engine {
         self.refresh_unseen(now);
     }
 
+    /// Who is blocked is hidden from like anybody: it could ask under another key, or at a rendezvous of somebody else's at which
+    /// we are guests, where it is named to nobody. What it is answered there would tell that it is blocked.
     fn refresh_unseen(&mut self, now: Instant) {
-        let hides = self.contacts.values().any(|contact| contact.talks() && contact.standing.hidden);
+        let hidden =
+            |contact: &Contact| contact.state == ContactState::Blocked || (contact.talks() && contact.standing.hidden);
+        let hides = self.contacts.values().any(hidden);
         self.traversal.set_unseen(self.presence.invisible || hides, now);
     }
 

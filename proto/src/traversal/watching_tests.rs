@@ -263,3 +263,16 @@ fn a_rendezvous_of_a_contact_is_told_of_nobody_else() {
     desk.answer(Some(ToPeer::Presence { peers: vec![(peer(2), true)] }));
     assert!(!desk.traversal.is_here(&peer(2)));
 }
+
+#[test]
+fn one_who_is_blocked_is_hidden_from_where_it_was_invited_and_is_a_stranger_there_for_no_moment() {
+    let mut desk = Desk::new();
+    desk.traversal.reserve_rendezvous(RENDEZVOUS);
+    desk.traversal.watch(peer(1), true, vec![RENDEZVOUS], desk.now);
+    desk.sign_in();
+    desk.told();
+    desk.traversal.watch(peer(1), false, vec![RENDEZVOUS], desk.now);
+    desk.traversal.set_unseen(true, desk.now);
+    let said: Vec<_> = desk.told().iter().map(names).collect();
+    assert_eq!(said, [(false, vec![(peer(1), false)]), (true, vec![])], "hidden from first, and not unwatched");
+}
