@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use knothole::command::{Command, CommandError, ContactView};
+use knothole::command::{Command, CommandError, ContactView, RendezvousState};
 use knothole::engine;
 use knothole::event::{Event, EventKind, PathChange};
 use knothole::handle::{Options, Peer};
@@ -46,9 +46,17 @@ async fn start(home: &Path, serving: &Serving) -> Peer {
     engine::start(Options { home, rendezvous, allow_loopback: true, keepalive: Profile::Default }).await.unwrap()
 }
 
+/// One who is registered: who stops before that cannot say goodbye, and is taken for present until the registration ends.
 async fn peer(serving: &Serving) -> (Peer, TempDir) {
     let home = tempfile::tempdir().unwrap();
-    (start(home.path(), serving).await, home)
+    let peer = start(home.path(), serving).await;
+    let registered = async {
+        while peer.request(Command::Status).await.unwrap().rendezvous[0].state != RendezvousState::Registered {
+            tokio::time::sleep(LOOK).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, registered).await.expect("registered in time");
+    (peer, home)
 }
 
 async fn link(peer: &Peer) -> ContactLink {

@@ -302,7 +302,7 @@ pub(crate) enum Verb {
     Export(Backup),
 
     /// Make this home, which must be empty, that of a backup
-    #[command(after_help = "Example:\n  knothole --home ~/restored import ~/knothole-2026-11-28.backup\n\n\
+    #[command(after_help = "Example:\n  knothole import ~/knothole-2026-11-28.backup --home ~/restored\n\n\
         Do not use the backed-up home any more: two homes with one identity take each other's messages. With\n\
         --passphrase-file or KNOTHOLE_PASSPHRASE the restored home is put under that passphrase at once.")]
     Import(Backup),
