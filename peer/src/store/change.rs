@@ -9,7 +9,7 @@ use knothole_proto::frames::MessageId;
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::content::content;
-use super::{StoreError, saturating, tidying};
+use super::{StoreError, now, saturating, tidying};
 
 /// Changes of a conversation that may wait for their targets. A target comes before its changes but for messages that
 /// overtake each other, which are few; a hostile contact can name targets that never come.
@@ -17,6 +17,9 @@ const PENDING: u32 = 256;
 
 /// Reactions of one author to one message that are remembered, those taken back included: nobody shows more.
 const REACTIONS: u32 = 32;
+
+/// Clocks that are set at all differ by less: the wrong time zone is the worst that is common.
+const CLOCKS_APART_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// What is different for who looks at a conversation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -218,7 +221,12 @@ fn shown(shows: bool, message: MessageId, mine: bool, what: What) -> Outcome {
     if shows { Outcome::Shown(Change { message, mine, what }) } else { Outcome::Nothing }
 }
 
+/// The latest word of both stands, so one from far ahead would take the timer away from the person here for as long: it has
+/// no effect.
 fn set_timer(database: &Connection, word: Word<'_>, expires_s: Option<u32>) -> Result<bool, StoreError> {
+    if !word.mine && saturating(word.at) > now().saturating_add(CLOCKS_APART_MS) {
+        return Ok(false);
+    }
     let mut update = database.prepare_cached(
         "UPDATE contacts SET timer_s = ?2, timer_at = ?3, timer_id = ?4
             WHERE contact = ?1 AND (timer_at IS NULL OR (timer_at, timer_id) < (?3, ?4))",

@@ -12,7 +12,7 @@ use crate::store::fixture::{Home, home_with_bob, id, peer};
 use crate::store::history::page;
 use crate::store::incoming::{Receipt, take};
 use crate::store::outgoing::compose;
-use crate::store::{Author, Kind, Message, MessageState, Position, Reaction, StoreError, schema};
+use crate::store::{Author, Kind, Message, MessageState, Position, Reaction, StoreError, now, schema};
 
 fn edit(of: MessageId, text: &str) -> Content {
     Content::Edit { of, text: text.into() }
@@ -193,6 +193,24 @@ async fn changes_are_no_unread_messages_and_stand_in_no_ones_way() {
     let kinds: Vec<_> = home.page().await.into_iter().map(|message| (message.kind, message.expires_s)).collect();
     assert_eq!(kinds, [(Kind::Text, None), (Kind::Timer, Some(60)), (Kind::Unknown, None)]);
     assert_eq!(home.store.conversation(peer(2)).await.unwrap().timer, Some(60));
+}
+
+#[tokio::test]
+async fn a_timer_from_far_ahead_does_not_take_the_timer_away_from_us() {
+    let home = home_with_bob().await;
+    let clock = now().unsigned_abs();
+    let timer = async || home.store.conversation(peer(2)).await.unwrap().timer;
+    for (n, at) in [(1, u64::MAX), (2, clock + 25 * 60 * 60 * 1000)] {
+        assert_eq!(home.hear_at(n, at, Content::Timer { expires_s: Some(1) }).await.news, []);
+        assert_eq!(timer().await, None);
+    }
+    // In another time zone.
+    home.hear_at(3, clock + 14 * 60 * 60 * 1000, Content::Timer { expires_s: Some(3) }).await;
+    assert_eq!(timer().await, Some(3));
+    let amended = home.store.amend(peer(2), id(4), Content::Timer { expires_s: Some(60) }, clock).await.unwrap();
+    assert!(amended.change.is_some());
+    assert_eq!(timer().await, Some(60));
+    assert!(amended.at < clock + 24 * 60 * 60 * 1000, "the other side takes it");
 }
 
 #[tokio::test]
