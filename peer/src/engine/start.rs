@@ -86,8 +86,8 @@ pub async fn start_in(home: Home, options: Options) -> Result<Peer, StartError> 
     let remembered = store.setting(Mappings::setting()).await?;
     // What was last said counts, then what config.toml says.
     let said = store.setting(MAILBOX).await?.map(|value| value == [1]);
-    let opened = store.setting(MAILBOX_OPENED).await?.is_some_and(|value| value == [1]);
-    let mailbox = Mailbox::new(said.unwrap_or(home.mailbox()?), opened);
+    let opened = store.setting(MAILBOX_OPENED).await?.unwrap_or_default();
+    let mailbox = Mailbox::new(said.unwrap_or(home.mailbox()?), &opened);
     let invisible = store.setting(presence::SETTING).await?.is_some_and(|value| value == [1]);
     let acquaintances = store.acquaintances().await?;
     let (events, _) = broadcast::channel(EVENTS);

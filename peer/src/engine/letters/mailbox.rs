@@ -3,11 +3,11 @@
 //! Whom we talk with is told a few at a time, each in answer to the one before: what is said at once may arrive in any order,
 //! and the first message replaces what was named.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Instant;
 
 use knothole_proto::control::MAX_NAMED;
-use knothole_proto::identity::PeerId;
+use knothole_proto::identity::{PeerId, PublicKey};
 use knothole_proto::traversal::RendezvousId;
 
 use crate::command::{CommandError, MailboxState, Reply};
@@ -16,13 +16,14 @@ use crate::engine::{Engine, answer};
 /// The setting that remembers what the person last said of it: one byte, 0 or 1.
 pub(in crate::engine) const SETTING: &str = "mailbox";
 
-/// The setting that remembers whether any rendezvous keeps letters for us: then it must be told when that is to end.
-pub(in crate::engine) const OPENED: &str = "mailbox-opened";
+/// The setting that remembers which rendezvous may keep letters for us, by their keys: each must be told when that is to end,
+/// and again until it has said that it has.
+pub(in crate::engine) const OPENED: &str = "mailboxes-opened";
 
 /// Whether we want mailboxes, and how far we are with each.
 pub(in crate::engine) struct Mailbox {
     wanted: bool,
-    opened: bool,
+    opened: Opened,
     at: BTreeMap<RendezvousId, Saying>,
 }
 
@@ -31,7 +32,8 @@ pub(in crate::engine) struct Mailbox {
 struct Saying {
     /// Still to be told, when it has answered.
     left: VecDeque<Vec<PeerId>>,
-    asked: bool,
+    /// What it has been asked for, and has not answered: to be open, or closed.
+    asked: Option<bool>,
     /// Whether it has been told anything in this registration.
     told: bool,
     /// Whether the senders have changed since we began.
@@ -39,9 +41,33 @@ struct Saying {
     open: Option<bool>,
 }
 
+/// The rendezvous that have been asked to keep letters, and have not said since that they do not.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Opened(BTreeSet<PublicKey>);
+
+impl Opened {
+    fn from_bytes(bytes: &[u8]) -> Self {
+        Self(bytes.as_chunks().0.iter().copied().map(PublicKey::new).collect())
+    }
+
+    fn to_bytes(&self) -> Vec<u8> {
+        self.0.iter().flat_map(|key| *key.as_bytes()).collect()
+    }
+
+    /// Notes what a rendezvous has been asked for (it may do it, whether we hear of that or not), or has answered; whether
+    /// that is news.
+    fn note(&mut self, key: PublicKey, asked: bool, answer: Option<bool>) -> bool {
+        match (asked, answer) {
+            (true, _) | (false, Some(true)) => self.0.insert(key),
+            (false, Some(false)) => self.0.remove(&key),
+            (false, None) => false,
+        }
+    }
+}
+
 impl Mailbox {
-    pub(in crate::engine) const fn new(wanted: bool, opened: bool) -> Self {
-        Self { wanted, opened, at: BTreeMap::new() }
+    pub(in crate::engine) fn new(wanted: bool, opened: &[u8]) -> Self {
+        Self { wanted, opened: Opened::from_bytes(opened), at: BTreeMap::new() }
     }
 
     /// Whether the person wants letters kept: ours at our contacts' rendezvous, and theirs at ours.
@@ -77,27 +103,43 @@ impl Engine {
         }
     }
 
-    /// Tells a rendezvous of ours, where we are registered, whether to keep letters and whose.
+    /// Tells a rendezvous of ours, where we are registered, whether to keep letters and whose; and one that is ours no longer,
+    /// where we meet a contact, that it need not.
     pub(in crate::engine) fn say_mailbox(&mut self, id: RendezvousId, now: Instant) {
-        if id.0 as usize >= self.own_rendezvous || self.traversal.observed(id).is_none() {
-            return;
-        }
-        let wanted = self.mailbox.wanted;
+        let Some(key) = self.rendezvous_key(id).filter(|_| self.traversal.observed(id).is_some()) else { return };
+        let wanted = self.mailbox.wanted && (id.0 as usize) < self.own_rendezvous;
         let saying = self.mailbox.at.entry(id).or_default();
         // One that was never opened need not be closed: so everybody who has none costs nothing.
-        if !wanted && !self.mailbox.opened && !saying.asked {
+        if !wanted && !self.mailbox.opened.0.contains(&key) {
             return;
         }
-        if saying.asked {
-            saying.again = true;
+        saying.again = saying.asked.is_some();
+        // To close may be left unanswered; then what is said now is said once more when there is an answer.
+        if saying.asked == Some(true) || (saying.asked == Some(false) && !wanted) {
             return;
         }
-        saying.again = false;
         let senders = self.contacts.values().filter(|contact| wanted && contact.talks()).map(|contact| contact.peer);
         saying.left = senders.collect::<Vec<_>>().chunks(MAX_NAMED).map(<[PeerId]>::to_vec).collect();
         let first = saying.left.pop_front().unwrap_or_default();
-        saying.asked = self.traversal.keep_letters(id, wanted, true, first, now);
-        saying.told = saying.asked;
+        saying.told = self.traversal.keep_letters(id, wanted, true, first, now);
+        saying.asked = saying.told.then_some(wanted);
+        if saying.told {
+            self.note_opened(key, wanted, None);
+        }
+    }
+
+    fn rendezvous_key(&self, id: RendezvousId) -> Option<PublicKey> {
+        self.rendezvous.get(id.0 as usize).map(|rendezvous| rendezvous.address.key)
+    }
+
+    fn note_opened(&mut self, key: PublicKey, asked: bool, answer: Option<bool>) {
+        if self.mailbox.opened.note(key, asked, answer) {
+            self.after(self.store.set_setting(OPENED, self.mailbox.opened.to_bytes()), |_, result| {
+                if let Err(error) = result {
+                    tracing::info!(%error, "it was not noted where there is a mailbox");
+                }
+            });
+        }
     }
 
     /// We are registered, perhaps as we were before.
@@ -109,34 +151,52 @@ impl Engine {
 
     /// A rendezvous has answered.
     pub(in crate::engine) fn handle_mailbox(&mut self, id: RendezvousId, open: bool, now: Instant) {
-        let wanted = self.mailbox.wanted;
-        let Some(saying) = self.mailbox.at.get_mut(&id).filter(|saying| saying.asked) else { return };
-        saying.asked = false;
-        saying.open = Some(open);
-        if (open || !wanted) && open != self.mailbox.opened {
-            self.mailbox.opened = open;
-            self.after(self.store.set_setting(OPENED, vec![u8::from(open)]), |_, result| {
-                if let Err(error) = result {
-                    tracing::info!(%error, "it was not noted whether there is a mailbox");
-                }
-            });
-        }
+        let Some(key) = self.rendezvous_key(id) else { return };
         let Some(saying) = self.mailbox.at.get_mut(&id) else { return };
-        if wanted && !open {
+        let Some(asked) = saying.asked.take() else { return };
+        saying.open = asked.then_some(open);
+        if asked && !open {
             saying.left.clear();
             tracing::info!("the rendezvous keeps no letters for us");
         }
-        if saying.again {
+        let next = if saying.again { None } else { saying.left.pop_front() };
+        let again = saying.again;
+        self.note_opened(key, asked, Some(open));
+        if again {
             self.say_mailbox(id, now);
-        } else if let Some(next) = saying.left.pop_front() {
-            saying.asked = self.traversal.keep_letters(id, wanted, false, next, now);
+        }
+        if let Some(next) = next
+            && self.traversal.keep_letters(id, asked, false, next, now)
+            && let Some(saying) = self.mailbox.at.get_mut(&id)
+        {
+            saying.asked = Some(asked);
         }
     }
 
     /// A registration has ended, and what was not answered there is to be said again.
     pub(in crate::engine) fn forget_mailbox(&mut self, id: RendezvousId) {
         if let Some(saying) = self.mailbox.at.get_mut(&id) {
-            (saying.asked, saying.told) = (false, false);
+            (saying.asked, saying.told) = (None, false);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_rendezvous_that_was_asked_is_remembered_until_it_says_that_it_is_closed() {
+        let (one, two) = (PublicKey::new([1; 32]), PublicKey::new([2; 32]));
+        let mut opened = Opened::from_bytes(&[]);
+        assert!(opened.note(one, true, None), "it may be open although we never hear of it");
+        assert!(opened.note(two, true, None));
+        assert!(!opened.note(two, true, Some(true)));
+        // One is closed; the other is out of reach, or does not answer.
+        assert!(!opened.note(one, false, None));
+        assert!(opened.note(one, false, Some(false)));
+        assert!(!opened.note(two, false, None));
+        let again = Opened::from_bytes(&opened.to_bytes());
+        assert_eq!(again, Opened(BTreeSet::from([two])));
     }
 }
