@@ -146,6 +146,7 @@ impl Engine {
             conversation.handle_stored(message.log, receipt.upto);
         }
         if receipt.fresh {
+            self.receiving.handle_stored(Instant::now());
             self.note_talk(id);
         }
         self.tell(peer, receipt.news);

@@ -148,6 +148,7 @@ impl Engine {
                 self.streams_due(),
                 self.mappings.poll_timeout(),
                 self.presence.poll_timeout(),
+                self.receiving.poll_timeout(),
                 self.codes.poll_timeout(),
                 self.tidying.poll_timeout(),
             ];
@@ -188,6 +189,7 @@ impl Engine {
                     self.look_for_streams(now);
                     self.handle_mapping_timeout(now);
                     self.handle_presence_timeout(now);
+                    self.handle_letters_timeout(now);
                     self.handle_code_timeout(now);
                     self.handle_tidying_timeout(now);
                     self.handle_timers(now);

@@ -6,6 +6,7 @@
 
 mod epochs;
 mod mailbox;
+mod missed;
 mod posting;
 mod receiving;
 

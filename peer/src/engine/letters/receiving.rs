@@ -8,13 +8,14 @@ use knothole_proto::conversation::Incoming;
 use knothole_proto::identity::PeerId;
 use knothole_proto::traversal::{ContactId, RendezvousId};
 
+use super::missed::Missed;
 use crate::engine::Engine;
 use crate::store::{Arrived, Opened, StoreError};
 
 /// Letters that the store may be at: enough for one transaction, and no more than others may have to wait behind.
 const AT_ONCE: usize = 64;
 /// Letters that wait for that, some 10 MB: a whole mailbox comes as fast as the line is. A rendezvous can make up more than
-/// that; they are dropped, and if they were in a mailbox they come again with the next registration.
+/// that; they are dropped, and if they were in a mailbox it is asked for them again.
 const WAITING: usize = 10_000;
 
 /// What the engine knows of letters on their way into the store.
@@ -24,6 +25,7 @@ pub(in crate::engine) struct Receiving {
     waiting: VecDeque<Letter>,
     /// Letters of our mailboxes that are done with, and that those are still to be told of.
     collected: BTreeMap<RendezvousId, Vec<u64>>,
+    pub(super) missed: Missed,
     /// Letters that could not be opened: of strangers, of epochs that are lost, or forged.
     pub(in crate::engine) unopened: u64,
 }
@@ -35,6 +37,17 @@ struct Letter {
     name: Option<u64>,
     from: Option<PeerId>,
     envelope: Vec<u8>,
+}
+
+impl Receiving {
+    /// A message has been stored, whatever way it came.
+    pub(in crate::engine) fn handle_stored(&mut self, now: Instant) {
+        self.missed.handle_room(now);
+    }
+
+    pub(in crate::engine) const fn poll_timeout(&self) -> Option<Instant> {
+        self.missed.poll_timeout()
+    }
 }
 
 impl Engine {
@@ -56,6 +69,8 @@ impl Engine {
         } else if self.receiving.waiting.len() < WAITING {
             self.receiving.waiting.push_back(Letter { via, name: letter, from, envelope });
             self.open_letters();
+        } else if letter.is_some() {
+            self.receiving.missed.handle_refused(via, Instant::now());
         }
     }
 
@@ -75,10 +90,16 @@ impl Engine {
     fn handle_opened(&mut self, via: RendezvousId, letter: Option<u64>, result: Result<Opened, StoreError>) {
         let done = match result {
             Ok(Opened::Taken { peer, messages }) => {
+                self.receiving.missed.handle_taken();
                 self.handle_arrived(peer, messages);
                 true
             }
-            Ok(Opened::Left) => false,
+            Ok(Opened::Left) => {
+                if letter.is_some() {
+                    self.receiving.missed.handle_left(via);
+                }
+                false
+            }
             Ok(Opened::Unopened) => {
                 self.receiving.unopened += 1;
                 tracing::debug!(mailbox = letter.is_some(), "a letter could not be opened");
@@ -86,6 +107,9 @@ impl Engine {
             }
             Err(error) => {
                 tracing::warn!(%error, "the store refused a letter");
+                if letter.is_some() {
+                    self.receiving.missed.handle_refused(via, Instant::now());
+                }
                 false
             }
         };
