@@ -180,6 +180,42 @@ async fn invisible_to_one_and_visible_to_another_who_sees_it_and_both_are_seen()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn one_who_hides_is_not_given_away_by_what_it_wrote_before() {
+    let Three { alice, bob, carol, mut at_alice, at_bob: _, mut at_carol, serving, homes } = three().await;
+    presence(&alice, PresenceMode::Invisible, Some("bob")).await;
+    bob.stop().await;
+    sees(&mut at_alice, "bob", false).await;
+    send(&alice, "bob", "written while he was away").await;
+    let returned = async || serving.counters().await.letters_returned;
+    let waiting = async {
+        while returned().await == 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, waiting).await.expect("it comes back");
+    let before = serving.counters().await.letters_posted;
+
+    // He comes, and then she comes anew.
+    let bob = peer(homes[1].path(), serving.address(), Profile::Default).await;
+    let mut at_bob = bob.events();
+    sees(&mut at_alice, "bob", true).await;
+    alice.stop().await;
+    sees(&mut at_carol, "alice", false).await;
+    let alice = peer(homes[0].path(), serving.address(), Profile::Default).await;
+    sees(&mut at_carol, "alice", true).await;
+    delivered(&carol, &mut at_carol, "alice").await;
+    assert_eq!(serving.counters().await.letters_posted, before);
+
+    send(&alice, "bob", "written now").await;
+    arrives(&mut at_bob, "written while he was away").await;
+    arrives(&mut at_bob, "written now").await;
+    for peer in [alice, bob, carol] {
+        peer.stop().await;
+    }
+    serving.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn invisible_to_all_but_one() {
     let Three { alice, bob, carol, at_alice: _, mut at_bob, mut at_carol, serving, homes: _homes } = three().await;
     presence(&alice, PresenceMode::Online, Some("carol")).await;

@@ -43,7 +43,7 @@ impl Engine {
                     engine.handle_written(peer, Outgoing { number: position.number, message, at, content });
                 }
             });
-            self.write_letters(id);
+            self.begin_letters(id);
         });
     }
 
@@ -78,7 +78,7 @@ impl Engine {
                     engine.tell(peer, amended.change.map(News::Change));
                 }
             });
-            self.write_letters(id);
+            self.begin_letters(id);
         });
     }
 

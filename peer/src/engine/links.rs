@@ -143,7 +143,7 @@ impl Engine {
             self.timers.set(id, Timer::Reconnect, now + contact.pause);
         }
         if self.contacts.get(&id).is_some_and(Contact::has_unacknowledged) {
-            self.write_letters(id);
+            self.resume_letters(id);
         }
     }
 

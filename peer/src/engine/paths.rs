@@ -258,7 +258,8 @@ impl Engine {
                 Timer::Silence => self.handle_silence(virtual_address(id), now),
                 Timer::Forget => self.socket.routes().forget(virtual_address(id)),
                 Timer::Recover => self.recover(id),
-                Timer::Letters => self.write_letters(id),
+                Timer::Letters => self.resume_letters(id),
+                Timer::Unanswered => self.look_for_unanswered(id, now),
                 Timer::Expire => self.expire(id),
                 Timer::Typing => self.handle_typing(id, false, now),
                 Timer::Reconnect if self.is_wanted(id) => {

@@ -284,6 +284,7 @@ impl Engine {
             self.emit(EventKind::Path { peer, name, path });
         }
         self.settle_presence(id);
+        // What is on its way goes with us: later nothing does that the person does not write.
         if self.contacts.get(&id).is_some_and(Contact::has_unacknowledged) {
             self.write_letters(id);
         }

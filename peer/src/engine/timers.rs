@@ -20,6 +20,8 @@ pub(super) enum Timer {
     Recover,
     /// When letters that the rendezvous had no time for are to be posted.
     Letters,
+    /// When letters that were posted should have been answered.
+    Unanswered,
     /// When a contact is to be invited anew.
     Reconnect,
     /// When a text is to disappear, or it is to be looked whether one is.

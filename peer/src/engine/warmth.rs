@@ -59,7 +59,7 @@ impl Engine {
     pub(super) fn handle_come(&mut self, id: ContactId, now: Instant) {
         let waits = self.contacts.get(&id).is_some_and(Contact::has_unacknowledged);
         if waits {
-            self.write_letters(id);
+            self.resume_letters(id);
         }
         if self.is_wanted(id) {
             let chance = u64::from(super::seed()[0]) * SPREAD_MS / 256;

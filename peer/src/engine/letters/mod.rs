@@ -11,6 +11,7 @@ mod posting;
 mod receiving;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Instant;
 
 use knothole_proto::control::LetterName;
 use knothole_proto::envelope::EpochName;
@@ -36,6 +37,8 @@ pub(super) struct Letters {
     /// Whether the latest answer was that the contact is away and keeps no letters of ours: others are not tried with more
     /// than one letter.
     returned: bool,
+    /// Whether the person has written something since nothing was left to be posted, or came back.
+    said: bool,
 }
 
 /// A letter on its way to a rendezvous.
@@ -43,4 +46,6 @@ struct Posted {
     envelope: Vec<u8>,
     /// Where it was posted, the present way last.
     tried: Vec<RendezvousId>,
+    /// When that was.
+    at: Instant,
 }
