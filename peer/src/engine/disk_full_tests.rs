@@ -13,7 +13,7 @@ use knothole_rendezvous::serve::{Config, Serving};
 use tokio::sync::broadcast::Receiver;
 use tokio::time::timeout;
 
-use crate::command::{Command, CommandError};
+use crate::command::{Command, CommandError, MailboxState};
 use crate::engine;
 use crate::event::{Event, EventKind};
 use crate::handle::{Options, Peer};
@@ -105,4 +105,71 @@ async fn a_full_disk_is_told_nothing_is_acknowledged_and_nothing_is_lost_when_th
     alice.stop().await;
     bob.stop().await;
     serving.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn letters_that_a_full_disk_refused_come_when_there_is_room() {
+    let disk = tempfile::tempdir().unwrap();
+    let config = Config {
+        identity: IdentitySecret::new([43; 32]),
+        listen: vec!["127.0.0.1:0".parse().unwrap()],
+        alternate: None,
+        public: None,
+        policy: Policy { mailbox_bytes: 64 << 20, ..Policy::default() },
+        mailboxes: Some(disk.path().to_owned()),
+    };
+    let serving = Serving::start(config).await.unwrap();
+    let homes = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let mut peers = Vec::new();
+    for home in &homes {
+        let (home, rendezvous) = (home.path().to_owned(), vec![serving.address().clone()]);
+        let options = Options { home, rendezvous, allow_loopback: true, keepalive: Profile::Default };
+        peers.push(engine::start(options).await.unwrap());
+    }
+    let [alice, bob] = [&peers[0], &peers[1]];
+    let (mut at_alice, mut at_bob) = (alice.events(), bob.events());
+    add(alice, bob, "bob").await;
+    add(bob, alice, "alice").await;
+    let first = write(alice, "bob", "we talk".into()).await.unwrap();
+    delivered(&mut at_alice, first).await;
+    let second = write(bob, "alice", "so we do".into()).await.unwrap();
+    delivered(&mut at_bob, second).await;
+    for peer in [alice, bob] {
+        peer.request(|reply| Command::SetMailbox { open: true, reply }).await.unwrap();
+        let open = async || peer.request(Command::Status).await.unwrap().rendezvous[0].mailbox == MailboxState::Open;
+        holds(open).await;
+    }
+
+    peers.pop().unwrap().stop().await;
+    let alice = peers.pop().unwrap();
+    let long = "long ".repeat(12_000);
+    let id = write(&alice, "bob", long.clone()).await.unwrap();
+    reaches(&mut at_alice, id, MessageState::Sent).await;
+    alice.stop().await;
+
+    let (home, rendezvous) = (homes[1].path().to_owned(), vec![serving.address().clone()]);
+    let options = Options { home, rendezvous, allow_loopback: true, keepalive: Profile::Default };
+    let bob = engine::start(options).await.unwrap();
+    room(&bob, 0).await;
+    let pushed = async || {
+        let counters = serving.counters().await;
+        counters.letters_kept > 0 && counters.letters_pushed >= counters.letters_kept
+    };
+    holds(pushed).await;
+    assert_eq!(history(&bob, "alice").await.len(), 2, "it was full");
+
+    room(&bob, u32::MAX / 2).await;
+    holds(async || history(&bob, "alice").await.iter().any(|message| message.text == long)).await;
+    bob.stop().await;
+    serving.shutdown().await;
+}
+
+/// Waits until something is so of which nobody is told: it is looked at again and again.
+async fn holds(is: impl AsyncFn() -> bool) {
+    let look = async {
+        while !is().await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(PATIENCE, look).await.expect("it is so in time");
 }
