@@ -208,6 +208,8 @@ impl Engine {
     /// Forgets all that the engine holds of a contact; the store is not touched.
     pub(super) fn forget_contact(&mut self, id: ContactId) {
         let Some(contact) = self.contacts.remove(&id) else { return };
+        // One that is not up yet has no last word.
+        let leaving = contact.link.as_ref().filter(|link| link.up).map(|link| link.id);
         if let Some(link) = contact.link {
             // At once: what is queued is not for them any more.
             self.links.abort(link.id, Abort::Goodbye);
@@ -218,7 +220,7 @@ impl Engine {
             let path = PathChange::None { why: "the contact is not talked to any more".to_owned() };
             self.emit(EventKind::Path { peer, name, path });
         }
-        self.leave_standing(contact.peer, contact.standing);
+        self.leave_standing(contact.peer, contact.standing, leaving);
         self.leave_unused_rendezvous();
         self.hide_from_lan();
         self.mailbox_changed(Instant::now());

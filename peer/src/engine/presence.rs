@@ -97,14 +97,14 @@ impl Engine {
         let mut standing = self.presence.others.remove(&peer).unwrap_or_else(new);
         standing.hidden = !standing.shown.unwrap_or(!self.presence.invisible);
         standing.here = self.traversal.is_here(&peer);
-        standing.leaving = None;
         standing
     }
 
     /// One who is taken out and put back, as something else; what the rendezvous are told of it changes only then: for no
     /// moment does one who is blocked see us.
-    pub(super) fn leave_standing(&mut self, peer: PeerId, standing: Standing) {
-        self.presence.others.insert(peer, standing);
+    /// `leaving`: the connection that is ending with it.
+    pub(super) fn leave_standing(&mut self, peer: PeerId, standing: Standing, leaving: Option<LinkId>) {
+        self.presence.others.insert(peer, Standing { leaving, ..standing });
     }
 
     /// One who is removed: what we knew of it goes, too.
@@ -303,7 +303,8 @@ impl Engine {
     /// Tells the rendezvous of one who has come among the contacts. Of one who is blocked only after the last word of the connection
     /// that there may have been: they close what joins us through them, and the word would be lost.
     pub(super) fn name_new_contact(&mut self, id: ContactId, now: Instant) {
-        if self.contacts.get(&id).is_some_and(|contact| contact.state == ContactState::Blocked) {
+        let leaving = self.contacts.get_mut(&id).and_then(|contact| contact.standing.leaving.take());
+        if leaving.is_some() && self.contacts.get(&id).is_some_and(|contact| contact.state == ContactState::Blocked) {
             self.timers.set(id, Timer::Conceal, now + LAST_WORDS);
         } else {
             self.watch_contact(id, now);
