@@ -1,16 +1,20 @@
-//! The command line.
+//! The command line: the verbs, and what all of them take.
+
+mod contacts;
+mod messages;
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use anyhow::bail;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use knothole_proto::code::Code;
 use knothole_proto::contact_link::{ContactLink, RendezvousAddress};
 
-use crate::duration::{duration, lasting};
+use crate::duration::lasting;
 use crate::exit::Usage;
 use crate::typed;
+pub(crate) use contacts::{Added, Mode, Verification, Visibility};
+pub(crate) use messages::{Message, Page, Wait};
 
 const AFTER_HELP: &str = "\
 First steps:
@@ -349,68 +353,6 @@ pub(crate) enum PassphraseVerb {
     Remove,
 }
 
-#[derive(Debug, Args)]
-pub(crate) struct Message {
-    /// A name or a peer id
-    pub(crate) name: String,
-    /// What to say; `-`, or nothing where the input is no terminal, reads it from there
-    pub(crate) text: Option<String>,
-    /// How far it must have come
-    #[arg(long, value_enum, default_value_t = Wait::Delivered, value_name = "STATE")]
-    pub(crate) wait: Wait,
-    /// How long to wait: 500ms, 30s, 2m, 1h
-    #[arg(long, value_parser = duration, default_value = "30s", value_name = "DURATION")]
-    pub(crate) timeout: Duration,
-    /// Answer a message: its id, the beginning of it, or `last` for the last one they wrote
-    #[arg(long, value_name = "MESSAGE")]
-    pub(crate) reply: Option<String>,
-    /// Let it disappear on both sides, so long after it was read: 30s, 5m, 1h, 1d, 1w, or off [default: as the conversation's
-    /// timer says]
-    #[arg(long, value_parser = lasting, value_name = "DURATION")]
-    pub(crate) expires: Option<u32>,
-}
-
-/// How a contact may be reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Mode {
-    /// Directly where that is possible
-    Any,
-    /// Through a relay alone
-    Relay,
-}
-
-impl Mode {
-    /// The word for it, as in JSON-RPC.
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Any => "any",
-            Self::Relay => "relay",
-        }
-    }
-}
-
-/// What contacts may see of one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Visibility {
-    /// Whether one is there
-    Online,
-    /// That one is offline, always
-    Invisible,
-    /// Of one contact: what all see
-    Default,
-}
-
-impl Visibility {
-    /// The word for it, as in JSON-RPC.
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Online => "online",
-            Self::Invisible => "invisible",
-            Self::Default => "default",
-        }
-    }
-}
-
 /// Whether something is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Switch {
@@ -418,80 +360,6 @@ pub(crate) enum Switch {
     On,
     /// It is not
     Off,
-}
-
-/// What `send` may wait for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
-pub(crate) enum Wait {
-    /// On its way
-    Sent,
-    /// In durable storage at the other side
-    Delivered,
-    /// Seen by the other person
-    Read,
-}
-
-impl Wait {
-    /// The word for it, as in JSON-RPC.
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Sent => "sent",
-            Self::Delivered => "delivered",
-            Self::Read => "read",
-        }
-    }
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Added {
-    /// The contact link, `knothole:…?via=…`, or a code like 7-orchard-velvet
-    pub(crate) link: String,
-    /// What to call them [default: what they call themselves with a code, or the beginning of their id]
-    #[arg(long)]
-    pub(crate) name: Option<String>,
-    /// A word for them, should they not know you: at most 140 bytes, shown with your request; the rendezvous can read it
-    #[arg(long, value_name = "TEXT", conflicts_with = "replace")]
-    pub(crate) greeting: Option<String>,
-    /// With a code: what they are told to call you
-    #[arg(long, value_name = "NAME")]
-    pub(crate) me: Option<String>,
-    /// Take the name from a contact that has it, after the words were compared; that one keeps the conversation, and is
-    /// called NAME (old key …)
-    #[arg(long, requires = "name")]
-    pub(crate) replace: bool,
-    /// Meet them through a relay alone, from the first packet on: they never learn your address, nor you theirs
-    #[arg(long)]
-    pub(crate) relay: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Verification {
-    /// A name or a peer id
-    pub(crate) name: String,
-    /// The words were the same on both sides
-    #[arg(long, conflicts_with_all = ["qr", "scan"])]
-    pub(crate) confirm: bool,
-    /// Draw a QR code, for the other side to scan
-    #[arg(long)]
-    pub(crate) qr: bool,
-    /// What a camera read from the other side's screen, `knothole-verify:…`
-    #[arg(long, value_name = "TEXT", conflicts_with = "qr")]
-    pub(crate) scan: Option<String>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Page {
-    /// A name or a peer id
-    pub(crate) name: String,
-    /// Only messages that hold this text
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) search: Option<String>,
-    /// The newest so many
-    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) limit: u32,
-    /// Show the beginning of each message's id
-    #[arg(long)]
-    pub(crate) ids: bool,
 }
 
 impl Verb {
@@ -537,7 +405,7 @@ pub(crate) fn hint() -> anyhow::Result<()> {
 mod tests {
     use super::*;
 
-    fn parsed(arguments: &[&str]) -> Result<Arguments, clap::Error> {
+    pub(super) fn parsed(arguments: &[&str]) -> Result<Arguments, clap::Error> {
         Arguments::try_parse_from(std::iter::once(&"knothole").chain(arguments))
     }
 
@@ -552,16 +420,6 @@ mod tests {
             let parsed = parsed(&arguments).unwrap();
             assert_eq!((parsed.home, parsed.json), (Some("/h".into()), true));
         }
-    }
-
-    #[test]
-    fn send_waits_half_a_minute_for_delivery_unless_told() {
-        let Some(Verb::Send(message)) = parsed(&["send", "bob", "-"]).unwrap().verb else {
-            panic!("send");
-        };
-        assert_eq!((message.wait, message.timeout), (Wait::Delivered, Duration::from_secs(30)));
-        assert!(parsed(&["send", "bob", "x", "--timeout", "soon"]).is_err());
-        assert!(parsed(&["history", "bob", "--limit", "0"]).is_err());
     }
 
     #[test]
