@@ -164,8 +164,8 @@ async fn a_stranger_is_heard_of_once_with_its_greeting_and_costs_no_further_writ
     assert_eq!(requests(&mut at_bob), 0);
     assert_eq!(contacts(&bob).await.len(), 1, "it stays listed");
 
-    bob.request(|reply| Command::Accept { who: who.to_string(), relay_only: None, reply }).await.unwrap();
     let mut at_alice = alice.events();
+    bob.request(|reply| Command::Accept { who: who.to_string(), relay_only: None, reply }).await.unwrap();
     let up = |kind: &EventKind| matches!(kind, EventKind::Presence { online: true, .. }).then_some(());
     event(&mut at_alice, up).await;
     assert_eq!(contacts(&bob).await[0].greeting, None);
@@ -225,7 +225,7 @@ async fn who_is_blocked_before_it_asks_is_never_shown_and_sees_what_it_would_if_
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_of_a_blocked_contact_s_arrives_and_it_is_told_what_it_would_be_if_we_had_left() {
     let serving = rendezvous().await;
-    let ((alice, _a), (bob, at_bob_s)) = (peer(&serving).await, peer(&serving).await);
+    let ((alice, at_alice_s), (bob, at_bob_s)) = (peer(&serving).await, peer(&serving).await);
     let mut at_alice = alice.events();
     add(&alice, &bob, "bob").await;
     add(&bob, &alice, "alice").await;
@@ -251,6 +251,16 @@ async fn nothing_of_a_blocked_contact_s_arrives_and_it_is_told_what_it_would_be_
     let texts: Vec<_> = bob.request(history).await.unwrap().into_iter().map(|message| message.text).collect();
     assert!(!texts.contains(&"while blocked".to_owned()), "{texts:?}");
     assert_eq!(requests(&mut at_bob), 0);
+
+    // Her coming and going is nothing to him any more.
+    let mut at_bob = bob.events();
+    alice.stop().await;
+    let alice = start(at_alice_s.path(), &serving).await;
+    let mut at_alice = alice.events();
+    send(&alice, "bob", "is he there again?").await;
+    unreached_in_the_end(&mut at_alice).await;
+    let told = std::iter::from_fn(|| at_bob.try_recv().ok());
+    assert_eq!(told.filter(|event| matches!(event.kind, EventKind::Presence { .. })).count(), 0);
     for peer in [alice, bob] {
         peer.stop().await;
     }

@@ -74,9 +74,9 @@ impl Presence {
 }
 
 impl Contact {
-    /// Whether it is there, as far as anybody knows.
+    /// Whether it is there, as far as anybody knows; of those with whom we do not talk nobody is told.
     pub(super) fn is_there(&self) -> bool {
-        self.is_online() || self.standing.here
+        self.is_online() || (self.talks() && self.standing.here)
     }
 
     /// When it was there last, in milliseconds since 1970.
