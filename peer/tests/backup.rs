@@ -1,66 +1,36 @@
 //! A conversation with somebody whose home is an older one come back: two engines and a rendezvous on loopback.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "all of it is test code; clippy.toml's exemption ends at #[test] functions"
-)]
+#![expect(clippy::expect_used, reason = "all of it is test code; clippy.toml's exemption ends at #[test] functions")]
 
-use std::path::Path;
+mod neighbours;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use knothole::backup;
 use knothole::command::Command;
-use knothole::engine;
 use knothole::event::{Event, EventKind};
-use knothole::handle::{Options, Peer};
+use knothole::handle::Peer;
 use knothole::home::Home;
 use knothole::passphrase::Passphrase;
 use knothole::store::{Author, MessageState};
-use knothole_proto::certificate::IdentitySecret;
-use knothole_proto::contact_link::RendezvousAddress;
-use knothole_proto::registration::Profile;
-use knothole_rendezvous::Policy;
-use knothole_rendezvous::serve::{Config, Serving};
 use tokio::sync::broadcast::Receiver;
+
+use neighbours::{add, history, rendezvous, send, start};
 
 /// Loopback answers in microseconds; a test that waits so long has failed.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-async fn rendezvous() -> Serving {
-    let config = Config {
-        identity: IdentitySecret::new([42; 32]),
-        listen: vec!["127.0.0.1:0".parse().unwrap()],
-        alternate: None,
-        public: None,
-        policy: Policy::default(),
-        mailboxes: None,
-    };
-    Serving::start(config).await.unwrap()
-}
-
-async fn peer(home: &Path, rendezvous: &RendezvousAddress) -> Peer {
-    let (home, rendezvous) = (home.to_owned(), vec![rendezvous.clone()]);
-    engine::start(Options { home, rendezvous, allow_loopback: true, keepalive: Profile::Default }).await.unwrap()
-}
-
-async fn add(peer: &Peer, other: &Peer, name: &str) {
-    let link = other.request(Command::Status).await.unwrap().link;
-    peer.request(|reply| Command::AddContact { link, name: Some(name.into()), relay_only: None, reply }).await.unwrap();
-}
-
 async fn write(peer: &Peer, to: &str, texts: &[String]) {
     for text in texts {
-        peer.request(|reply| Command::Send { to: to.into(), draft: text.as_str().into(), reply }).await.unwrap();
+        send(peer, to, text.as_str()).await;
     }
 }
 
 /// Waits until the last of what was written is delivered.
 async fn delivered(peer: &Peer, events: &mut Receiver<Arc<Event>>, to: &str) {
     let all_there = async || {
-        let page = |reply| Command::History { with: to.into(), search: None, before: None, limit: 1000, reply };
-        let page = peer.request(page).await.unwrap();
+        let page = history(peer, to).await;
         page.iter().all(|message| message.author == Author::Contact || message.state == MessageState::Delivered)
     };
     let waiting = async {
@@ -72,8 +42,7 @@ async fn delivered(peer: &Peer, events: &mut Receiver<Arc<Event>>, to: &str) {
 }
 
 async fn said(peer: &Peer, with: &str, by: Author) -> Vec<String> {
-    let page = |reply| Command::History { with: with.into(), search: None, before: None, limit: 1000, reply };
-    let page = peer.request(page).await.unwrap();
+    let page = history(peer, with).await;
     page.into_iter().filter(|message| message.author == by).map(|message| message.text).collect()
 }
 
@@ -85,7 +54,7 @@ fn texts(from: &str, range: std::ops::Range<u32>) -> Vec<String> {
 async fn a_conversation_goes_on_with_a_restored_home_and_nothing_is_lost_or_shown_twice() {
     let serving = rendezvous().await;
     let [old, bobs, outside, new] = [(); 4].map(|()| tempfile::tempdir().unwrap());
-    let (alice, bob) = (peer(old.path(), serving.address()).await, peer(bobs.path(), serving.address()).await);
+    let (alice, bob) = (start(old.path(), serving.address()).await, start(bobs.path(), serving.address()).await);
     let (mut at_alice, mut at_bob) = (alice.events(), bob.events());
     add(&alice, &bob, "bob").await;
     add(&bob, &alice, "alice").await;
@@ -111,11 +80,11 @@ async fn a_conversation_goes_on_with_a_restored_home_and_nothing_is_lost_or_show
     let home = Home::open(Some(new.path().join("home"))).unwrap();
     let lock = home.engine_lock().unwrap().unwrap();
     backup::import(&home, &lock, &path, "words").unwrap();
-    let alice = peer(home.path(), serving.address()).await;
+    let alice = start(home.path(), serving.address()).await;
     let mut at_alice = alice.events();
     // In the numbers of the old log these would be taken for the five that Bob has already.
     write(&alice, "bob", &texts("alice", 15..25)).await;
-    let bob = peer(bobs.path(), serving.address()).await;
+    let bob = start(bobs.path(), serving.address()).await;
     let mut at_bob = bob.events();
     let mut shown = bob.events();
     delivered(&alice, &mut at_alice, "bob").await;

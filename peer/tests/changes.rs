@@ -4,54 +4,25 @@
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
-    clippy::panic,
     reason = "all of it is test code; clippy.toml's exemption ends at #[test] functions"
 )]
 
-use std::path::Path;
+mod neighbours;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use knothole::command::{Command, Draft, Status};
-use knothole::engine;
+use knothole::command::{Command, Draft};
 use knothole::event::{Event, EventKind};
-use knothole::handle::{Options, Peer};
+use knothole::handle::Peer;
 use knothole::store::{Author, Change, Kind, Message, MessageState, What};
-use knothole_proto::certificate::IdentitySecret;
-use knothole_proto::contact_link::RendezvousAddress;
 use knothole_proto::content::Content;
 use knothole_proto::frames::MessageId;
-use knothole_proto::registration::Profile;
-use knothole_rendezvous::Policy;
-use knothole_rendezvous::serve::{Config, Serving};
+use knothole_rendezvous::serve::Serving;
 use tempfile::TempDir;
 use tokio::sync::broadcast::Receiver;
-use tokio::sync::broadcast::error::RecvError;
 
-/// Loopback answers in microseconds; a test that waits so long has failed.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-async fn rendezvous() -> Serving {
-    let config = Config {
-        identity: IdentitySecret::new([43; 32]),
-        listen: vec!["127.0.0.1:0".parse().unwrap()],
-        alternate: None,
-        public: None,
-        policy: Policy::default(),
-        mailboxes: None,
-    };
-    Serving::start(config).await.unwrap()
-}
-
-async fn peer(home: &Path, rendezvous: &RendezvousAddress) -> Peer {
-    let (home, rendezvous) = (home.to_owned(), vec![rendezvous.clone()]);
-    engine::start(Options { home, rendezvous, allow_loopback: true, keepalive: Profile::Default }).await.unwrap()
-}
-
-async fn add(peer: &Peer, other: &Peer, name: &str) {
-    let Status { link, .. } = other.request(Command::Status).await.unwrap();
-    peer.request(|reply| Command::AddContact { link, name: Some(name.into()), relay_only: None, reply }).await.unwrap();
-}
+use neighbours::{PATIENCE, add, arrives, event, history, reaches, rendezvous, send, start};
 
 /// Two who have each other as contacts.
 struct Meeting {
@@ -73,8 +44,8 @@ impl Meeting {
         let serving = rendezvous().await;
         let homes = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
         std::fs::write(homes[1].path().join("config.toml"), configuration).unwrap();
-        let alice = peer(homes[0].path(), serving.address()).await;
-        let bob = peer(homes[1].path(), serving.address()).await;
+        let alice = start(homes[0].path(), serving.address()).await;
+        let bob = start(homes[1].path(), serving.address()).await;
         let (at_alice, at_bob) = (alice.events(), bob.events());
         add(&alice, &bob, "bob").await;
         add(&bob, &alice, "alice").await;
@@ -82,12 +53,12 @@ impl Meeting {
     }
 
     async fn alice_comes_back(&mut self) {
-        self.alice = peer(self.homes[0].path(), self.serving.address()).await;
+        self.alice = start(self.homes[0].path(), self.serving.address()).await;
         self.at_alice = self.alice.events();
     }
 
     async fn bob_comes_back(&mut self) {
-        self.bob = peer(self.homes[1].path(), self.serving.address()).await;
+        self.bob = start(self.homes[1].path(), self.serving.address()).await;
         self.at_bob = self.bob.events();
     }
 
@@ -125,11 +96,6 @@ impl Meeting {
     }
 }
 
-async fn send(peer: &Peer, to: &str, draft: impl Into<Draft>) -> MessageId {
-    let draft = draft.into();
-    peer.request(|reply| Command::Send { to: to.into(), draft, reply }).await.unwrap()
-}
-
 async fn amend(peer: &Peer, with: Option<&str>, content: Content) -> MessageId {
     let with = with.map(str::to_owned);
     peer.request(|reply| Command::Amend { with, content, reply }).await.unwrap()
@@ -143,47 +109,9 @@ async fn type_to(peer: &Peer, to: &str, on: bool) {
     peer.request(|reply| Command::Typing { to: to.into(), on, reply }).await.unwrap();
 }
 
-async fn history(peer: &Peer, with: &str) -> Vec<Message> {
-    let all = |reply| Command::History { with: with.into(), search: None, before: None, limit: 1000, reply };
-    peer.request(all).await.unwrap()
-}
-
-/// Waits for the first event of which this is true.
-async fn event<T>(events: &mut Receiver<Arc<Event>>, mut wanted: impl FnMut(&EventKind) -> Option<T>) -> T {
-    let waiting = async {
-        loop {
-            match events.recv().await {
-                Ok(event) => {
-                    if let Some(found) = wanted(&event.kind) {
-                        return found;
-                    }
-                }
-                // The newest are still there.
-                Err(RecvError::Lagged(_)) => {}
-                Err(RecvError::Closed) => panic!("the engine has ended"),
-            }
-        }
-    };
-    tokio::time::timeout(PATIENCE, waiting).await.expect("the event comes in time")
-}
-
-async fn arrives(events: &mut Receiver<Arc<Event>>, wanted: &str) -> MessageId {
-    event(events, |kind| match kind {
-        EventKind::Message { text, message, .. } if text == wanted => Some(*message),
-        _ => None,
-    })
-    .await
-}
-
 async fn changes(events: &mut Receiver<Arc<Event>>, message: MessageId, what: What) {
     let is = |change: &Change| change.message == message && change.what == what;
     event(events, |kind| matches!(kind, EventKind::Change { change, .. } if is(change)).then_some(())).await;
-}
-
-async fn reaches(events: &mut Receiver<Arc<Event>>, id: MessageId, wanted: MessageState) {
-    let is =
-        |kind: &EventKind| matches!(kind, EventKind::State { message, state } if *message == id && *state == wanted);
-    event(events, |kind| is(kind).then_some(())).await;
 }
 
 fn edit(of: MessageId, text: &str) -> Content {

@@ -1,47 +1,25 @@
 //! One-time codes between two engines and a real rendezvous, on loopback: docs/protocol.md, "Codes".
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "all of it is test code; clippy.toml's exemption ends at #[test] functions"
-)]
+#![expect(clippy::unwrap_used, reason = "all of it is test code; clippy.toml's exemption ends at #[test] functions")]
+
+mod neighbours;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use knothole::command::{CodeView, Command, CommandError, ContactView};
-use knothole::engine;
 use knothole::event::{Event, EventKind};
-use knothole::handle::{Options, Peer};
+use knothole::handle::Peer;
 use knothole::store::ContactState;
-use knothole_proto::certificate::IdentitySecret;
 use knothole_proto::identity::PeerId;
-use knothole_proto::registration::Profile;
-use knothole_rendezvous::Policy;
-use knothole_rendezvous::serve::{Config, Serving};
+use knothole_rendezvous::serve::Serving;
 use tempfile::TempDir;
 use tokio::sync::broadcast::Receiver;
 
-const PATIENCE: Duration = Duration::from_secs(20);
-
-async fn rendezvous() -> Serving {
-    let config = Config {
-        identity: IdentitySecret::new([42; 32]),
-        listen: vec!["127.0.0.1:0".parse().unwrap()],
-        alternate: None,
-        public: None,
-        policy: Policy::default(),
-        mailboxes: None,
-    };
-    Serving::start(config).await.unwrap()
-}
+use neighbours::{event, rendezvous, start, status};
 
 async fn peer(serving: &Serving) -> (Peer, TempDir) {
     let home = tempfile::tempdir().unwrap();
-    let rendezvous = vec![serving.address().clone()];
-    let options =
-        Options { home: home.path().to_owned(), rendezvous, allow_loopback: true, keepalive: Profile::Default };
-    (engine::start(options).await.unwrap(), home)
+    (start(home.path(), serving.address()).await, home)
 }
 
 async fn make(peer: &Peer, name: Option<&str>, me: Option<&str>) -> Result<CodeView, CommandError> {
@@ -56,24 +34,12 @@ async fn join(peer: &Peer, code: &str, name: Option<&str>, me: Option<&str>) -> 
 }
 
 async fn id(peer: &Peer) -> PeerId {
-    peer.request(Command::Status).await.unwrap().peer
+    status(peer).await.peer
 }
 
 async fn contacts(peer: &Peer) -> Vec<(PeerId, String, ContactState)> {
     let contacts = peer.request(Command::Contacts).await.unwrap();
     contacts.into_iter().map(|contact| (contact.peer, contact.name, contact.state)).collect()
-}
-
-async fn event<T>(events: &mut Receiver<Arc<Event>>, mut wanted: impl FnMut(&EventKind) -> Option<T>) -> T {
-    let waiting = async {
-        loop {
-            let event = events.recv().await.unwrap();
-            if let Some(found) = wanted(&event.kind) {
-                return found;
-            }
-        }
-    };
-    tokio::time::timeout(PATIENCE, waiting).await.expect("the event comes in time")
 }
 
 async fn added(events: &mut Receiver<Arc<Event>>) -> String {

@@ -4,9 +4,10 @@
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
-    clippy::panic,
     reason = "all of it is test code; clippy.toml's exemption ends at #[test] functions"
 )]
+
+mod neighbours;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -16,24 +17,18 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
 use knothole::command::{Command, MailboxState, RendezvousState};
-use knothole::engine;
-use knothole::event::{Event, EventKind};
-use knothole::handle::{Options, Peer};
+use knothole::event::EventKind;
+use knothole::handle::Peer;
 use knothole::store::{Message, MessageState};
-use knothole_proto::certificate::IdentitySecret;
 use knothole_proto::contact_link::RendezvousAddress;
 use knothole_proto::datagram::{FLIGHT, RELAY};
-use knothole_proto::frames::{MAX_TEXT, MessageId};
-use knothole_proto::registration::Profile;
+use knothole_proto::frames::MAX_TEXT;
 use knothole_rendezvous::Policy;
 use knothole_rendezvous::serve::{Config, Serving};
 use tempfile::TempDir;
 use tokio::net::UdpSocket;
-use tokio::sync::broadcast::Receiver;
-use tokio::sync::broadcast::error::RecvError;
 
-/// Loopback answers in microseconds; a test that waits so long has failed.
-const PATIENCE: Duration = Duration::from_secs(20);
+use neighbours::{PATIENCE, arrives, configuration, event, history, reaches, send, start};
 
 /// A rendezvous, and the wire to it.
 struct Post {
@@ -49,12 +44,9 @@ struct Post {
 async fn post() -> Post {
     let disk = tempfile::tempdir().unwrap();
     let config = Config {
-        identity: IdentitySecret::new([42; 32]),
-        listen: vec!["127.0.0.1:0".parse().unwrap()],
-        alternate: None,
-        public: None,
         policy: Policy { mailbox_bytes: 64 << 20, ..Policy::default() },
         mailboxes: Some(disk.path().to_owned()),
+        ..configuration()
     };
     let serving = Serving::start(config).await.unwrap();
     let near = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
@@ -97,15 +89,8 @@ async fn back(socket: Arc<UdpSocket>, far: SocketAddr, near: Arc<UdpSocket>, to:
     }
 }
 
-async fn start(home: &Path, rendezvous: &RendezvousAddress) -> Peer {
-    let (home, rendezvous) = (home.to_owned(), vec![rendezvous.clone()]);
-    let options = Options { home, rendezvous, allow_loopback: true, keepalive: Profile::Default };
-    engine::start(options).await.unwrap()
-}
-
 async fn add(peer: &Peer, other: &Peer, name: &str) {
-    let link = other.request(Command::Status).await.unwrap().link;
-    peer.request(|reply| Command::AddContact { link, name: Some(name.into()), relay_only: None, reply }).await.unwrap();
+    neighbours::add(peer, other, name).await;
     let relay = |reply| Command::Path { who: name.into(), relay_only: true, reply };
     peer.request(relay).await.unwrap();
 }
@@ -170,36 +155,8 @@ async fn holds(is: impl AsyncFn() -> bool) {
     tokio::time::timeout(PATIENCE, look).await.expect("it is so in time");
 }
 
-async fn send(peer: &Peer, to: &str, text: &str) -> MessageId {
-    peer.request(|reply| Command::Send { to: to.into(), draft: text.into(), reply }).await.unwrap()
-}
-
-async fn history(peer: &Peer, with: &str) -> Vec<Message> {
-    let all = |reply| Command::History { with: with.into(), search: None, before: None, limit: 1000, reply };
-    peer.request(all).await.unwrap()
-}
-
 async fn texts(peer: &Peer, with: &str) -> Vec<String> {
     history(peer, with).await.into_iter().map(|message| message.text).collect()
-}
-
-/// Waits for the first event of which this is true.
-async fn event<T>(events: &mut Receiver<Arc<Event>>, mut wanted: impl FnMut(&EventKind) -> Option<T>) -> T {
-    let waiting = async {
-        loop {
-            match events.recv().await {
-                Ok(event) => {
-                    if let Some(found) = wanted(&event.kind) {
-                        return found;
-                    }
-                }
-                // The newest are still there.
-                Err(RecvError::Lagged(_)) => {}
-                Err(RecvError::Closed) => panic!("the engine has ended"),
-            }
-        }
-    };
-    tokio::time::timeout(PATIENCE, waiting).await.expect("the event comes in time")
 }
 
 /// Waits until a peer is at its rendezvous; it may have been before anybody could listen.
@@ -211,19 +168,9 @@ async fn registered(peer: &Peer) {
     }
 }
 
-async fn arrives(events: &mut Receiver<Arc<Event>>, wanted: &str) {
-    event(events, |kind| matches!(kind, EventKind::Message { text, .. } if text == wanted).then_some(())).await;
-}
-
 /// Waits until a message is here that may have come before anybody could listen.
 async fn has(peer: &Peer, with: &str, wanted: &str) {
     holds(async || texts(peer, with).await.iter().any(|text| text == wanted)).await;
-}
-
-async fn reaches(events: &mut Receiver<Arc<Event>>, id: MessageId, wanted: MessageState) {
-    let is =
-        |kind: &EventKind| matches!(kind, EventKind::State { message, state } if *message == id && *state == wanted);
-    event(events, |kind| is(kind).then_some(())).await;
 }
 
 /// Nothing carries QUIC between the two.
@@ -267,7 +214,7 @@ async fn the_longest_text_goes_by_letter_in_pieces() {
     tokio::join!(registered(&alice), registered(&bob));
     // As much as is let through at once.
     let long = "語".repeat(MAX_TEXT / 3 / 2);
-    send(&alice, "bob", &long).await;
+    send(&alice, "bob", long.as_str()).await;
     send(&alice, "bob", "and more").await;
     arrives(&mut at_bob, &long).await;
     arrives(&mut at_bob, "and more").await;
@@ -361,7 +308,7 @@ async fn the_longest_text_waits_in_pieces() {
     let alice = them.start_alice().await;
     let mut at_alice = alice.events();
     let long = "語".repeat(MAX_TEXT / 3);
-    let id = send(&alice, "bob", &long).await;
+    let id = send(&alice, "bob", long.as_str()).await;
     reaches(&mut at_alice, id, MessageState::Sent).await;
     alice.stop().await;
     let bob = them.start_bob().await;

@@ -1,55 +1,26 @@
 //! Who sees whom come and go, on loopback with a real rendezvous: docs/protocol.md, "Presence".
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "all of it is test code; clippy.toml's exemption ends at #[test] functions"
-)]
+#![expect(clippy::unwrap_used, reason = "all of it is test code; clippy.toml's exemption ends at #[test] functions")]
 
-use std::path::Path;
+mod neighbours;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use knothole::command::{Command, ContactView, PresenceMode, RendezvousState};
-use knothole::engine;
 use knothole::event::{Event, EventKind, PathChange};
-use knothole::handle::{Options, Peer};
+use knothole::handle::Peer;
 use knothole::store::MessageState;
 use knothole_proto::certificate::IdentitySecret;
-use knothole_proto::contact_link::{ContactLink, RendezvousAddress};
+use knothole_proto::contact_link::ContactLink;
 use knothole_proto::registration::Profile;
-use knothole_rendezvous::Policy;
 use knothole_rendezvous::serve::{Config, Serving};
 use tokio::sync::broadcast::Receiver;
-use tokio::sync::broadcast::error::RecvError;
 
-const PATIENCE: Duration = Duration::from_secs(20);
-
-async fn rendezvous() -> Serving {
-    rendezvous_named(43).await
-}
+use neighbours::{PATIENCE, add, arrives, configuration, event, reaches, rendezvous, send, start, start_with};
 
 async fn rendezvous_named(key: u8) -> Serving {
-    let config = Config {
-        identity: IdentitySecret::new([key; 32]),
-        listen: vec!["127.0.0.1:0".parse().unwrap()],
-        alternate: None,
-        public: None,
-        policy: Policy::default(),
-        mailboxes: None,
-    };
-    Serving::start(config).await.unwrap()
-}
-
-async fn peer(home: &Path, rendezvous: &RendezvousAddress, keepalive: Profile) -> Peer {
-    let (home, rendezvous) = (home.to_owned(), vec![rendezvous.clone()]);
-    engine::start(Options { home, rendezvous, allow_loopback: true, keepalive }).await.unwrap()
-}
-
-async fn add(peer: &Peer, other: &Peer, name: &str) {
-    let link = other.request(Command::Status).await.unwrap().link;
-    peer.request(|reply| Command::AddContact { link, name: Some(name.into()), relay_only: None, reply }).await.unwrap();
+    Serving::start(Config { identity: IdentitySecret::new([key; 32]), ..configuration() }).await.unwrap()
 }
 
 async fn presence(peer: &Peer, mode: PresenceMode, who: Option<&str>) {
@@ -57,15 +28,10 @@ async fn presence(peer: &Peer, mode: PresenceMode, who: Option<&str>) {
     peer.request(|reply| Command::Presence { mode, who, reply }).await.unwrap();
 }
 
-async fn send(peer: &Peer, to: &str, text: &str) {
-    peer.request(|reply| Command::Send { to: to.into(), draft: text.into(), reply }).await.unwrap();
-}
-
 /// Writes something, and waits until the other side has it.
 async fn delivered(peer: &Peer, events: &mut Receiver<Arc<Event>>, to: &str) {
-    let id = peer.request(|reply| Command::Send { to: to.into(), draft: "hello".into(), reply }).await.unwrap();
-    let is = |kind: &EventKind| matches!(kind, EventKind::State { message, state: MessageState::Delivered } if *message == id);
-    event(events, |kind| is(kind).then_some(())).await;
+    let id = send(peer, to, "hello").await;
+    reaches(events, id, MessageState::Delivered).await;
 }
 
 async fn view(peer: &Peer, name: &str) -> ContactView {
@@ -73,32 +39,10 @@ async fn view(peer: &Peer, name: &str) -> ContactView {
     all.into_iter().find(|contact| contact.name == name).unwrap()
 }
 
-/// Waits for the first event of which this is true.
-async fn event<T>(events: &mut Receiver<Arc<Event>>, mut wanted: impl FnMut(&EventKind) -> Option<T>) -> T {
-    let waiting = async {
-        loop {
-            match events.recv().await {
-                Ok(event) => {
-                    if let Some(found) = wanted(&event.kind) {
-                        return found;
-                    }
-                }
-                Err(RecvError::Lagged(_)) => {}
-                Err(RecvError::Closed) => panic!("the engine has ended"),
-            }
-        }
-    };
-    tokio::time::timeout(PATIENCE, waiting).await.expect("the event comes in time")
-}
-
 async fn sees(events: &mut Receiver<Arc<Event>>, who: &str, wanted: bool) {
     let is =
         |kind: &EventKind| matches!(kind, EventKind::Presence { name, online, .. } if name == who && *online == wanted);
     event(events, |kind| is(kind).then_some(())).await;
-}
-
-async fn arrives(events: &mut Receiver<Arc<Event>>, wanted: &str) {
-    event(events, |kind| matches!(kind, EventKind::Message { text, .. } if text == wanted).then_some(())).await;
 }
 
 /// What a person would have been told until now.
@@ -127,9 +71,9 @@ struct Three {
 async fn three() -> Three {
     let serving = rendezvous().await;
     let homes = [0; 3].map(|_| tempfile::tempdir().unwrap());
-    let alice = peer(homes[0].path(), serving.address(), Profile::Default).await;
-    let bob = peer(homes[1].path(), serving.address(), Profile::Default).await;
-    let carol = peer(homes[2].path(), serving.address(), Profile::Default).await;
+    let alice = start(homes[0].path(), serving.address()).await;
+    let bob = start(homes[1].path(), serving.address()).await;
+    let carol = start(homes[2].path(), serving.address()).await;
     let (mut at_alice, mut at_bob, mut at_carol) = (alice.events(), bob.events(), carol.events());
     for (other, name, events) in [(&bob, "bob", &mut at_bob), (&carol, "carol", &mut at_carol)] {
         add(&alice, other, name).await;
@@ -164,7 +108,7 @@ async fn invisible_to_one_and_visible_to_another_who_sees_it_and_both_are_seen()
     // It holds over a restart, from the first moment.
     alice.stop().await;
     sees(&mut at_carol, "alice", false).await;
-    let alice = peer(homes[0].path(), serving.address(), Profile::Default).await;
+    let alice = start(homes[0].path(), serving.address()).await;
     let mut at_alice = alice.events();
     sees(&mut at_carol, "alice", true).await;
     send(&bob, "alice", "still not?").await;
@@ -196,12 +140,12 @@ async fn one_who_hides_is_not_given_away_by_what_it_wrote_before() {
     let before = serving.counters().await.letters_posted;
 
     // He comes, and then she comes anew.
-    let bob = peer(homes[1].path(), serving.address(), Profile::Default).await;
+    let bob = start(homes[1].path(), serving.address()).await;
     let mut at_bob = bob.events();
     sees(&mut at_alice, "bob", true).await;
     alice.stop().await;
     sees(&mut at_carol, "alice", false).await;
-    let alice = peer(homes[0].path(), serving.address(), Profile::Default).await;
+    let alice = start(homes[0].path(), serving.address()).await;
     sees(&mut at_carol, "alice", true).await;
     delivered(&carol, &mut at_carol, "alice").await;
     assert_eq!(serving.counters().await.letters_posted, before);
@@ -243,7 +187,7 @@ async fn a_goodbye_is_seen_at_once_and_when_that_was_is_remembered() {
     sees(&mut at_alice, "bob", false).await;
     let seen = view(&alice, "bob").await.last_seen.unwrap();
     alice.stop().await;
-    let alice = peer(homes[0].path(), serving.address(), Profile::Default).await;
+    let alice = start(homes[0].path(), serving.address()).await;
     assert_eq!(view(&alice, "bob").await.last_seen, Some(seen));
     for peer in [alice, carol] {
         peer.stop().await;
@@ -255,8 +199,8 @@ async fn a_goodbye_is_seen_at_once_and_when_that_was_is_remembered() {
 async fn one_who_has_not_added_the_other_sees_nothing_of_it() {
     let serving = rendezvous().await;
     let homes = [0; 2].map(|_| tempfile::tempdir().unwrap());
-    let alice = peer(homes[0].path(), serving.address(), Profile::Default).await;
-    let bob = peer(homes[1].path(), serving.address(), Profile::Default).await;
+    let alice = start(homes[0].path(), serving.address()).await;
+    let bob = start(homes[1].path(), serving.address()).await;
     let (mut at_alice, mut at_bob) = (alice.events(), bob.events());
     add(&alice, &bob, "bob").await;
     event(&mut at_bob, |kind| matches!(kind, EventKind::ContactRequest { .. }).then_some(())).await;
@@ -273,10 +217,10 @@ async fn one_who_has_not_added_the_other_sees_nothing_of_it() {
 async fn one_who_is_blocked_is_told_that_we_are_away_also_where_we_are_guests_and_under_another_key() {
     let (own, foreign) = (rendezvous().await, rendezvous_named(44).await);
     let homes = [0; 4].map(|_| tempfile::tempdir().unwrap());
-    let alice = peer(homes[0].path(), own.address(), Profile::Default).await;
-    let carol = peer(homes[1].path(), foreign.address(), Profile::Default).await;
-    let bob = peer(homes[2].path(), foreign.address(), Profile::Default).await;
-    let other = peer(homes[3].path(), foreign.address(), Profile::Default).await;
+    let alice = start(homes[0].path(), own.address()).await;
+    let carol = start(homes[1].path(), foreign.address()).await;
+    let bob = start(homes[2].path(), foreign.address()).await;
+    let other = start(homes[3].path(), foreign.address()).await;
     let mut at_carol = carol.events();
     let (me, who) =
         (alice.request(Command::Status).await.unwrap().peer, bob.request(Command::Status).await.unwrap().peer);
@@ -311,8 +255,8 @@ fn one_that_is_killed_is_offline_within_the_heartbeat() {
     let (own, other) = (runtime(), runtime());
     let homes = [0; 2].map(|_| tempfile::tempdir().unwrap());
     let serving = own.block_on(rendezvous());
-    let alice = own.block_on(peer(homes[0].path(), serving.address(), Profile::Strict));
-    let bob = other.block_on(peer(homes[1].path(), serving.address(), Profile::Strict));
+    let alice = own.block_on(start_with(homes[0].path(), serving.address(), Profile::Strict));
+    let bob = other.block_on(start_with(homes[1].path(), serving.address(), Profile::Strict));
     let mut at_alice = alice.events();
     own.block_on(add(&alice, &bob, "bob"));
     other.block_on(add(&bob, &alice, "alice"));

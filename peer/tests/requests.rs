@@ -6,50 +6,31 @@
     reason = "all of it is test code; clippy.toml's exemption ends at #[test] functions"
 )]
 
-use std::path::Path;
+mod neighbours;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use knothole::command::{Command, CommandError, ContactView, RendezvousState};
-use knothole::engine;
 use knothole::event::{Event, EventKind, PathChange};
-use knothole::handle::{Options, Peer};
+use knothole::handle::Peer;
 use knothole::store::ContactState;
-use knothole_proto::certificate::IdentitySecret;
-use knothole_proto::contact_link::ContactLink;
 use knothole_proto::identity::PeerId;
-use knothole_proto::registration::Profile;
-use knothole_rendezvous::Policy;
-use knothole_rendezvous::serve::{Config, Serving};
+use knothole_rendezvous::serve::Serving;
 use tempfile::TempDir;
 use tokio::sync::broadcast::Receiver;
+
+use neighbours::{add, event_within, link, rendezvous, send, start};
 
 /// An invitation that goes out as the other leaves is given up after 11 s.
 const PATIENCE: Duration = Duration::from_secs(40);
 /// Between two looks at what cannot be waited for.
 const LOOK: Duration = Duration::from_millis(10);
 
-async fn rendezvous() -> Serving {
-    let config = Config {
-        identity: IdentitySecret::new([42; 32]),
-        listen: vec!["127.0.0.1:0".parse().unwrap()],
-        alternate: None,
-        public: None,
-        policy: Policy::default(),
-        mailboxes: None,
-    };
-    Serving::start(config).await.unwrap()
-}
-
-async fn start(home: &Path, serving: &Serving) -> Peer {
-    let (home, rendezvous) = (home.to_owned(), vec![serving.address().clone()]);
-    engine::start(Options { home, rendezvous, allow_loopback: true, keepalive: Profile::Default }).await.unwrap()
-}
-
 /// One who is registered: who stops before that cannot say goodbye, and is taken for present until the registration ends.
 async fn peer(serving: &Serving) -> (Peer, TempDir) {
     let home = tempfile::tempdir().unwrap();
-    let peer = start(home.path(), serving).await;
+    let peer = start(home.path(), serving.address()).await;
     let registered = async {
         while peer.request(Command::Status).await.unwrap().rendezvous[0].state != RendezvousState::Registered {
             tokio::time::sleep(LOOK).await;
@@ -57,15 +38,6 @@ async fn peer(serving: &Serving) -> (Peer, TempDir) {
     };
     tokio::time::timeout(PATIENCE, registered).await.expect("registered in time");
     (peer, home)
-}
-
-async fn link(peer: &Peer) -> ContactLink {
-    peer.request(Command::Status).await.unwrap().link
-}
-
-async fn add(peer: &Peer, other: &Peer, name: &str) -> ContactView {
-    let link = link(other).await;
-    peer.request(|reply| Command::AddContact { link, name: Some(name.into()), relay_only: None, reply }).await.unwrap()
 }
 
 async fn introduce(peer: &Peer, other: &Peer, name: &str, greeting: &str) -> Result<ContactView, CommandError> {
@@ -82,15 +54,8 @@ async fn contacts(peer: &Peer) -> Vec<ContactView> {
     peer.request(Command::Contacts).await.unwrap()
 }
 
-async fn event<T>(events: &mut Receiver<Arc<Event>>, mut wanted: impl FnMut(&EventKind) -> Option<T>) -> T {
-    let waiting = async {
-        loop {
-            if let Some(found) = wanted(&events.recv().await.unwrap().kind) {
-                return found;
-            }
-        }
-    };
-    tokio::time::timeout(PATIENCE, waiting).await.expect("the event comes in time")
+async fn event<T>(events: &mut Receiver<Arc<Event>>, wanted: impl FnMut(&EventKind) -> Option<T>) -> T {
+    event_within(PATIENCE, events, wanted).await
 }
 
 async fn request(events: &mut Receiver<Arc<Event>>) -> (PeerId, String) {
@@ -180,7 +145,7 @@ async fn where_nobody_may_ask_nothing_comes_of_a_stranger() {
     let serving = rendezvous().await;
     let home = tempfile::tempdir().unwrap();
     std::fs::write(home.path().join("config.toml"), "requests = \"none\"").unwrap();
-    let ((alice, _a), bob) = (peer(&serving).await, start(home.path(), &serving).await);
+    let ((alice, _a), bob) = (peer(&serving).await, start(home.path(), serving.address()).await);
     let mut at_bob = bob.events();
     add(&alice, &bob, "bob").await;
     invited(&serving, 1).await;
@@ -238,7 +203,7 @@ async fn nothing_of_a_blocked_contact_s_arrives_and_it_is_told_what_it_would_be_
     event(&mut at_alice, down).await;
     send(&alice, "bob", "while away").await;
     let away = unreached_in_the_end(&mut at_alice).await;
-    let bob = start(at_bob_s.path(), &serving).await;
+    let bob = start(at_bob_s.path(), serving.address()).await;
     event(&mut at_alice, up).await;
 
     // … and when he blocks her.
@@ -255,7 +220,7 @@ async fn nothing_of_a_blocked_contact_s_arrives_and_it_is_told_what_it_would_be_
     // Her coming and going is nothing to him any more.
     let mut at_bob = bob.events();
     alice.stop().await;
-    let alice = start(at_alice_s.path(), &serving).await;
+    let alice = start(at_alice_s.path(), serving.address()).await;
     let mut at_alice = alice.events();
     send(&alice, "bob", "is he there again?").await;
     unreached_in_the_end(&mut at_alice).await;
@@ -265,10 +230,6 @@ async fn nothing_of_a_blocked_contact_s_arrives_and_it_is_told_what_it_would_be_
         peer.stop().await;
     }
     serving.shutdown().await;
-}
-
-async fn send(peer: &Peer, to: &str, text: &str) {
-    peer.request(|reply| Command::Send { to: to.into(), draft: text.into(), reply }).await.unwrap();
 }
 
 /// The last word on why, once the rendezvous has had its say.

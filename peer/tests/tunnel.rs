@@ -1,46 +1,27 @@
 //! A peer that reaches its rendezvous by TCP alone (docs/protocol.md, "TCP"), on loopback: at the address that it is given
 //! nobody listens by UDP.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "all of it is test code; clippy.toml's exemption ends at #[test] functions"
-)]
+#![expect(clippy::unwrap_used, reason = "all of it is test code; clippy.toml's exemption ends at #[test] functions")]
+
+mod neighbours;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
-use knothole::command::{Command, RendezvousState, Status, Transport};
-use knothole::engine;
+use knothole::command::{RendezvousState, Status, Transport};
 use knothole::event::{Event, EventKind};
-use knothole::handle::{Options, Peer};
+use knothole::handle::Peer;
 use knothole_proto::certificate::{IdentitySecret, tunnel_server_config};
 use knothole_proto::contact_link::RendezvousAddress;
-use knothole_proto::registration::Profile;
-use knothole_rendezvous::Policy;
-use knothole_rendezvous::serve::{Config, Serving};
+use knothole_rendezvous::serve::Serving;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tokio::sync::broadcast::Receiver;
-use tokio::sync::{Notify, broadcast};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
-/// Loopback answers in microseconds; a test that waits so long has failed.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-async fn rendezvous() -> Serving {
-    let config = Config {
-        identity: IdentitySecret::new([42; 32]),
-        listen: vec!["127.0.0.1:0".parse().unwrap()],
-        alternate: None,
-        public: None,
-        policy: Policy::default(),
-        mailboxes: None,
-    };
-    Serving::start(config).await.unwrap()
-}
+use neighbours::{PATIENCE, add, arrives, event, rendezvous, send, start, status};
 
 /// A port that passes TCP on to the rendezvous, and no UDP. Notified, it breaks all connections.
 async fn without_udp(serving: &Serving) -> (RendezvousAddress, Arc<Notify>) {
@@ -72,29 +53,20 @@ struct Person {
 impl Person {
     async fn new(rendezvous: &RendezvousAddress) -> Self {
         let home = tempfile::tempdir().unwrap();
-        let options = Options {
-            home: home.path().to_owned(),
-            rendezvous: vec![rendezvous.clone()],
-            allow_loopback: true,
-            keepalive: Profile::Default,
-        };
-        let peer = engine::start(options).await.unwrap();
+        let peer = start(home.path(), rendezvous).await;
         Self { events: peer.events(), peer, _home: home }
     }
 
     async fn status(&self) -> Status {
-        self.peer.request(Command::Status).await.unwrap()
+        status(&self.peer).await
     }
 
     async fn add(&self, other: &Self, name: &str) {
-        let link = other.status().await.link;
-        let name = Some(name.to_owned());
-        self.peer.request(|reply| Command::AddContact { link, name, relay_only: None, reply }).await.unwrap();
+        add(&self.peer, &other.peer, name).await;
     }
 
     async fn send(&self, to: &str, text: &str) {
-        let (to, text) = (to.to_owned(), text.to_owned());
-        self.peer.request(|reply| Command::Send { to, draft: text.into(), reply }).await.unwrap();
+        send(&self.peer, to, text).await;
     }
 
     async fn registered(&mut self) -> SocketAddr {
@@ -106,24 +78,11 @@ impl Person {
     }
 
     async fn hears(&mut self, wanted: &str) {
-        self.event(|kind| matches!(kind, EventKind::Message { text, .. } if text == wanted).then_some(())).await;
+        arrives(&mut self.events, wanted).await;
     }
 
-    async fn event<T>(&mut self, mut wanted: impl FnMut(&EventKind) -> Option<T>) -> T {
-        let waiting = async {
-            loop {
-                match self.events.recv().await {
-                    Ok(event) => {
-                        if let Some(found) = wanted(&event.kind) {
-                            return found;
-                        }
-                    }
-                    Err(broadcast::error::RecvError::Lagged(_)) => {}
-                    Err(broadcast::error::RecvError::Closed) => panic!("the engine has ended"),
-                }
-            }
-        };
-        timeout(PATIENCE, waiting).await.unwrap()
+    async fn event<T>(&mut self, wanted: impl FnMut(&EventKind) -> Option<T>) -> T {
+        event(&mut self.events, wanted).await
     }
 }
 

@@ -2,66 +2,29 @@
 
 #![expect(
     clippy::unwrap_used,
-    clippy::expect_used,
     clippy::panic,
     reason = "all of it is test code; clippy.toml's exemption ends at #[test] functions"
 )]
 
+mod neighbours;
+
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use knothole::command::{Command, ContactView, Status};
-use knothole::engine;
+use knothole::command::Command;
 use knothole::event::{Event, EventKind, PathChange};
-use knothole::handle::{Options, Peer};
-use knothole::store::{ContactState, Message, MessageState};
-use knothole_proto::certificate::IdentitySecret;
+use knothole::handle::Peer;
+use knothole::store::{ContactState, MessageState};
 use knothole_proto::contact_link::RendezvousAddress;
-use knothole_proto::frames::MessageId;
 use knothole_proto::registration::Profile;
-use knothole_rendezvous::Policy;
 use knothole_rendezvous::serve::{Config, Serving};
 use tokio::sync::broadcast::Receiver;
-use tokio::sync::broadcast::error::RecvError;
 
-/// Loopback answers in microseconds; a test that waits so long has failed.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-async fn rendezvous() -> Serving {
-    rendezvous_at("127.0.0.1:0".parse().unwrap()).await
-}
+use neighbours::{add, arrives, configuration, event, history, reaches, rendezvous, send, start, start_with, status};
 
 async fn rendezvous_at(address: SocketAddr) -> Serving {
-    let config = Config {
-        identity: IdentitySecret::new([42; 32]),
-        listen: vec![address],
-        alternate: None,
-        public: None,
-        policy: Policy::default(),
-        mailboxes: None,
-    };
-    Serving::start(config).await.unwrap()
-}
-
-async fn peer(home: &Path, rendezvous: &RendezvousAddress) -> Peer {
-    peer_with(home, rendezvous, Profile::Default).await
-}
-
-async fn peer_with(home: &Path, rendezvous: &RendezvousAddress, keepalive: Profile) -> Peer {
-    let (home, rendezvous) = (home.to_owned(), vec![rendezvous.clone()]);
-    let options = Options { home, rendezvous, allow_loopback: true, keepalive };
-    engine::start(options).await.unwrap()
-}
-
-async fn status(peer: &Peer) -> Status {
-    peer.request(Command::Status).await.unwrap()
-}
-
-async fn add(peer: &Peer, other: &Peer, name: &str) -> ContactView {
-    let link = status(other).await.link;
-    peer.request(|reply| Command::AddContact { link, name: Some(name.into()), relay_only: None, reply }).await.unwrap()
+    Serving::start(Config { listen: vec![address], ..configuration() }).await.unwrap()
 }
 
 /// Two who have each other as contacts.
@@ -78,50 +41,12 @@ struct Meeting {
 async fn meeting() -> Meeting {
     let serving = rendezvous().await;
     let homes = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-    let alice = peer(homes[0].path(), serving.address()).await;
-    let bob = peer(homes[1].path(), serving.address()).await;
+    let alice = start(homes[0].path(), serving.address()).await;
+    let bob = start(homes[1].path(), serving.address()).await;
     let (at_alice, at_bob) = (alice.events(), bob.events());
     add(&alice, &bob, "bob").await;
     add(&bob, &alice, "alice").await;
     Meeting { alice, bob, at_alice, at_bob, serving, _homes: homes }
-}
-
-async fn send(peer: &Peer, to: &str, text: &str) -> MessageId {
-    peer.request(|reply| Command::Send { to: to.into(), draft: text.into(), reply }).await.unwrap()
-}
-
-async fn history(peer: &Peer, with: &str) -> Vec<Message> {
-    let all = |reply| Command::History { with: with.into(), search: None, before: None, limit: 1000, reply };
-    peer.request(all).await.unwrap()
-}
-
-/// Waits for the first event of which this is true.
-async fn event<T>(events: &mut Receiver<Arc<Event>>, mut wanted: impl FnMut(&EventKind) -> Option<T>) -> T {
-    let waiting = async {
-        loop {
-            match events.recv().await {
-                Ok(event) => {
-                    if let Some(found) = wanted(&event.kind) {
-                        return found;
-                    }
-                }
-                // The newest are still there.
-                Err(RecvError::Lagged(_)) => {}
-                Err(RecvError::Closed) => panic!("the engine has ended"),
-            }
-        }
-    };
-    tokio::time::timeout(PATIENCE, waiting).await.expect("the event comes in time")
-}
-
-async fn arrives(events: &mut Receiver<Arc<Event>>, wanted: &str) {
-    event(events, |kind| matches!(kind, EventKind::Message { text, .. } if text == wanted).then_some(())).await;
-}
-
-async fn reaches(events: &mut Receiver<Arc<Event>>, id: MessageId, wanted: MessageState) {
-    let is =
-        |kind: &EventKind| matches!(kind, EventKind::State { message, state } if *message == id && *state == wanted);
-    event(events, |kind| is(kind).then_some(())).await;
 }
 
 async fn presence(events: &mut Receiver<Arc<Event>>, wanted: bool) {
@@ -152,8 +77,8 @@ async fn a_message_goes_straight_to_the_contact_and_is_delivered_and_read() {
 async fn what_is_written_while_the_contact_is_away_arrives_when_it_comes_back() {
     let serving = rendezvous().await;
     let homes = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-    let alice = peer(homes[0].path(), serving.address()).await;
-    let bob = peer(homes[1].path(), serving.address()).await;
+    let alice = start(homes[0].path(), serving.address()).await;
+    let bob = start(homes[1].path(), serving.address()).await;
     let mut at_alice = alice.events();
     add(&alice, &bob, "bob").await;
     add(&bob, &alice, "alice").await;
@@ -163,13 +88,13 @@ async fn what_is_written_while_the_contact_is_away_arrives_when_it_comes_back() 
 
     let mut ids = Vec::new();
     for n in 0..20 {
-        ids.push(send(&alice, "bob", &format!("while you were away {n}")).await);
+        ids.push(send(&alice, "bob", format!("while you were away {n}").as_str()).await);
     }
     // Alice's process ends too: what is queued is on her disk.
     alice.stop().await;
-    let alice = peer(homes[0].path(), serving.address()).await;
+    let alice = start(homes[0].path(), serving.address()).await;
     let mut at_alice = alice.events();
-    let bob = peer(homes[1].path(), serving.address()).await;
+    let bob = start(homes[1].path(), serving.address()).await;
     reaches(&mut at_alice, ids[19], MessageState::Delivered).await;
     let got: Vec<_> = history(&bob, "alice").await.into_iter().map(|message| message.text).collect();
     let expected: Vec<_> = (0..20).map(|n| format!("while you were away {n}")).collect();
@@ -182,8 +107,8 @@ async fn what_is_written_while_the_contact_is_away_arrives_when_it_comes_back() 
 async fn a_stranger_is_a_request_learns_nothing_and_talks_once_accepted() {
     let serving = rendezvous().await;
     let homes = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-    let alice = peer(homes[0].path(), serving.address()).await;
-    let bob = peer(homes[1].path(), serving.address()).await;
+    let alice = start(homes[0].path(), serving.address()).await;
+    let bob = start(homes[1].path(), serving.address()).await;
     let (mut at_alice, mut at_bob) = (alice.events(), bob.events());
     add(&alice, &bob, "bob").await;
     let id = send(&alice, "bob", "do you know me?").await;
@@ -210,7 +135,7 @@ async fn both_sides_writing_at_once_lose_nothing_and_double_nothing() {
     let Meeting { alice, bob, mut at_alice, mut at_bob, serving: _serving, _homes } = meeting().await;
     for n in 0..400 {
         let (from_alice, from_bob) = (format!("a{n}"), format!("b{n}"));
-        tokio::join!(send(&alice, "bob", &from_alice), send(&bob, "alice", &from_bob));
+        tokio::join!(send(&alice, "bob", from_alice.as_str()), send(&bob, "alice", from_bob.as_str()));
     }
     tokio::join!(arrives(&mut at_alice, "b399"), arrives(&mut at_bob, "a399"));
     for (peer, with) in [(&alice, "bob"), (&bob, "alice")] {
@@ -235,9 +160,9 @@ async fn two_who_open_a_connection_to_each_other_at_once_agree_on_one() {
         tokio::join!(alice.stop(), bob.stop());
         let begin = std::time::Instant::now();
         (alice, bob) =
-            tokio::join!(peer(_homes[0].path(), serving.address()), peer(_homes[1].path(), serving.address()));
+            tokio::join!(start(_homes[0].path(), serving.address()), start(_homes[1].path(), serving.address()));
         (at_alice, at_bob) = (alice.events(), bob.events());
-        tokio::join!(send(&alice, "bob", &text), send(&bob, "alice", &text));
+        tokio::join!(send(&alice, "bob", text.as_str()), send(&bob, "alice", text.as_str()));
         tokio::join!(arrives(&mut at_alice, &text), arrives(&mut at_bob, &text));
         times.push(begin.elapsed());
     }
@@ -253,8 +178,8 @@ async fn one_rendezvous_under_two_names_is_one_registration() {
     let serving = rendezvous().await;
     let homes = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
     let named = RendezvousAddress { host: "localhost".into(), ..serving.address().clone() };
-    let alice = peer(homes[0].path(), serving.address()).await;
-    let bob = peer(homes[1].path(), &named).await;
+    let alice = start(homes[0].path(), serving.address()).await;
+    let bob = start(homes[1].path(), &named).await;
     let (mut at_alice, mut at_bob) = (alice.events(), bob.events());
     add(&alice, &bob, "bob").await;
     add(&bob, &alice, "alice").await;
@@ -301,8 +226,8 @@ async fn peers_are_back_at_a_restarted_rendezvous_without_a_handshake_and_talk_o
     let mut serving = rendezvous().await;
     let homes = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
     // Strict, so that the test takes seconds: who is not told finds out by its next keepalive.
-    let alice = peer_with(homes[0].path(), serving.address(), Profile::Strict).await;
-    let bob = peer_with(homes[1].path(), serving.address(), Profile::Strict).await;
+    let alice = start_with(homes[0].path(), serving.address(), Profile::Strict).await;
+    let bob = start_with(homes[1].path(), serving.address(), Profile::Strict).await;
     let (mut at_alice, mut at_bob) = (alice.events(), bob.events());
     add(&alice, &bob, "bob").await;
     add(&bob, &alice, "alice").await;

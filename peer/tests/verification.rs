@@ -2,13 +2,16 @@
 
 #![expect(clippy::unwrap_used, reason = "all of it is test code; clippy.toml's exemption ends at #[test] functions")]
 
+mod neighbours;
+
 use knothole::command::{Command, CommandError, ContactView, KeyDiffers, WordsView};
 use knothole::engine;
 use knothole::handle::{Options, Peer};
-use knothole_proto::contact_link::ContactLink;
 use knothole_proto::registration::Profile;
 use knothole_proto::verification::Mismatch;
 use tempfile::TempDir;
+
+use neighbours::link;
 
 /// Peers without any rendezvous: nothing here needs one.
 async fn peer() -> (Peer, TempDir) {
@@ -20,10 +23,6 @@ async fn peer() -> (Peer, TempDir) {
         keepalive: Profile::Default,
     };
     (engine::start(options).await.unwrap(), home)
-}
-
-async fn link(peer: &Peer) -> ContactLink {
-    peer.request(Command::Status).await.unwrap().link
 }
 
 async fn add(peer: &Peer, other: &Peer, name: &str) -> Result<ContactView, CommandError> {
