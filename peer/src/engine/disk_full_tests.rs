@@ -15,6 +15,7 @@ use tokio::time::timeout;
 
 use crate::command::{Command, CommandError, MailboxState};
 use crate::engine;
+use crate::engine::fixture::town;
 use crate::event::{Event, EventKind};
 use crate::handle::{Options, Peer};
 use crate::store::{Author, Message, MessageState};
@@ -53,22 +54,7 @@ async fn delivered(events: &mut Receiver<Arc<Event>>, wanted: MessageId) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_is_told_nothing_is_acknowledged_and_nothing_is_lost_when_there_is_room() {
-    let config = Config {
-        identity: IdentitySecret::new([42; 32]),
-        listen: vec!["127.0.0.1:0".parse().unwrap()],
-        alternate: None,
-        public: None,
-        policy: Policy::default(),
-        mailboxes: None,
-    };
-    let serving = Serving::start(config).await.unwrap();
-    let homes = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-    let mut peers = Vec::new();
-    for home in &homes {
-        let (home, rendezvous) = (home.path().to_owned(), vec![serving.address().clone()]);
-        let options = Options { home, rendezvous, allow_loopback: true, keepalive: Profile::Default };
-        peers.push(engine::start(options).await.unwrap());
-    }
+    let (serving, _homes, peers) = town::<2>().await;
     let [alice, bob] = [&peers[0], &peers[1]];
     let mut at_alice = alice.events();
     add(alice, bob, "bob").await;

@@ -12,6 +12,8 @@ mod content;
 mod conversation;
 #[cfg(test)]
 mod disk_full_tests;
+#[cfg(test)]
+mod fixture;
 mod flight;
 mod habits;
 mod hard_nat;

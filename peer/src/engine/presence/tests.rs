@@ -3,17 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use knothole_proto::certificate::IdentitySecret;
-use knothole_proto::registration::Profile;
-use knothole_rendezvous::Policy;
-use knothole_rendezvous::serve::{Config, Serving};
 use tokio::sync::broadcast::Receiver;
 use tokio::time::timeout;
 
 use crate::command::{Command, PresenceMode};
-use crate::engine;
+use crate::engine::fixture::town;
 use crate::event::{Event, EventKind, PathChange};
-use crate::handle::{Options, Peer};
+use crate::handle::Peer;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -42,22 +38,7 @@ async fn say(peer: &Peer, to: &str, text: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_goes_straight_to_one_from_whom_one_hides_whatever_it_asks() {
-    let config = Config {
-        identity: IdentitySecret::new([45; 32]),
-        listen: vec!["127.0.0.1:0".parse().unwrap()],
-        alternate: None,
-        public: None,
-        policy: Policy::default(),
-        mailboxes: None,
-    };
-    let serving = Serving::start(config).await.unwrap();
-    let homes = [0; 2].map(|_| tempfile::tempdir().unwrap());
-    let mut peers = Vec::new();
-    for home in &homes {
-        let (home, rendezvous) = (home.path().to_owned(), vec![serving.address().clone()]);
-        let options = Options { home, rendezvous, allow_loopback: true, keepalive: Profile::Default };
-        peers.push(engine::start(options).await.unwrap());
-    }
+    let (serving, _homes, peers) = town::<2>().await;
     let [alice, bob] = &peers[..] else { panic!("two") };
     let (mut at_alice, mut at_bob) = (alice.events(), bob.events());
     for (peer, other, name) in [(alice, bob, "bob"), (bob, alice, "alice")] {

@@ -2,17 +2,13 @@
 
 use std::time::Duration;
 
-use knothole_proto::certificate::IdentitySecret;
-use knothole_proto::registration::Profile;
-use knothole_rendezvous::Policy;
-use knothole_rendezvous::serve::{Config, Serving};
 use tokio::time::{sleep, timeout};
 
 use super::Circumstances;
 use crate::command::{Command, PathKind};
-use crate::engine;
+use crate::engine::fixture::town;
 use crate::event::EventKind;
-use crate::handle::{Options, Peer};
+use crate::handle::Peer;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Between two looks at what an engine says.
@@ -75,22 +71,7 @@ async fn heard(peer: &Peer, with: &str, expected: usize) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_conversation_goes_on_over_renewals_and_nothing_is_lost() {
-    let config = Config {
-        identity: IdentitySecret::new([42; 32]),
-        listen: vec!["127.0.0.1:0".parse().unwrap()],
-        alternate: None,
-        public: None,
-        policy: Policy::default(),
-        mailboxes: None,
-    };
-    let serving = Serving::start(config).await.unwrap();
-    let homes = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-    let mut peers = Vec::new();
-    for home in &homes {
-        let (home, rendezvous) = (home.path().to_owned(), vec![serving.address().clone()]);
-        let options = Options { home, rendezvous, allow_loopback: true, keepalive: Profile::Default };
-        peers.push(engine::start(options).await.unwrap());
-    }
+    let (serving, _homes, peers) = town::<2>().await;
     let [alice, bob] = [&peers[0], &peers[1]];
     add(alice, bob, "bob").await;
     add(bob, alice, "alice").await;

@@ -4,17 +4,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use knothole_proto::certificate::IdentitySecret;
-use knothole_proto::registration::Profile;
-use knothole_rendezvous::Policy;
-use knothole_rendezvous::serve::{Config, Serving};
 use tokio::sync::broadcast::Receiver;
 use tokio::time::timeout;
 
 use crate::command::{Command, ContactView};
-use crate::engine;
+use crate::engine::fixture::town;
 use crate::event::{Event, EventKind, PathChange};
-use crate::handle::{Options, Peer};
+use crate::handle::Peer;
 use crate::store::MessageState;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -47,22 +43,7 @@ async fn delivered(peer: &Peer, events: &mut Receiver<Arc<Event>>, to: &str, tex
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_connection_of_a_contact_not_written_with_rests_and_comes_back_with_a_message() {
-    let config = Config {
-        identity: IdentitySecret::new([44; 32]),
-        listen: vec!["127.0.0.1:0".parse().unwrap()],
-        alternate: None,
-        public: None,
-        policy: Policy::default(),
-        mailboxes: None,
-    };
-    let serving = Serving::start(config).await.unwrap();
-    let homes = [0; 4].map(|_| tempfile::tempdir().unwrap());
-    let mut peers = Vec::new();
-    for home in &homes {
-        let (home, rendezvous) = (home.path().to_owned(), vec![serving.address().clone()]);
-        let options = Options { home, rendezvous, allow_loopback: true, keepalive: Profile::Default };
-        peers.push(engine::start(options).await.unwrap());
-    }
+    let (serving, _homes, peers) = town::<4>().await;
     let mut links = Vec::new();
     for peer in &peers {
         links.push(peer.request(Command::Status).await.unwrap().link);
