@@ -113,6 +113,27 @@ async fn a_wrong_word_is_told_on_both_sides_and_uses_the_code_up() {
     serving.shutdown().await;
 }
 
+/// A maker invites whom it has just added, and that may arrive before its last word, as a request.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_code_names_even_whom_a_request_listed_by_its_key() {
+    let serving = rendezvous().await;
+    let ((alice, _a), (bob, _b)) = (peer(&serving).await, peer(&serving).await);
+    let (mut at_alice, mut at_bob) = (alice.events(), bob.events());
+    let link = status(&bob).await.link;
+    alice.request(|reply| Command::AddContact { link, name: None, relay_only: None, reply }).await.unwrap();
+    event(&mut at_bob, |kind| matches!(kind, EventKind::ContactRequest { .. }).then_some(())).await;
+    assert_eq!(contacts(&bob).await, [(id(&alice).await, id(&alice).await.short(), ContactState::Request)]);
+
+    let code = make(&alice, None, Some("Alice")).await.unwrap().code;
+    assert_eq!(join(&bob, &code, None, Some("Bob")).await.unwrap().name, "Alice");
+    assert_eq!(added(&mut at_alice).await, "Bob");
+    assert_eq!(contacts(&bob).await, [(id(&alice).await, "Alice".to_owned(), ContactState::Contact)]);
+    for peer in [alice, bob] {
+        peer.stop().await;
+    }
+    serving.shutdown().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_comes_by_a_code_under_a_verified_name_or_though_blocked_and_a_taken_name_is_no_hindrance() {
     let serving = rendezvous().await;

@@ -240,7 +240,9 @@ impl Engine {
         }
     }
 
-    /// Makes a contact of one who proved to know the words. A name of its own choice that is taken, or none, is not insisted on.
+    /// Makes a contact of one who proved to know the words. A name of its own choice that is taken, or none, is not insisted on,
+    /// and it takes no name's place: but for the key that stands for one until somebody is named, as in a request that a maker's
+    /// first invitation becomes when it overtakes its last word.
     fn add_by_card(
         &mut self,
         wishes: Wishes,
@@ -248,8 +250,9 @@ impl Engine {
         then: impl FnOnce(&mut Self, Result<ContactView, CommandError>) + Send + 'static,
     ) {
         let Card { link: ContactLink { peer, via }, name: claimed } = card;
-        let known = self.find_peer(peer).is_some();
-        let name = wishes.theirs.clone().or_else(|| claimed.filter(|_| !known));
+        let contact = self.find_peer(peer).and_then(|id| self.contacts.get(&id));
+        let named = contact.is_some_and(|contact| contact.name != peer.short());
+        let name = wishes.theirs.clone().or_else(|| claimed.filter(|_| !named));
         let insisted = wishes.theirs.is_some() || name.is_none();
         let relay_only = wishes.relay_only;
         let adding = self.store.add_reached(peer, name, via.clone(), relay_only);
