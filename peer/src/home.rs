@@ -3,7 +3,7 @@
 //! ```text
 //! identity       the secret key, 32 bytes, mode 0600: whoever has it is this peer; under a passphrase identity.sealed
 //! key            under a passphrase: the key to all that is sealed, wrapped (see `wrapping`)
-//! config.toml    where to register, and whether to use the LAN and the router
+//! config.toml    where to register, whether to use the LAN and the router, how the terminal interface looks
 //! engine.lock    locked by the one process that runs the engine
 //! knothole.sock  where that process serves the others
 //! import.new/    while a backup is restored, and after that was broken off
@@ -13,6 +13,7 @@
 
 mod configuration;
 mod sealed;
+mod terminal;
 
 use std::env;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
@@ -27,6 +28,7 @@ use knothole_vault::Key;
 use zeroize::Zeroizing;
 
 pub(crate) use sealed::{IDENTITY, KEY};
+pub use terminal::{Interface, Language, TerminalConfiguration, Theme};
 
 /// Where a backup becomes a home, inside of it (see `backup`). Without an identity beside it, that is not done.
 pub(crate) const IMPORT: &str = "import.new";

@@ -8,12 +8,12 @@ use knothole_proto::contact_link::RendezvousAddress;
 use knothole_proto::registration::Profile;
 use serde::Deserialize;
 
-use super::{Home, HomeError, KEEPALIVE_VARIABLE, RENDEZVOUS_VARIABLE};
+use super::{Home, HomeError, KEEPALIVE_VARIABLE, RENDEZVOUS_VARIABLE, TerminalConfiguration};
 
 /// What config.toml may hold. A key that is not known is an error: it is a mistyped one.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct Configuration {
+pub(super) struct Configuration {
     rendezvous: Vec<String>,
     keepalive: Option<String>,
     lan_discovery: bool,
@@ -22,6 +22,7 @@ struct Configuration {
     receipts: bool,
     typing: bool,
     requests: Requests,
+    pub(super) terminal: TerminalConfiguration,
 }
 
 /// What comes of strangers who ask to be contacts.
@@ -45,6 +46,7 @@ impl Default for Configuration {
             receipts: true,
             typing: true,
             requests: Requests::Ask,
+            terminal: TerminalConfiguration::default(),
         }
     }
 }
@@ -147,7 +149,7 @@ impl Home {
         self.configuration().map(|configuration| configuration.requests == Requests::Ask)
     }
 
-    fn configuration(&self) -> Result<Configuration, HomeError> {
+    pub(super) fn configuration(&self) -> Result<Configuration, HomeError> {
         let (path, text) = (self.configuration_path(), self.configuration_text()?);
         toml::from_str(&text).map_err(|error| HomeError::Configuration { path, why: explained(&error, &text) })
     }

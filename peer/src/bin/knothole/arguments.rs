@@ -48,6 +48,7 @@ config.toml in the home, all of it optional:
   mailbox = false           # let messages wait at the rendezvous, sealed, while whoever they are for is away
   receipts = true           # tell contacts how far you have read, and see how far they have
   typing = true             # tell contacts that you type, and see when they do
+  [terminal]                # how the terminal interface speaks, looks and calls
 
 Exit codes: 0 done; 1 it failed, and standard error says what to do next; 2 wrong usage; 3 not in time.";
 
