@@ -6,7 +6,8 @@ mod messages;
 use std::path::PathBuf;
 
 use anyhow::bail;
-use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum, ValueHint};
+use clap_complete::Shell;
 use knothole_proto::code::Code;
 use knothole_proto::contact_link::{ContactLink, RendezvousAddress};
 
@@ -57,7 +58,7 @@ Exit codes: 0 done; 1 it failed, and standard error says what to do next; 2 wron
 #[command(name = "knothole", version, after_help = AFTER_HELP, disable_help_subcommand = true)]
 pub(crate) struct Arguments {
     /// The directory that holds everything: identity, contacts, messages [default: knothole in the XDG data directory]
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) home: Option<PathBuf>,
 
     /// Register at this rendezvous, <key>@<host>:<port>; may be given more than once, the preferred first. Remembered in a
@@ -66,7 +67,7 @@ pub(crate) struct Arguments {
     pub(crate) rendezvous: Vec<RendezvousAddress>,
 
     /// The file whose first line is this home's passphrase, where it has one
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) passphrase_file: Option<PathBuf>,
 
     /// Print data as JSON, for scripts
@@ -327,15 +328,39 @@ pub(crate) enum Verb {
     #[command(after_help = "Example:\n  knothole daemon &\n  knothole send bob hello\n\n\
         Prints `ready <socket>` once it serves. SIGTERM or SIGINT: it says goodbye and exits 0.")]
     Daemon,
+
+    /// Print what your shell needs to complete what you type
+    #[command(after_help = "Example:\n  \
+        knothole completions bash > ~/.local/share/bash-completion/completions/knothole\n  \
+        knothole completions zsh > ~/.zfunc/_knothole   with `fpath+=~/.zfunc` before `compinit` in ~/.zshrc\n  \
+        knothole completions fish > ~/.config/fish/completions/knothole.fish\n  \
+        knothole completions elvish > ~/.config/elvish/lib/knothole.elv   with `use knothole` in rc.elv\n  \
+        knothole completions powershell >> $PROFILE\n\n\
+        Make the directory first where it does not exist, and start the shell anew.")]
+    Completions {
+        /// The shell
+        #[arg(value_enum)]
+        shell: Shell,
+    },
+
+    /// Print the manual page of knothole, or write it and one for each verb into a directory
+    #[command(after_help = "Example:\n  knothole man | man -l -\n  \
+        knothole man --dir ~/.local/share/man/man1   from then on: man knothole, man knothole-send")]
+    Man {
+        /// Where to write all pages; it is made where it does not exist
+        #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+        dir: Option<PathBuf>,
+    },
 }
 
 /// A backup.
 #[derive(Debug, Args)]
 pub(crate) struct Backup {
     /// The file
+    #[arg(value_hint = ValueHint::FilePath)]
     pub(crate) file: PathBuf,
     /// The file whose first line is the backup's passphrase; else KNOTHOLE_BACKUP_PASSPHRASE, or it is typed
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) backup_passphrase_file: Option<PathBuf>,
 }
 
@@ -347,7 +372,7 @@ pub(crate) enum PassphraseVerb {
     /// Give it another one
     Change {
         /// The file whose first line is the new one; else KNOTHOLE_NEW_PASSPHRASE, or it is typed
-        #[arg(long, value_name = "FILE")]
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
         new_passphrase_file: Option<PathBuf>,
     },
     /// Store this home in the clear again

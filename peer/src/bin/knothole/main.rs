@@ -7,6 +7,7 @@ mod change;
 mod chat;
 mod check;
 mod code;
+mod completions;
 mod contacts;
 mod delivery;
 mod demo;
@@ -16,6 +17,7 @@ mod history;
 mod hosted;
 mod identity;
 mod mailbox;
+mod manual;
 mod netcheck;
 mod output;
 mod passphrase;
@@ -58,6 +60,8 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let verb = match arguments.verb {
         None => return arguments::hint(),
         Some(Verb::Demo) => return demo::run(&output, &mut signals).await,
+        Some(Verb::Completions { shell }) => return completions::run(shell, &output),
+        Some(Verb::Man { dir }) => return manual::run(dir.as_deref(), &output),
         Some(verb) => verb,
     };
     let verb = verb.checked()?;
@@ -144,6 +148,8 @@ async fn carry_out(verb: Verb, session: &mut Session, output: &Output) -> anyhow
         | Verb::Id { .. }
         | Verb::Check
         | Verb::Rpc
-        | Verb::Daemon => Ok(()),
+        | Verb::Daemon
+        | Verb::Completions { .. }
+        | Verb::Man { .. } => Ok(()),
     }
 }

@@ -32,6 +32,13 @@ impl Output {
         out.flush()
     }
 
+    /// Whole lines on standard output, as they are.
+    pub(crate) fn text(self, lines: &[u8]) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        out.write_all(lines)?;
+        out.flush()
+    }
+
     /// Data on standard output: as JSON on one line if that is wanted, else as the lines that `text` makes.
     pub(crate) fn data(self, data: &Value, text: impl FnOnce() -> String) -> io::Result<()> {
         match (self.json, text) {
