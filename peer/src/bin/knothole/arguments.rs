@@ -1,6 +1,7 @@
 //! The command line: the verbs, and what all of them take.
 
 mod contacts;
+mod daemon;
 mod messages;
 
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ use crate::duration::lasting;
 use crate::exit::Usage;
 use crate::typed;
 pub(crate) use contacts::{Added, Mode, Verification, Visibility};
+pub(crate) use daemon::Daemon;
 pub(crate) use messages::{Message, Page, Wait};
 
 const AFTER_HELP: &str = "\
@@ -325,9 +327,12 @@ pub(crate) enum Verb {
     Rpc,
 
     /// Stay reachable without a face; other verbs, and scripts at the home's knothole.sock, go through it
-    #[command(after_help = "Example:\n  knothole daemon &\n  knothole send bob hello\n\n\
-        Prints `ready <socket>` once it serves. SIGTERM or SIGINT: it says goodbye and exits 0.")]
-    Daemon,
+    #[command(after_help = "Example:\n  knothole daemon &\n  knothole send bob hello\n  \
+        knothole daemon --install && systemctl --user enable --now knothole   from now on, by systemd\n\n\
+        Prints `ready <socket>` once it serves, and tells systemd (NOTIFY_SOCKET). SIGTERM or SIGINT: it says goodbye and\n\
+        exits 0. A home under a passphrase: KNOTHOLE_PASSPHRASE or --passphrase-file; for the unit, what it says itself,\n\
+        at its beginning, about LoadCredential.")]
+    Daemon(Daemon),
 
     /// Print what your shell needs to complete what you type
     #[command(after_help = "Example:\n  \

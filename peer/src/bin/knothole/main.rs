@@ -22,6 +22,7 @@ mod netcheck;
 mod output;
 mod passphrase;
 mod presence;
+mod readiness;
 mod rpc;
 mod send;
 mod session;
@@ -29,6 +30,7 @@ mod shown;
 mod signals;
 mod text;
 mod typed;
+mod unit;
 mod verify;
 
 use std::process::ExitCode;
@@ -62,6 +64,9 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Some(Verb::Demo) => return demo::run(&output, &mut signals).await,
         Some(Verb::Completions { shell }) => return completions::run(shell, &output),
         Some(Verb::Man { dir }) => return manual::run(dir.as_deref(), &output),
+        Some(Verb::Daemon(daemon)) if daemon.unit || daemon.install => {
+            return unit::run(&daemon, arguments.home, arguments.passphrase_file, &output);
+        }
         Some(verb) => verb,
     };
     let verb = verb.checked()?;
@@ -89,7 +94,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Verb::Export(to) => unless_ended(&mut signals, backup::export(&home, to, &output)).await,
         Verb::Check => check::run(&home, &output).await,
         Verb::Rpc => rpc::run(&home, rendezvous, &mut signals).await,
-        Verb::Daemon => rpc::daemon(&home, rendezvous, &mut signals, &output).await,
+        Verb::Daemon(_) => rpc::daemon(&home, rendezvous, &mut signals, &output).await,
         verb => {
             let mut session = tokio::select! {
                 session = Session::open(home, rendezvous) => session?,
@@ -148,7 +153,7 @@ async fn carry_out(verb: Verb, session: &mut Session, output: &Output) -> anyhow
         | Verb::Id { .. }
         | Verb::Check
         | Verb::Rpc
-        | Verb::Daemon
+        | Verb::Daemon(_)
         | Verb::Completions { .. }
         | Verb::Man { .. } => Ok(()),
     }

@@ -9,6 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::timeout;
 
 use crate::output::Output;
+use crate::readiness::Supervisor;
 use crate::session::{Reached, reach};
 use crate::signals::Signals;
 
@@ -94,10 +95,13 @@ pub(crate) async fn daemon(
              knothole --rendezvous <key>@<host>:<port> daemon",
         );
     }
+    let supervisor = Supervisor::of_environment();
     let told = output.line(&format!("ready {}", home.socket_path().display()));
     if told.is_ok() {
+        supervisor.ready();
         signals.end().await;
     }
+    supervisor.stopping();
     hosted.stop().await;
     told.map_err(Into::into)
 }

@@ -1,0 +1,154 @@
+//! `daemon --unit` and `daemon --install`: the daemon as a service of the person's own systemd.
+
+use std::env;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf, absolute};
+
+use anyhow::{Context as _, bail};
+use etcetera::BaseStrategy as _;
+use knothole::home::HOME_VARIABLE;
+
+use crate::arguments::Daemon;
+use crate::output::Output;
+
+const NAME: &str = "knothole.service";
+
+/// Prints the unit, or installs it. `home` and `passphrase_file` as the arguments name them.
+pub(crate) fn run(
+    wanted: &Daemon,
+    home: Option<PathBuf>,
+    passphrase_file: Option<PathBuf>,
+    output: &Output,
+) -> anyhow::Result<()> {
+    let program = env::current_exe().context("this program does not find itself; start it by its whole path")?;
+    let home = home.or_else(|| env::var_os(HOME_VARIABLE).filter(|name| !name.is_empty()).map(Into::into));
+    let mut command = vec![program.into_os_string()];
+    for (argument, path) in [("--home", home), ("--passphrase-file", passphrase_file)] {
+        if let Some(path) = path {
+            let path = absolute(&path).with_context(|| format!("{} is no place; name another", path.display()))?;
+            command.extend([argument.into(), path.into_os_string()]);
+        }
+    }
+    command.push("daemon".into());
+    let words: Option<Vec<_>> = command.iter().map(|word| word.to_str().and_then(quoted)).collect();
+    let Some(words) = words else {
+        bail!("systemd takes no line breaks or bytes that are no UTF-8 in a command; rename what has them");
+    };
+    let unit = unit(&words.join(" "));
+    if !wanted.install {
+        return Ok(output.text(unit.as_bytes())?);
+    }
+    install(&unit, wanted.force, output)
+}
+
+fn install(unit: &str, force: bool, output: &Output) -> anyhow::Result<()> {
+    let base = etcetera::choose_base_strategy().context("no directory for configuration is known here; set HOME")?;
+    let directory = base.config_dir().join("systemd").join("user");
+    let path = directory.join(NAME);
+    let failed = || format!("cannot write {}; print the unit with --unit, and put it there yourself", path.display());
+    let there = match fs::read(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        read => Some(read.with_context(failed)?),
+    };
+    let replaced = match there {
+        Some(there) if there == unit.as_bytes() => {
+            output.aside(&format!("* {} is there already", path.display()));
+            false
+        }
+        Some(_) if !force => bail!(
+            "{} differs from what would be written; compare it with `knothole daemon --unit`, and replace it with --force",
+            path.display()
+        ),
+        there => {
+            fs::create_dir_all(&directory).and_then(|()| put(&path, unit)).with_context(failed)?;
+            output.aside(&format!("* {} is written", path.display()));
+            there.is_some()
+        }
+    };
+    if replaced {
+        output.aside("* next: systemctl --user daemon-reload && systemctl --user restart knothole");
+    } else {
+        output.aside("* next: systemctl --user enable --now knothole");
+    }
+    output.aside("* and, for it to run while you are not logged in: loginctl enable-linger");
+    Ok(())
+}
+
+/// Whole or not at all.
+fn put(path: &Path, unit: &str) -> io::Result<()> {
+    let draft = path.with_extension("service.new");
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(&draft)?;
+    file.write_all(unit.as_bytes())?;
+    fs::rename(&draft, path)
+}
+
+/// A word of a command as systemd reads it (systemd.service(5), "Command lines"); `None` if it cannot be said there.
+fn quoted(word: &str) -> Option<String> {
+    if word.contains(|c: char| c.is_control()) {
+        return None;
+    }
+    let escaped = word.replace('\\', "\\\\").replace('"', "\\\"").replace('%', "%%").replace('$', "$$");
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@:".contains(c);
+    Some(if word.chars().all(plain) { escaped } else { format!("\"{escaped}\"") })
+}
+
+/// What a user's systemd can enforce without privileges: filters of system calls, and none of the mount namespaces, which
+/// need a user namespace that many systems do not grant.
+fn unit(command: &str) -> String {
+    format!(
+        "\
+# Written by `knothole daemon --unit`; changes of yours belong in `systemctl --user edit knothole`.
+#
+# A home under a passphrase: put that into a file that only you can read, and say in `systemctl --user edit knothole`:
+#   [Service]
+#   LoadCredential=passphrase:%h/.config/knothole/passphrase
+#   ExecStart=
+#   ExecStart={command} --passphrase-file %d/passphrase
+# (With systemd 256 or later it may be encrypted to this machine: systemd-creds encrypt --user --name=passphrase FILE OUT,
+# and LoadCredentialEncrypted=. An EnvironmentFile= that sets KNOTHOLE_PASSPHRASE serves, too, where there is no other way.)
+
+[Unit]
+Description=Knothole messenger
+Documentation=man:knothole-daemon(1)
+StartLimitIntervalSec=300
+StartLimitBurst=5
+
+[Service]
+Type=notify
+ExecStart={command}
+Restart=on-failure
+RestartSec=5
+RestartPreventExitStatus=2
+TimeoutStopSec=15
+UMask=0077
+NoNewPrivileges=yes
+LockPersonality=yes
+MemoryDenyWriteExecute=yes
+RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK
+RestrictNamespaces=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+SystemCallArchitectures=native
+SystemCallFilter=@system-service
+SystemCallErrorNumber=EPERM
+
+[Install]
+WantedBy=default.target
+"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_of_a_command_are_quoted_as_systemd_reads_them() {
+        let said = |word| quoted(word).unwrap();
+        assert_eq!(said("/usr/bin/knothole"), "/usr/bin/knothole");
+        assert_eq!(said("/home/a b/50%"), "\"/home/a b/50%%\"");
+        assert_eq!(said("/$HOME/\"x\\"), "\"/$$HOME/\\\"x\\\\\"");
+        assert_eq!(quoted("/a\nExecStartPost=/bin/sh"), None);
+    }
+}

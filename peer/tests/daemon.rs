@@ -1,0 +1,107 @@
+//! The daemon as a service: its unit, where that goes, and what systemd is told.
+#![expect(clippy::unwrap_used, reason = "a test says with a panic what is wrong")]
+
+use std::fs;
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+const KNOTHOLE: &str = env!("CARGO_BIN_EXE_knothole");
+
+/// Loopback and a disk answer at once; a test that waits so long has failed.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn command(person: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(KNOTHOLE);
+    for variable in ["KNOTHOLE_HOME", "KNOTHOLE_RENDEZVOUS", "KNOTHOLE_PASSPHRASE", "XDG_DATA_HOME", "XDG_CONFIG_HOME"]
+    {
+        command.env_remove(variable);
+    }
+    command.args(arguments).env("HOME", person).current_dir(person).stdin(Stdio::null());
+    command
+}
+
+fn run(person: &Path, arguments: &[&str]) -> Output {
+    command(person, arguments).output().unwrap()
+}
+
+fn stdout(output: &Output) -> &str {
+    std::str::from_utf8(&output.stdout).unwrap()
+}
+
+fn stderr(output: &Output) -> &str {
+    std::str::from_utf8(&output.stderr).unwrap()
+}
+
+#[test]
+fn systemd_is_told_when_the_daemon_serves_and_when_it_ends() {
+    let person = tempfile::tempdir().unwrap();
+    let (home, named) = (person.path().join("home"), person.path().join("notify"));
+    let supervisor = UnixDatagram::bind(&named).unwrap();
+    supervisor.set_read_timeout(Some(PATIENCE)).unwrap();
+    let heard = || {
+        let mut datagram = [0; 64];
+        let length = supervisor.recv(&mut datagram).unwrap();
+        String::from_utf8(datagram[..length].to_vec()).unwrap()
+    };
+    let arguments = ["--home", "home", "daemon"];
+    let mut daemon =
+        command(person.path(), &arguments).env("NOTIFY_SOCKET", &named).stdout(Stdio::null()).spawn().unwrap();
+    assert_eq!(heard(), "READY=1");
+    assert!(home.join("knothole.sock").exists(), "it serves when it says so");
+    assert!(run(person.path(), &["--home", "home", "contacts", "--json"]).status.success());
+
+    let second = command(person.path(), &arguments).env("NOTIFY_SOCKET", &named).output().unwrap();
+    assert_eq!(second.status.code(), Some(1));
+    kill(Pid::from_raw(daemon.id().cast_signed()), Signal::SIGTERM).unwrap();
+    assert_eq!(heard(), "STOPPING=1", "and the second one has said nothing");
+    assert!(daemon.wait().unwrap().success());
+}
+
+#[test]
+fn the_unit_runs_this_very_program_for_the_home_that_was_named() {
+    let person = tempfile::tempdir().unwrap();
+    let unit = run(person.path(), &["daemon", "--unit"]);
+    let program = fs::canonicalize(KNOTHOLE).unwrap();
+    assert!(stdout(&unit).contains(&format!("\nExecStart={} daemon\n", program.display())), "{unit:?}");
+    for line in ["Type=notify", "Restart=on-failure", "WantedBy=default.target", "NoNewPrivileges=yes"] {
+        assert!(stdout(&unit).lines().any(|said| said == line), "{line}");
+    }
+    let unit = run(person.path(), &["--home", "my 50% home", "daemon", "--unit", "--passphrase-file", "/secret"]);
+    let home = fs::canonicalize(person.path()).unwrap().join("my 50%% home");
+    let expected =
+        format!("ExecStart={} --home \"{}\" --passphrase-file /secret daemon\n", program.display(), home.display());
+    assert!(stdout(&unit).contains(&format!("\n{expected}")), "{}", stdout(&unit));
+    assert_eq!(person.path().read_dir().unwrap().count(), 0, "to print it makes no home");
+    assert_eq!(run(person.path(), &["daemon", "--unit", "--install"]).status.code(), Some(2));
+    assert_eq!(run(person.path(), &["daemon", "--force"]).status.code(), Some(2));
+}
+
+#[test]
+fn a_unit_is_installed_once_and_a_different_one_is_not_overwritten() {
+    let person = tempfile::tempdir().unwrap();
+    let place = person.path().join(".config/systemd/user/knothole.service");
+    let first = run(person.path(), &["daemon", "--install"]);
+    assert!(first.status.success(), "{first:?}");
+    assert!(stderr(&first).contains("systemctl --user enable --now knothole"), "{first:?}");
+    let unit = fs::read(&place).unwrap();
+    assert_eq!(unit, run(person.path(), &["daemon", "--unit"]).stdout);
+    let again = run(person.path(), &["daemon", "--install"]);
+    assert!(again.status.success() && stderr(&again).contains("is there already"), "{again:?}");
+
+    fs::write(&place, "[Service]\nExecStart=/bin/true\n").unwrap();
+    let refused = run(person.path(), &["daemon", "--install"]);
+    assert_eq!((refused.status.code(), stderr(&refused).lines().count()), (Some(1), 1), "{refused:?}");
+    assert!(stderr(&refused).contains("--force"), "{refused:?}");
+    assert!(fs::read_to_string(&place).unwrap().ends_with("/bin/true\n"), "it is as it was");
+    let forced = run(person.path(), &["daemon", "--install", "--force"]);
+    assert!(forced.status.success() && stderr(&forced).contains("systemctl --user restart knothole"), "{forced:?}");
+    assert_eq!(fs::read(&place).unwrap(), unit);
+    let elsewhere = person.path().join("elsewhere");
+    let output = command(person.path(), &["daemon", "--install"]).env("XDG_CONFIG_HOME", &elsewhere).output().unwrap();
+    assert!(output.status.success() && elsewhere.join("systemd/user/knothole.service").exists(), "{output:?}");
+}
