@@ -12,7 +12,7 @@ use knothole_proto::verification;
 use tokio::sync::oneshot;
 
 use crate::passphrase::Passphrase;
-use crate::store::{ContactState, Message};
+use crate::store::{ContactState, Message, Place, Summary};
 
 /// Where the answer to a command goes.
 pub type Reply<T> = oneshot::Sender<Result<T, CommandError>>;
@@ -150,9 +150,18 @@ pub enum Command {
         /// A name or a peer id.
         to: String,
         /// What is written.
-        draft: Draft,
+        message: NewMessage,
         /// The message's name.
         reply: Reply<MessageId>,
+    },
+    /// Keeps what is begun to a contact and not sent. The answer comes when it is in durable storage.
+    SetDraft {
+        /// A name or a peer id.
+        with: String,
+        /// At most 64 KiB, in place of what was there; empty: nothing is begun.
+        text: String,
+        /// It is stored.
+        reply: Reply<()>,
     },
     /// Edits, deletes or reacts to a message, or sets the conversation's timer. The answer comes when it is in durable
     /// storage.
@@ -173,14 +182,14 @@ pub enum Command {
         /// It is taken in; nobody says whether the contact hears it.
         reply: Reply<()>,
     },
-    /// The newest page of a conversation, oldest first.
+    /// A page of a conversation, oldest first.
     History {
         /// A name or a peer id.
         with: String,
         /// Only messages that hold this text.
         search: Option<String>,
-        /// Only messages older than this.
-        before: Option<MessageId>,
+        /// Where the page lies.
+        place: Place,
         /// How many at most.
         limit: u32,
         /// The page.
@@ -252,22 +261,24 @@ pub enum Command {
 
 /// A text about to be sent.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Draft {
+pub struct NewMessage {
     /// At most 64 KiB.
     pub text: String,
     /// The message that it answers.
     pub answers: Option<MessageId>,
     /// Seconds after which it disappears; 0: it stays; `None`: as the conversation's timer says.
     pub expires_s: Option<u32>,
+    /// Whether it is made of the contact's draft, which is then gone in the same commit.
+    pub from_draft: bool,
 }
 
-impl From<&str> for Draft {
+impl From<&str> for NewMessage {
     fn from(text: &str) -> Self {
         text.to_owned().into()
     }
 }
 
-impl From<String> for Draft {
+impl From<String> for NewMessage {
     fn from(text: String) -> Self {
         Self { text, ..Self::default() }
     }
@@ -526,8 +537,8 @@ pub struct ContactView {
     pub expires_s: Option<u32>,
     /// What it says of itself, while it is a request.
     pub greeting: Option<String>,
-    /// Messages not read.
-    pub unread: u32,
+    /// What is unread, when the newest message came, and what is begun.
+    pub summary: Summary,
 }
 
 /// How a contact is reached.

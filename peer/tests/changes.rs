@@ -12,7 +12,7 @@ mod neighbours;
 use std::sync::Arc;
 use std::time::Duration;
 
-use knothole::command::{Command, Draft};
+use knothole::command::{Command, NewMessage};
 use knothole::event::{Event, EventKind};
 use knothole::handle::Peer;
 use knothole::store::{Author, Change, Kind, Message, MessageState, What};
@@ -133,7 +133,7 @@ async fn edits_replies_reactions_and_deletions_reach_the_other_side_at_once() {
     reaches(at_alice, edited, MessageState::Delivered).await;
     amend(bob, Some("alice"), react(first, "👍")).await;
     changes(at_alice, first, What::Reacted { emoji: "👍".into(), on: true }).await;
-    let reply = Draft { text: "second".into(), answers: Some(first), expires_s: None };
+    let reply = NewMessage { text: "second".into(), answers: Some(first), expires_s: None, ..NewMessage::default() };
     let second = send(bob, "alice", reply).await;
     let answered = |kind: &EventKind| match kind {
         EventKind::Message { message, reply, .. } if *message == second => Some(*reply),
@@ -192,7 +192,12 @@ async fn texts_disappear_on_both_sides_by_the_timer_that_both_see() {
     let timer = amend(bob, Some("alice"), Content::Timer { expires_s: Some(1) }).await;
     changes(at_bob, timer, What::Timer { expires_s: Some(1) }).await;
     changes(at_alice, timer, What::Timer { expires_s: Some(1) }).await;
-    let stays = send(alice, "bob", Draft { text: "stays".into(), answers: None, expires_s: Some(0) }).await;
+    let stays = send(
+        alice,
+        "bob",
+        NewMessage { text: "stays".into(), answers: None, expires_s: Some(0), ..NewMessage::default() },
+    )
+    .await;
     let goes = send(alice, "bob", "goes").await;
     arrives(at_bob, "goes").await;
     read(bob, "alice", goes).await;
@@ -208,7 +213,12 @@ async fn texts_disappear_on_both_sides_by_the_timer_that_both_see() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_came_due_while_the_process_was_down_is_gone_when_it_is_back() {
     let mut meeting = Meeting::new().await;
-    let draft = |expires_s| Draft { text: "goes".into(), answers: None, expires_s: Some(expires_s) };
+    let draft = |expires_s| NewMessage {
+        text: "goes".into(),
+        answers: None,
+        expires_s: Some(expires_s),
+        ..NewMessage::default()
+    };
     let id = send(&meeting.alice, "bob", draft(1)).await;
     reaches(&mut meeting.at_alice, id, MessageState::Delivered).await;
     read(&meeting.bob, "alice", id).await;

@@ -76,7 +76,7 @@ async fn a_code_makes_contacts_of_two_who_talk_at_once_and_is_good_for_once() {
     assert_eq!(added(&mut at_alice).await, "Bob");
     assert_eq!(contacts(&alice).await, [(id(&bob).await, "Bob".to_owned(), ContactState::Contact)]);
 
-    bob.request(|reply| Command::Send { to: "Alice".into(), draft: "found you".into(), reply }).await.unwrap();
+    bob.request(|reply| Command::Send { to: "Alice".into(), message: "found you".into(), reply }).await.unwrap();
     event(&mut at_alice, |kind| matches!(kind, EventKind::Presence { online: true, .. }).then_some(())).await;
     event(&mut at_bob, |kind| matches!(kind, EventKind::State { .. }).then_some(())).await;
 

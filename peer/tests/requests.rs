@@ -14,7 +14,7 @@ use std::time::Duration;
 use knothole::command::{Command, CommandError, ContactView, RendezvousState};
 use knothole::event::{Event, EventKind, PathChange};
 use knothole::handle::Peer;
-use knothole::store::ContactState;
+use knothole::store::{ContactState, Place};
 use knothole_proto::identity::PeerId;
 use knothole_rendezvous::serve::Serving;
 use tempfile::TempDir;
@@ -212,7 +212,7 @@ async fn nothing_of_a_blocked_contact_s_arrives_and_it_is_told_what_it_would_be_
     event(&mut at_alice, down).await;
     send(&alice, "bob", "while blocked").await;
     assert_eq!(unreached_in_the_end(&mut at_alice).await, away);
-    let history = |reply| Command::History { with: "alice".into(), search: None, before: None, limit: 9, reply };
+    let history = |reply| Command::History { with: "alice".into(), search: None, place: Place::End, limit: 9, reply };
     let texts: Vec<_> = bob.request(history).await.unwrap().into_iter().map(|message| message.text).collect();
     assert!(!texts.contains(&"while blocked".to_owned()), "{texts:?}");
     assert_eq!(requests(&mut at_bob), 0);

@@ -65,7 +65,7 @@ async fn a_message_goes_straight_to_the_contact_and_is_delivered_and_read() {
     bob.request(|reply| Command::Read { with: "alice".into(), upto: id, reply }).await.unwrap();
     reaches(&mut at_alice, id, MessageState::Read).await;
     let contacts = bob.request(Command::Contacts).await.unwrap();
-    assert_eq!((contacts[0].unread, contacts[0].online), (0, true));
+    assert_eq!((contacts[0].summary.unread, contacts[0].online), (0, true));
     assert!(contacts[0].path.is_some());
     assert_eq!(history(&bob, "alice").await[0].text, "hello");
     alice.stop().await;

@@ -87,12 +87,13 @@ impl Engine {
                 }
                 answer(reply, found.map(|_| ()));
             }
-            Command::Send { to, draft, reply } => self.send(&to, draft, reply, now),
+            Command::Send { to, message, reply } => self.send(&to, message, reply, now),
+            Command::SetDraft { with, text, reply } => self.set_draft(&with, text, reply),
             Command::Typing { to, on, reply } => self.set_typing(&to, on, reply, now),
             Command::Amend { with, content, reply } => self.amend(with.as_deref(), content, reply, now),
-            Command::History { with, search, before, limit, reply } => match self.named(&with) {
+            Command::History { with, search, place, limit, reply } => match self.named(&with) {
                 Ok((_, peer)) => {
-                    let page = self.store.history(peer, search, before, limit);
+                    let page = self.store.page(peer, search, place, limit);
                     self.after(page, move |_, result| answer(reply, result.map_err(Into::into)));
                 }
                 Err(error) => answer(reply, Err(error)),
@@ -228,7 +229,7 @@ impl Engine {
                 relay_only: contact.relay_only,
                 greeting: None,
                 hello: None,
-                unread: contact.unread,
+                summary: contact.summary.clone(),
             };
             engine.forget_contact(id);
             let view = unreachable_view(&known);
@@ -255,13 +256,12 @@ impl Engine {
         });
     }
 
-    /// Asks the store how many messages of a contact are unread.
+    /// Asks the store what is unread of a contact's, and when the newest message came.
     pub(super) fn recount(&mut self, peer: PeerId) {
-        self.after(self.store.contacts(), move |engine, result| {
-            let unread = result.ok().and_then(|known| known.into_iter().find(|contact| contact.peer == peer));
+        self.after(self.store.contact(peer), move |engine, result| {
             let id = engine.find_peer(peer);
-            if let (Some(known), Some(contact)) = (unread, id.and_then(|id| engine.contacts.get_mut(&id))) {
-                contact.unread = known.unread;
+            if let (Ok(known), Some(contact)) = (result, id.and_then(|id| engine.contacts.get_mut(&id))) {
+                contact.summary = known.summary;
             }
         });
     }
@@ -281,6 +281,6 @@ pub(super) fn unreachable_view(known: &store::Contact) -> ContactView {
         relay_only: known.relay_only,
         expires_s: None,
         greeting: known.greeting.clone(),
-        unread: known.unread.try_into().unwrap_or(u32::MAX),
+        summary: known.summary.clone(),
     }
 }

@@ -18,7 +18,7 @@ use crate::command::{ContactView, PathKind, PathView};
 use crate::event::{EventKind, PathChange};
 use crate::link::{Abort, LinkId};
 use crate::socket::Route;
-use crate::store::{self, ContactState, Position};
+use crate::store::{self, ContactState, Position, Summary};
 
 /// How long a closing connection may still send: it does so at once, but not in our own turn.
 pub(super) const LAST_WORD: Duration = Duration::from_millis(200);
@@ -35,7 +35,8 @@ pub(super) struct Contact {
     pub(super) greeting: Option<String>,
     /// Whether our invitations say something of us.
     pub(super) greets: bool,
-    pub(super) unread: u64,
+    /// As the store would give it.
+    pub(super) summary: Summary,
     /// How many seconds new texts last.
     pub(super) timer: Option<u32>,
     pub(super) path: Option<(SocketAddr, Duration)>,
@@ -103,7 +104,7 @@ impl Contact {
             relay_only: self.relay_only,
             expires_s: self.timer,
             greeting: self.greeting.clone(),
-            unread: self.unread.try_into().unwrap_or(u32::MAX),
+            summary: self.summary.clone(),
         }
     }
 
@@ -169,7 +170,7 @@ impl Engine {
             relay_only: known.relay_only,
             greeting: known.greeting,
             greets: known.hello.is_some(),
-            unread: known.unread,
+            summary: known.summary,
             timer: conversation.as_ref().and_then(|conversation| conversation.timer),
             path: None,
             relay: None,

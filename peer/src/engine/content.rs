@@ -10,9 +10,9 @@ use knothole_proto::traversal::ContactId;
 
 use super::timers::Timer;
 use super::{Engine, answer, message_id, wall_clock};
-use crate::command::{CommandError, Draft, Reply};
+use crate::command::{CommandError, NewMessage, Reply};
 use crate::event::EventKind;
-use crate::store::{Change, News, What};
+use crate::store::{Change, News, Summary, What};
 
 /// How long after a clock may have started the store is asked which text ends next: one question for many messages.
 const GATHER: Duration = Duration::from_millis(250);
@@ -22,7 +22,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
 impl Engine {
     /// Writes a text.
-    pub(super) fn send(&mut self, to: &str, draft: Draft, reply: Reply<MessageId>, now: Instant) {
+    pub(super) fn send(&mut self, to: &str, written: NewMessage, reply: Reply<MessageId>, now: Instant) {
         let (id, peer) = match self.talking(to) {
             Ok(found) => found,
             Err(error) => return answer(reply, Err(error)),
@@ -33,18 +33,45 @@ impl Engine {
             contact.typing.handle_sent();
             contact.timer
         });
-        let expires_s = draft.expires_s.or(timer).filter(|seconds| *seconds > 0);
-        let content = Content::Text { text: draft.text, reply: draft.answers, expires_s };
+        let expires_s = written.expires_s.or(timer).filter(|seconds| *seconds > 0);
+        let content = Content::Text { text: written.text, reply: written.answers, expires_s };
         let (message, at) = (message_id(), wall_clock());
         self.store.clone().together(|| {
-            self.after(self.store.compose(peer, message, content.clone(), at), move |engine, result| {
+            let stored = match written.from_draft {
+                true => self.store.compose_from_draft(peer, message, content.clone(), at),
+                false => self.store.compose(peer, message, content.clone(), at),
+            };
+            self.after(stored, move |engine, result| {
                 answer(reply, result.as_ref().map(|_| message).map_err(|error| CommandError::Store(error.to_string())));
                 if let Ok(position) = result {
+                    if let Some(summary) = engine.summary(peer) {
+                        summary.last_at = Some(at);
+                        summary.draft.take_if(|_| written.from_draft);
+                    }
                     engine.handle_written(peer, Outgoing { number: position.number, message, at, content });
                 }
             });
             self.begin_letters(id);
         });
+    }
+
+    /// Keeps what is begun to a contact.
+    pub(super) fn set_draft(&mut self, with: &str, text: String, reply: Reply<()>) {
+        let (_, peer) = match self.named(with) {
+            Ok(found) => found,
+            Err(error) => return answer(reply, Err(error)),
+        };
+        self.after(self.store.set_draft(peer, text.clone()), move |engine, result| {
+            if let (Ok(()), Some(summary)) = (&result, engine.summary(peer)) {
+                summary.draft = Some(text).filter(|text| !text.is_empty());
+            }
+            answer(reply, result.map_err(Into::into));
+        });
+    }
+
+    fn summary(&mut self, peer: PeerId) -> Option<&mut Summary> {
+        let id = self.find_peer(peer)?;
+        self.contacts.get_mut(&id).map(|contact| &mut contact.summary)
     }
 
     /// Changes an earlier message, in whoever's conversation it is if that is not said, or the conversation.
@@ -85,12 +112,15 @@ impl Engine {
     /// Tells the faces what is new in a conversation.
     pub(super) fn tell(&mut self, peer: PeerId, news: impl IntoIterator<Item = News>) {
         let Some(id) = self.find_peer(peer) else { return };
+        let mut recount = false;
         for news in news {
             let Some(contact) = self.contacts.get_mut(&id) else { return };
             let name = contact.name.clone();
             match news {
                 News::Text { message, text, reply, expires_s } => {
-                    contact.unread += 1;
+                    contact.summary.unread += 1;
+                    contact.summary.first_unread.get_or_insert(message);
+                    contact.summary.last_at = Some(wall_clock());
                     self.handle_typing(id, false, Instant::now());
                     self.emit(EventKind::Message { peer, name, message, text, reply, expires_s });
                 }
@@ -99,13 +129,19 @@ impl Engine {
                         self.tidying.expect(Instant::now());
                     }
                     match &change.what {
-                        What::Timer { expires_s } => contact.timer = *expires_s,
-                        What::Deleted if !change.mine => self.recount(peer),
-                        What::Edited { .. } | What::Reacted { .. } | What::Deleted | What::Expired => {}
+                        What::Timer { expires_s } => {
+                            contact.timer = *expires_s;
+                            contact.summary.last_at = Some(wall_clock());
+                        }
+                        What::Deleted | What::Expired => recount = true,
+                        What::Edited { .. } | What::Reacted { .. } => {}
                     }
                     self.emit(EventKind::Change { peer, name, change });
                 }
             }
+        }
+        if recount {
+            self.recount(peer);
         }
     }
 

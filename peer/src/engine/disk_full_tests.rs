@@ -18,17 +18,17 @@ use crate::engine;
 use crate::engine::fixture::town;
 use crate::event::{Event, EventKind};
 use crate::handle::{Options, Peer};
-use crate::store::{Author, Message, MessageState};
+use crate::store::{Author, Message, MessageState, Place};
 
 /// Longer than the pause after which a store that refused is tried again.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 async fn write(peer: &Peer, to: &str, text: String) -> Result<MessageId, CommandError> {
-    peer.request(|reply| Command::Send { to: to.into(), draft: text.as_str().into(), reply }).await
+    peer.request(|reply| Command::Send { to: to.into(), message: text.as_str().into(), reply }).await
 }
 
 async fn history(peer: &Peer, with: &str) -> Vec<Message> {
-    let all = |reply| Command::History { with: with.into(), search: None, before: None, limit: 1000, reply };
+    let all = |reply| Command::History { with: with.into(), search: None, place: Place::End, limit: 1000, reply };
     peer.request(all).await.unwrap()
 }
 

@@ -276,10 +276,14 @@ mod tests {
             list[0],
             json!({"peer": bob().to_string(), "name": "bob", "state": "contact", "presence": "online",
                    "last_seen": 1_700_000_000_000_u64, "seen_as": "online", "path": {"kind": "direct", "remote": "203.0.113.9:99", "rtt_ms": 1.2, "why": null},
-                   "verified": true, "relay_only": false, "greeting": null, "expires_s": 60, "unread": 3})
+                   "verified": true, "relay_only": false, "greeting": null, "expires_s": 60, "unread": 3,
+                   "first_unread": message_id(2).to_string(), "last_at": 1_700_000_000_007_u64, "draft": "I have beg"})
         );
         assert_eq!((&list[1]["presence"], &list[1]["path"]), (&json!("offline"), &Value::Null));
         assert_eq!((&list[1]["state"], &list[1]["greeting"]), (&json!("request"), &json!("it is me")));
+        for absent in ["first_unread", "last_at", "draft"] {
+            assert_eq!(list[1].get(absent), Some(&Value::Null), "{absent}");
+        }
     }
 
     #[tokio::test]
@@ -344,16 +348,29 @@ mod tests {
         );
         let asked = json!({"with": bob().to_string(), "search": "x", "before": id, "limit": 7});
         assert_eq!(session.result("message.history", asked).await[1]["from"], bob().to_string());
+        let after = json!({"with": "bob", "after": id});
+        assert_eq!(session.result("message.history", after).await[1]["from"], bob().to_string());
         assert_eq!(session.result("message.read", json!({"with": "bob", "upto": id})).await, json!({}));
         assert_eq!(
             session.fake.log(),
             [
                 "send bob \"hi\"".to_owned(),
-                "history bob None None 50".to_owned(),
-                format!("history {} Some(\"x\") Some({id}) 7", bob()),
+                "history bob None End 50".to_owned(),
+                format!("history {} Some(\"x\") Before({id}) 7", bob()),
+                format!("history bob None After({id}) 50"),
                 format!("read bob {id}"),
             ]
         );
+    }
+
+    #[tokio::test]
+    async fn a_draft_is_set_and_a_message_is_made_of_it() {
+        let mut session = Session::new();
+        assert_eq!(session.result("draft.set", json!({"with": "bob", "text": "hel"})).await, json!({}));
+        session.result("message.send", json!({"to": "bob", "text": "hello", "from_draft": true})).await;
+        session.result("draft.set", json!(["bob", ""])).await;
+        assert_eq!(session.fake.log(), ["draft bob \"hel\"", "send bob \"hello\" from its draft", "draft bob \"\""]);
+        assert_eq!(session.failure("draft.set", json!({"with": "bob"})).await.0, -32_602);
     }
 
     #[tokio::test]
@@ -414,7 +431,7 @@ mod tests {
         let mut session = Session::new();
         session.result("message.send", json!(["bob", "hi"])).await;
         session.result("message.history", json!(["bob", null, null, 9])).await;
-        assert_eq!(session.fake.log(), ["send bob \"hi\"", "history bob None None 9"]);
+        assert_eq!(session.fake.log(), ["send bob \"hi\"", "history bob None End 9"]);
     }
 
     #[tokio::test]
@@ -430,6 +447,11 @@ mod tests {
             ("message.send", json!({"to": "bob", "text": ""})),
             ("message.history", json!({"with": "bob", "limit": -1})),
             ("message.history", json!({"with": "bob", "before": "x"})),
+            ("message.history", json!({"with": "bob", "after": "x"})),
+            (
+                "message.history",
+                json!({"with": "bob", "before": message_id(1).to_string(), "after": message_id(2).to_string()}),
+            ),
             ("message.read", json!({"with": "bob", "upto": "x"})),
             ("presence.set", json!({"mode": "away"})),
         ] {

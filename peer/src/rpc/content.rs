@@ -6,7 +6,7 @@ use knothole_proto::identity::PeerId;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::command::{Command, Draft};
+use crate::command::{Command, NewMessage};
 use crate::handle::Peer;
 use crate::store::{Author, Change, Kind, Message, What};
 
@@ -21,6 +21,14 @@ struct Send {
     reply: Option<String>,
     #[serde(default)]
     expires_s: Option<u32>,
+    #[serde(default)]
+    from_draft: bool,
+}
+
+#[derive(Deserialize)]
+struct SetDraft {
+    with: String,
+    text: String,
 }
 
 #[derive(Deserialize)]
@@ -69,12 +77,19 @@ const fn there() -> bool {
 
 /// `message.send`.
 pub(super) async fn send(peer: &Peer, given: Value) -> Result<Value, Failure> {
-    let Send { to, text, reply, expires_s } = parameters(given)?;
+    let Send { to, text, reply, expires_s, from_draft } = parameters(given)?;
     says_something(&text)?;
     let answers = reply.map(|reply| message_id("reply", &reply)).transpose()?;
-    let draft = Draft { text, answers, expires_s };
-    let message = peer.request(|reply| Command::Send { to, draft, reply }).await?;
+    let message = NewMessage { text, answers, expires_s, from_draft };
+    let message = peer.request(|reply| Command::Send { to, message, reply }).await?;
     Ok(json!({"message": message.to_string()}))
+}
+
+/// `draft.set`.
+pub(super) async fn set_draft(peer: &Peer, given: Value) -> Result<Value, Failure> {
+    let SetDraft { with, text } = parameters(given)?;
+    peer.request(|reply| Command::SetDraft { with, text, reply }).await?;
+    Ok(json!({}))
 }
 
 /// `message.edit`.

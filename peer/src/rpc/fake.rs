@@ -10,12 +10,12 @@ use knothole_proto::verification::Mismatch;
 use tokio::sync::{broadcast, mpsc, watch};
 
 use crate::command::{
-    CodeView, Command, CommandError, ContactView, Draft, MailboxState, NetworkView, PathKind, PathView,
+    CodeView, Command, CommandError, ContactView, MailboxState, NetworkView, NewMessage, PathKind, PathView,
     RendezvousState, RendezvousStatus, Replaced, Status, Transport, WordsView,
 };
 use crate::event::{Event, EventKind};
 use crate::handle::Peer;
-use crate::store::{Author, ContactState, Kind, Message, MessageState, Reaction};
+use crate::store::{Author, ContactState, Kind, Message, MessageState, Reaction, Summary};
 
 pub(super) struct Fake {
     pub(super) peer: Peer,
@@ -113,12 +113,13 @@ fn carry_out(
                 drop(reply.send(Ok(())));
             });
         }
-        Command::Send { to, draft: Draft { text, answers, expires_s }, reply } => {
+        Command::Send { to, message, reply } => {
+            let NewMessage { text, answers, expires_s, from_draft } = message;
             if to == "nobody" {
                 drop(reply.send(Err(CommandError::UnknownContact(to))));
                 return;
             }
-            note(format!("send {to} {text:?}"));
+            note(format!("send {to} {text:?}{}", if from_draft { " from its draft" } else { "" }));
             if answers.is_some() || expires_s.is_some() {
                 note(format!("answering {answers:?}, lasting {expires_s:?}"));
             }
@@ -128,9 +129,13 @@ fn carry_out(
                 drop(events.send(Arc::new(Event { at: 7, kind })));
             }
         }
-        Command::History { with, search, before, limit, reply } => {
-            note(format!("history {with} {search:?} {before:?} {limit}"));
+        Command::History { with, search, place, limit, reply } => {
+            note(format!("history {with} {search:?} {place:?} {limit}"));
             drop(reply.send(Ok(history())));
+        }
+        Command::SetDraft { with, text, reply } => {
+            note(format!("draft {with} {text:?}"));
+            drop(reply.send(Ok(())));
         }
         Command::Typing { to, on, reply } => {
             note(format!("typing {to} {on}"));
@@ -233,7 +238,12 @@ fn contact() -> ContactView {
         relay_only: false,
         expires_s: Some(60),
         greeting: None,
-        unread: 3,
+        summary: Summary {
+            unread: 3,
+            first_unread: Some(message_id(2)),
+            last_at: Some(1_700_000_000_007),
+            draft: Some("I have beg".into()),
+        },
     }
 }
 
@@ -250,7 +260,7 @@ fn stranger() -> ContactView {
         relay_only: false,
         expires_s: Some(60),
         greeting: Some("it is me".into()),
-        unread: 0,
+        summary: Summary::default(),
     }
 }
 

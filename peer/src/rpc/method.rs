@@ -17,6 +17,7 @@ use crate::command::{
 };
 use crate::handle::Peer;
 use crate::passphrase::Passphrase;
+use crate::store::Place;
 
 use super::content;
 use super::message::{Failure, Request};
@@ -96,6 +97,9 @@ struct History {
     before: Option<String>,
     #[serde(default)]
     limit: Option<u32>,
+    // Last, for parameters by position.
+    #[serde(default)]
+    after: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -192,6 +196,7 @@ pub(super) async fn call(peer: &Peer, request: Request) -> Result<Value, Failure
             let mode = presence_mode(&mode)?;
             done(peer.request(|reply| Command::Presence { mode, who, reply }).await)
         }
+        "draft.set" => content::set_draft(peer, given).await,
         "message.send" => content::send(peer, given).await,
         "message.edit" => content::edit(peer, given).await,
         "message.delete" => content::delete(peer, given).await,
@@ -233,11 +238,16 @@ async fn status(peer: &Peer) -> Result<Value, Failure> {
 }
 
 async fn history(peer: &Peer, asked: History) -> Result<Value, Failure> {
-    let History { with, search, before, limit } = asked;
-    let before = before.map(|text| message_id("before", &text)).transpose()?;
+    let History { with, search, before, after, limit } = asked;
+    let place = match (before, after) {
+        (None, None) => Place::End,
+        (Some(before), None) => Place::Before(message_id("before", &before)?),
+        (None, Some(after)) => Place::After(message_id("after", &after)?),
+        (Some(_), Some(_)) => return Err(Failure::parameters("before and after do not go together; ask twice")),
+    };
     let limit = limit.unwrap_or(PAGE);
     let whom = with.clone();
-    let page = peer.request(|reply| Command::History { with, search, before, limit, reply }).await?;
+    let page = peer.request(|reply| Command::History { with, search, place, limit, reply }).await?;
     let me = peer.request(Command::Status).await?.peer;
     let contact = whose(peer, whom).await?;
     Ok(page.iter().map(|message| content::entry(message, me, contact)).collect())
@@ -281,7 +291,10 @@ fn contact(contact: &ContactView) -> Value {
         "relay_only": contact.relay_only,
         "expires_s": contact.expires_s,
         "greeting": contact.greeting,
-        "unread": contact.unread,
+        "unread": contact.summary.unread,
+        "first_unread": contact.summary.first_unread.map(|message| message.to_string()),
+        "last_at": contact.summary.last_at,
+        "draft": contact.summary.draft,
     })
 }
 

@@ -1,6 +1,7 @@
 //! A contact as it is kept.
 
 use knothole_proto::contact_link::RendezvousAddress;
+use knothole_proto::frames::MessageId;
 use knothole_proto::identity::{PeerId, PublicKey};
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row};
@@ -28,8 +29,21 @@ pub struct Contact {
     pub greeting: Option<String>,
     /// What we say of ourselves with our invitations, until they have let us in.
     pub hello: Option<String>,
+    /// What a list of conversations shows of the one with them.
+    pub summary: Summary,
+}
+
+/// A conversation in short.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Summary {
     /// Their messages that the person has not read.
     pub unread: u64,
+    /// The first of those.
+    pub first_unread: Option<MessageId>,
+    /// When the newest message that is shown was stored here, in milliseconds since 1970.
+    pub last_at: Option<u64>,
+    /// What is begun and not sent; never empty.
+    pub draft: Option<String>,
 }
 
 /// How the person and a contact stand.
@@ -109,9 +123,7 @@ pub(super) fn one(database: &Connection, peer: PeerId) -> Result<Contact, StoreE
 /// All contacts by name, or only the one that has this id.
 pub(super) fn read(database: &Connection, peer: Option<PeerId>) -> Result<Vec<Contact>, StoreError> {
     let mut contacts = database.prepare_cached(
-        "SELECT contact, peer, name, state, added_at, verified, greeting, relay_only, hello,
-                (SELECT count(*) FROM messages INDEXED BY messages_unread
-                    WHERE messages.contact = contacts.contact AND mine = 0 AND messages.state = 'delivered')
+        "SELECT contact, peer, name, state, added_at, verified, greeting, relay_only, hello
             FROM contacts WHERE ?1 IS NULL OR peer = ?1 ORDER BY name",
     )?;
     let mut via =
@@ -119,13 +131,33 @@ pub(super) fn read(database: &Connection, peer: Option<PeerId>) -> Result<Vec<Co
     let mut rows = contacts.query([peer.as_ref().map(PublicKey::as_bytes)])?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
-        let via = via.query_map([row.get::<_, i64>(0)?], address)?.collect::<rusqlite::Result<_>>()?;
-        found.push(contact(row, via)?);
+        let id = row.get(0)?;
+        let via = via.query_map([id], address)?.collect::<rusqlite::Result<_>>()?;
+        found.push(contact(row, via, summary(database, id)?)?);
     }
     Ok(found)
 }
 
-fn contact(row: &Row<'_>, via: Vec<RendezvousAddress>) -> rusqlite::Result<Contact> {
+/// Each of these is one look into an index, whatever the length of the conversation; what is unread is counted there.
+fn summary(database: &Connection, contact: i64) -> rusqlite::Result<Summary> {
+    let mut statement = database.prepare_cached(
+        "SELECT unread, (SELECT id FROM messages WHERE sequence = first),
+                (SELECT stored_at FROM messages WHERE contact = ?1 AND shown = 1 ORDER BY sequence DESC LIMIT 1),
+                (SELECT text FROM drafts WHERE contact = ?1)
+            FROM (SELECT count(*) AS unread, min(sequence) AS first FROM messages INDEXED BY messages_unread
+                WHERE contact = ?1 AND mine = 0 AND state = 'delivered')",
+    )?;
+    statement.query_one([contact], |row| {
+        Ok(Summary {
+            unread: row.get::<_, i64>(0)?.unsigned_abs(),
+            first_unread: row.get::<_, Option<_>>(1)?.map(MessageId),
+            last_at: row.get::<_, Option<i64>>(2)?.map(i64::unsigned_abs),
+            draft: row.get(3)?,
+        })
+    })
+}
+
+fn contact(row: &Row<'_>, via: Vec<RendezvousAddress>, summary: Summary) -> rusqlite::Result<Contact> {
     Ok(Contact {
         peer: PeerId::new(row.get(1)?),
         name: row.get(2)?,
@@ -136,7 +168,7 @@ fn contact(row: &Row<'_>, via: Vec<RendezvousAddress>) -> rusqlite::Result<Conta
         greeting: row.get(6)?,
         relay_only: row.get(7)?,
         hello: row.get(8)?,
-        unread: row.get::<_, i64>(9)?.unsigned_abs(),
+        summary,
     })
 }
 

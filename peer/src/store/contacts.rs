@@ -17,6 +17,14 @@ impl Store {
         self.submit(|database| read(database, None))
     }
 
+    /// The contact that has this id, whatever its state.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownContact`], or those of the disk.
+    pub fn contact(&self, peer: PeerId) -> Outcome<Contact> {
+        self.submit(move |database| one(database, peer))
+    }
+
     /// Makes `peer` a contact whom the two may talk to: new, out of a request, or no longer blocked. Without a `name` a new
     /// one gets the short form of its id, and a known one keeps its name. At most [`MAX_VIA`] of `via` are kept, in place
     /// of earlier ones.
@@ -294,6 +302,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_contact_tells_when_the_newest_message_that_is_shown_was_stored() {
+        let home = home_with_bob().await;
+        let last_at = async || home.store.contact(peer(2)).await.unwrap().summary.last_at;
+        assert_eq!(last_at().await, None);
+        home.receive(7, 1).await.unwrap();
+        home.store.compose(peer(2), id(2), "mine".into(), 0).await.unwrap();
+        home.execute("UPDATE messages SET stored_at = number + mine").await.unwrap();
+        assert_eq!(last_at().await, Some(2));
+        home.execute("UPDATE messages SET shown = 0 WHERE mine = 1").await.unwrap();
+        assert_eq!(last_at().await, Some(1));
+        assert_eq!(home.store.contact(peer(3)).await, Err(StoreError::UnknownContact));
+    }
+
+    #[tokio::test]
     async fn without_a_name_the_short_id_serves_and_the_whole_one_where_that_is_taken() {
         let home = home();
         assert_eq!(home.store.add(peer(2), None, vec![]).await.unwrap().name, peer(2).short());
@@ -400,6 +422,7 @@ mod tests {
         let home = home_with_bob().await;
         let old = home.store.compose(peer(2), id(1), "a secret".into(), 0).await.unwrap();
         home.receive(7, 1).await.unwrap();
+        home.store.set_draft(peer(2), "an intention".into()).await.unwrap();
         // FTS5 keeps its averages under 1 and its structure under 10.
         let grams = "SELECT count(*) FROM messages_grams_data WHERE id > 10";
         assert!(home.count(grams).await > 0);
@@ -409,6 +432,7 @@ mod tests {
             grams,
             "SELECT count(*) FROM messages",
             "SELECT count(*) FROM received",
+            "SELECT count(*) FROM drafts",
             "SELECT count(*) FROM messages_grams WHERE messages_grams MATCH 'sec'",
         ] {
             assert_eq!(home.count(count).await, 0, "{count}");
@@ -416,7 +440,7 @@ mod tests {
         home.execute("INSERT INTO messages_grams (messages_grams) VALUES ('integrity-check')").await.unwrap();
         home.store.close().await.unwrap();
         let file = std::fs::read(home.directory.path().join("knothole.db")).unwrap();
-        assert!(!file.windows(8).any(|bytes| bytes == b"a secret"));
+        assert!(!file.windows(8).any(|bytes| bytes == b"a secret" || bytes == b"intentio"));
 
         let store = Store::open(home.directory.path()).unwrap();
         store.add(peer(2), Some("Bob".into()), vec![]).await.unwrap();

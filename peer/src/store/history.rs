@@ -52,6 +52,17 @@ pub enum Kind {
     Unknown,
 }
 
+/// Where a page of a conversation lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// At its end: the newest messages.
+    End,
+    /// The newest of those that are older than this one.
+    Before(MessageId),
+    /// The oldest of those that are newer than this one.
+    After(MessageId),
+}
+
 /// A reaction to a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reaction {
@@ -122,57 +133,102 @@ impl Store {
         before: Option<MessageId>,
         limit: u32,
     ) -> Outcome<Vec<Message>> {
-        self.submit(move |database| page(database, peer, search.as_deref(), before, limit))
+        self.page(peer, search, before.map_or(Place::End, Place::Before), limit)
+    }
+
+    /// The same, of whatever place in the conversation. The message that names the place need not be one that is found, nor be
+    /// shown any more.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownContact`], [`StoreError::UnknownMessage`], or those of the disk.
+    pub fn page(&self, peer: PeerId, search: Option<String>, place: Place, limit: u32) -> Outcome<Vec<Message>> {
+        self.submit(move |database| page(database, peer, search.as_deref(), place, limit))
     }
 }
 
-/// See [`Store::history`].
+/// See [`Store::page`].
 pub(super) fn page(
     database: &Connection,
     peer: PeerId,
     search: Option<&str>,
-    before: Option<MessageId>,
+    place: Place,
     limit: u32,
 ) -> Result<Vec<Message>, StoreError> {
     let contact = known(database, peer)?.contact;
-    let before = before.map_or(Ok(i64::MAX), |id| sequence(database, contact, id))?;
+    let (edge, order) = match place {
+        Place::End => (i64::MAX, Order::Back),
+        Place::Before(id) => (sequence(database, contact, id)?, Order::Back),
+        Place::After(id) => (sequence(database, contact, id)?, Order::Forth),
+    };
     let limit = limit.min(MAX_PAGE);
     let mut page = match fold(search.unwrap_or_default()).as_slice() {
-        [] => newest(database, contact, before, limit)?,
-        search => found(database, contact, before, limit, search)?,
+        [] => neighbours(database, contact, (edge, order), limit)?,
+        search => found(database, contact, (edge, order), limit, search)?,
     };
-    page.reverse();
+    if let Order::Back = order {
+        page.reverse();
+    }
     for message in &mut page {
         message.reactions = reactions(database, contact, message.id)?;
     }
     Ok(page)
 }
 
-fn newest(database: &Connection, contact: i64, before: i64, limit: u32) -> Result<Vec<Message>, StoreError> {
-    let mut statement = database.prepare_cached(
-        "SELECT id, mine, text, at, stored_at, state, kind, deleted, target, edit_at IS NOT NULL AND deleted = 0, expires_s, expires_at
-            FROM messages
-            WHERE contact = ?1 AND shown = 1 AND sequence < ?2 ORDER BY sequence DESC LIMIT ?3",
-    )?;
-    let found = statement.query_map((contact, before, limit), message)?;
+/// Which way a conversation is walked from the edge of a page.
+#[derive(Clone, Copy)]
+enum Order {
+    Back,
+    Forth,
+}
+
+impl Order {
+    /// How a place compares with the edge where it lies on this side, and how the way there is sorted.
+    const fn sql(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Back => ("<", "DESC"),
+            Self::Forth => (">", "ASC"),
+        }
+    }
+}
+
+/// The columns that [`message`] reads, in its order.
+const COLUMNS: &str = "id, mine, text, at, stored_at, state, kind, deleted, target, edit_at IS NOT NULL AND deleted = 0, \
+     expires_s, expires_at";
+
+fn neighbours(
+    database: &Connection,
+    contact: i64,
+    (edge, order): (i64, Order),
+    limit: u32,
+) -> Result<Vec<Message>, StoreError> {
+    let mut statement = database.prepare_cached(&neighbours_statement(order))?;
+    let found = statement.query_map((contact, edge, limit), message)?;
     Ok(found.collect::<rusqlite::Result<_>>()?)
+}
+
+fn neighbours_statement(order: Order) -> String {
+    let (beyond, sorted) = order.sql();
+    format!(
+        "SELECT {COLUMNS} FROM messages
+            WHERE contact = ?1 AND shown = 1 AND sequence {beyond} ?2 ORDER BY sequence {sorted} LIMIT ?3",
+    )
 }
 
 fn found(
     database: &Connection,
     contact: i64,
-    before: i64,
+    (edge, order): (i64, Order),
     limit: u32,
     search: &[char],
 ) -> Result<Vec<Message>, StoreError> {
-    // The cross join walks the index, newest first, and stops when the page is full.
-    let mut statement = database.prepare_cached(
-        "SELECT id, mine, text, at, stored_at, state, kind, deleted, target, edit_at IS NOT NULL AND deleted = 0, expires_s, expires_at
-            FROM messages_grams CROSS JOIN messages ON messages.sequence = messages_grams.rowid
-            WHERE messages_grams MATCH ?3 AND messages_grams.rowid < ?2 AND contact = ?1 AND shown = 1
-            ORDER BY messages_grams.rowid DESC",
-    )?;
-    let candidates = statement.query_map((contact, before, grams::expression(contact, search)), message)?;
+    let (beyond, sorted) = order.sql();
+    // The cross join walks the index in the order of the page, and stops when that is full.
+    let mut statement = database.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM messages_grams CROSS JOIN messages ON messages.sequence = messages_grams.rowid
+            WHERE messages_grams MATCH ?3 AND messages_grams.rowid {beyond} ?2 AND contact = ?1 AND shown = 1
+            ORDER BY messages_grams.rowid {sorted}",
+    ))?;
+    let candidates = statement.query_map((contact, edge, grams::expression(contact, search)), message)?;
     let found = candidates
         .filter(|candidate| candidate.as_ref().map_or(true, |message| holds(&message.text, search)))
         .take(limit as usize);
@@ -245,6 +301,48 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn pages_go_forth_from_a_message_to_the_newest_each_oldest_first() {
+        let home = home_with(&["a", "b", "c", "d", "e"]).await;
+        let page = async |after| {
+            let page = home.store.page(peer(2), None, Place::After(after), 2).await.unwrap();
+            page.iter().map(|message| message.id).collect::<Vec<_>>()
+        };
+        assert_eq!(page(id(1)).await, [id(2), id(3)]);
+        assert_eq!(page(id(3)).await, [id(4), id(5)]);
+        assert_eq!(page(id(4)).await, [id(5)]);
+        assert_eq!(page(id(5)).await, []);
+        let unknown = home.store.page(peer(2), None, Place::After(id(77)), 2).await;
+        assert_eq!(unknown, Err(StoreError::UnknownMessage));
+    }
+
+    #[tokio::test]
+    async fn what_is_not_shown_any_more_still_tells_a_place() {
+        let home = home_with(&["a", "b", "c"]).await;
+        home.execute("UPDATE messages SET shown = 0 WHERE contact = 1 AND number = 2").await.unwrap();
+        for (place, expected) in [(Place::Before(id(2)), id(1)), (Place::After(id(2)), id(3))] {
+            let page = home.store.page(peer(2), None, place, 9).await.unwrap();
+            assert_eq!(page.iter().map(|message| message.id).collect::<Vec<_>>(), [expected]);
+        }
+    }
+
+    /// A conversation of 100,000 is not walked for a page, whichever way it goes: the first is far from 'found'.
+    #[tokio::test]
+    async fn a_page_is_looked_up_in_an_index_both_ways() {
+        let home = home_with(&["a"]).await;
+        for order in [Order::Back, Order::Forth] {
+            let beyond = order.sql().0;
+            let plan = home.store.submit(move |database| {
+                let mut statement = database.prepare(&format!("EXPLAIN QUERY PLAN {}", neighbours_statement(order)))?;
+                let steps = statement.query_map((1, 7, 9), |row| row.get(3))?;
+                Ok(steps.collect::<rusqlite::Result<Vec<String>>>()?)
+            });
+            let plan = plan.await.unwrap();
+            let expected = format!("SEARCH messages USING INDEX messages_shown (contact=? AND rowid{beyond}?)");
+            assert_eq!(plan, [expected], "no sorting, no scan");
+        }
+    }
+
+    #[tokio::test]
     async fn a_page_tells_who_wrote_when_and_how_far_it_came() {
         let home = home_with(&["mine"]).await;
         home.receive(7, 40).await.unwrap();
@@ -286,6 +384,11 @@ mod tests {
         for search in ["knot", "no"] {
             let page = home.store.history(peer(2), Some(search.into()), Some(id(4)), 1).await.unwrap();
             assert_eq!(page.iter().map(|message| message.id).collect::<Vec<_>>(), [id(2)], "{search}");
+            let page = home.store.page(peer(2), Some(search.into()), Place::After(id(1)), 1).await.unwrap();
+            assert_eq!(page.iter().map(|message| message.id).collect::<Vec<_>>(), [id(2)], "{search}");
+            // A message that is not found tells a place as well.
+            let page = home.store.page(peer(2), Some(search.into()), Place::After(id(3)), 9).await.unwrap();
+            assert_eq!(page.iter().map(|message| message.id).collect::<Vec<_>>(), [id(4)], "{search}");
         }
     }
 

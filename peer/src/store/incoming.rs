@@ -385,22 +385,25 @@ mod tests {
     #[tokio::test]
     async fn reading_moves_to_before_the_first_unread() {
         let home = home_with_bob().await;
-        let unread = async || home.store.contacts().await.unwrap()[0].unread;
+        let unread = async || {
+            let summary = home.store.contact(peer(2)).await.unwrap().summary;
+            (summary.unread, summary.first_unread)
+        };
         let read = |number| Ok(Some(Position { log: 7, number }));
         for number in [1, 3, 2, 4] {
             home.receive(7, number).await.unwrap();
         }
-        assert_eq!(unread().await, 4);
+        assert_eq!(unread().await, (4, Some(id(1))));
         assert_eq!(home.store.conversation(peer(2)).await.unwrap().read, None);
         // Shown in the order of arrival: 1, 3, 2, 4.
         assert_eq!(home.store.mark_read(peer(2), id(3)).await, read(1));
-        assert_eq!(unread().await, 2);
+        assert_eq!(unread().await, (2, Some(id(2))), "the first that is shown, not that of the lowest number");
         assert_eq!(home.store.mark_read(peer(2), id(2)).await, read(3));
         assert_eq!(home.store.mark_read(peer(2), id(1)).await, read(3));
         home.store.compose(peer(2), id(20), "mine".into(), 0).await.unwrap();
         assert_eq!(home.store.mark_read(peer(2), id(20)).await, read(4));
         assert_eq!(home.store.conversation(peer(2)).await.unwrap().read, Some(Position { log: 7, number: 4 }));
-        assert_eq!(unread().await, 0);
+        assert_eq!(unread().await, (0, None));
         assert_eq!(home.store.mark_read(peer(2), id(99)).await, Err(StoreError::UnknownMessage));
     }
 

@@ -7,11 +7,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use knothole::command::{Command, ContactView, Draft, Status};
+use knothole::command::{Command, ContactView, NewMessage, Status};
 use knothole::engine;
 use knothole::event::{Event, EventKind};
 use knothole::handle::{Options, Peer};
-use knothole::store::{Message, MessageState};
+use knothole::store::{Message, MessageState, Place};
 use knothole_proto::certificate::IdentitySecret;
 use knothole_proto::contact_link::{ContactLink, RendezvousAddress};
 use knothole_proto::frames::MessageId;
@@ -63,13 +63,13 @@ pub async fn add(peer: &Peer, other: &Peer, name: &str) -> ContactView {
     peer.request(|reply| Command::AddContact { link, name: Some(name.into()), relay_only: None, reply }).await.unwrap()
 }
 
-pub async fn send(peer: &Peer, to: &str, draft: impl Into<Draft>) -> MessageId {
-    let draft = draft.into();
-    peer.request(|reply| Command::Send { to: to.into(), draft, reply }).await.unwrap()
+pub async fn send(peer: &Peer, to: &str, message: impl Into<NewMessage>) -> MessageId {
+    let message = message.into();
+    peer.request(|reply| Command::Send { to: to.into(), message, reply }).await.unwrap()
 }
 
 pub async fn history(peer: &Peer, with: &str) -> Vec<Message> {
-    let all = |reply| Command::History { with: with.into(), search: None, before: None, limit: 1000, reply };
+    let all = |reply| Command::History { with: with.into(), search: None, place: Place::End, limit: 1000, reply };
     peer.request(all).await.unwrap()
 }
 

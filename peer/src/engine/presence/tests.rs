@@ -33,7 +33,7 @@ async fn sent_to(peer: &Peer, port: u16) -> u64 {
 }
 
 async fn say(peer: &Peer, to: &str, text: &str) {
-    peer.request(|reply| Command::Send { to: to.into(), draft: text.into(), reply }).await.unwrap();
+    peer.request(|reply| Command::Send { to: to.into(), message: text.into(), reply }).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

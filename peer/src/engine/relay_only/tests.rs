@@ -90,7 +90,7 @@ async fn choose(peer: &Peer, who: &str, relay_only: bool) {
 }
 
 async fn say(from: &Peer, to: &str, text: String) {
-    from.request(|reply| Command::Send { to: to.into(), draft: text.into(), reply }).await.unwrap();
+    from.request(|reply| Command::Send { to: to.into(), message: text.into(), reply }).await.unwrap();
 }
 
 /// Waits until the contact is reached in this way.
@@ -118,7 +118,13 @@ fn relayed(why: &'static str) -> impl Fn(&PathView) -> bool {
 async fn heard(peer: &Peer, with: &str, expected: usize) -> Vec<String> {
     let complete = async {
         loop {
-            let all = |reply| Command::History { with: with.into(), search: None, before: None, limit: 1000, reply };
+            let all = |reply| Command::History {
+                with: with.into(),
+                search: None,
+                place: crate::store::Place::End,
+                limit: 1000,
+                reply,
+            };
             let messages = peer.request(all).await.unwrap();
             if messages.len() >= expected {
                 return messages.into_iter().map(|message| message.text).collect();

@@ -24,7 +24,7 @@ async fn add(peer: &Peer, other: &Peer, name: &str) {
 }
 
 async fn say(from: &Peer, to: &str, text: String) {
-    from.request(|reply| Command::Send { to: to.into(), draft: text.into(), reply }).await.unwrap();
+    from.request(|reply| Command::Send { to: to.into(), message: text.into(), reply }).await.unwrap();
 }
 
 /// Waits until the other is talked to straight, at this port if one is given.
@@ -55,8 +55,15 @@ async fn is_seen_at(peer: &Peer, port: u16) {
 }
 
 async fn heard(peer: &Peer, with: &str, expected: usize) -> Vec<String> {
-    let all =
-        || peer.request(|reply| Command::History { with: with.into(), search: None, before: None, limit: 1000, reply });
+    let all = || {
+        peer.request(|reply| Command::History {
+            with: with.into(),
+            search: None,
+            place: crate::store::Place::End,
+            limit: 1000,
+            reply,
+        })
+    };
     let complete = async {
         loop {
             let messages = all().await.unwrap();

@@ -33,7 +33,7 @@ async fn view(peer: &Peer, name: &str) -> ContactView {
 
 /// Writes something, and waits until the other side has it.
 async fn delivered(peer: &Peer, events: &mut Receiver<Arc<Event>>, to: &str, text: &str) {
-    let id = peer.request(|reply| Command::Send { to: to.into(), draft: text.into(), reply }).await.unwrap();
+    let id = peer.request(|reply| Command::Send { to: to.into(), message: text.into(), reply }).await.unwrap();
     event(
         events,
         |kind| matches!(kind, EventKind::State { message, state: MessageState::Delivered } if *message == id),

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use super::{Change, News, PENDING, REACTIONS, What, Word, apply, target};
 use crate::store::database::Database;
 use crate::store::fixture::{Home, home_with_bob, id, peer};
-use crate::store::history::page;
+use crate::store::history::{Place, page};
 use crate::store::incoming::{Receipt, take};
 use crate::store::outgoing::compose;
 use crate::store::{Author, Kind, Message, MessageState, Position, Reaction, StoreError, now, schema};
@@ -75,7 +75,7 @@ async fn a_deletion_leaves_nothing_of_the_text_and_stands_above_later_edits() {
     assert_eq!((message.kind, message.text.as_str(), message.reply), (Kind::Deleted, "", None));
     assert_eq!((message.edited, &message.reactions), (false, &vec![]));
     assert_eq!(home.search("secret").await, 0);
-    assert_eq!(home.store.contacts().await.unwrap()[0].unread, 0);
+    assert_eq!(home.store.contacts().await.unwrap()[0].summary.unread, 0);
     home.store.close().await.unwrap();
     let file = std::fs::read(home.directory.path().join("knothole.db")).unwrap();
     assert!(!file.windows(6).any(|bytes| bytes == b"secret"));
@@ -98,7 +98,7 @@ async fn what_was_taken_back_before_it_was_sent_is_no_news_to_the_other_side() {
     assert_eq!(home.hear(1, "").await.news, []);
     assert_eq!(home.hear(2, edit(id(1), "")).await.news, []);
     assert_eq!(home.hear(3, Content::Delete { of: id(1) }).await.news, [change(1, false, What::Deleted)]);
-    assert_eq!(home.store.contacts().await.unwrap()[0].unread, 0);
+    assert_eq!(home.store.contacts().await.unwrap()[0].summary.unread, 0);
     assert_eq!(home.page().await[0].kind, Kind::Deleted);
 }
 
@@ -187,7 +187,7 @@ async fn changes_are_no_unread_messages_and_stand_in_no_ones_way() {
     home.hear(2, edit(id(1), "hello!")).await;
     home.hear(3, Content::Timer { expires_s: Some(60) }).await;
     home.hear(4, Content::Unknown(vec![99])).await;
-    assert_eq!(home.store.contacts().await.unwrap()[0].unread, 1);
+    assert_eq!(home.store.contacts().await.unwrap()[0].summary.unread, 1);
     let read = home.store.mark_read(peer(2), id(4)).await.unwrap();
     assert_eq!(read, Some(Position { log: 7, number: 4 }));
     let kinds: Vec<_> = home.page().await.into_iter().map(|message| (message.kind, message.expires_s)).collect();
@@ -275,7 +275,7 @@ impl Side {
     /// What it shows, seen from the first side: times and places apart.
     fn shows(&self) -> (BTreeMap<MessageId, String>, Option<u32>) {
         let first = self.other == 2;
-        let messages = page(&self.database, peer(self.other), None, None, 999).unwrap();
+        let messages = page(&self.database, peer(self.other), None, Place::End, 999).unwrap();
         let shown = messages.into_iter().map(|message| {
             let mut reactions: Vec<_> =
                 message.reactions.iter().map(|reaction| (&reaction.emoji, reaction.mine == first)).collect();
