@@ -28,6 +28,7 @@ mod send;
 mod session;
 mod shown;
 mod signals;
+mod terminal;
 mod text;
 mod typed;
 mod unit;
@@ -60,7 +61,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let output = Output::new(arguments.json);
     let mut signals = Signals::new()?;
     let verb = match arguments.verb {
-        None => return arguments::hint(),
+        None => return face(arguments, &mut signals, &output).await,
         Some(Verb::Demo) => return demo::run(&output, &mut signals).await,
         Some(Verb::Completions { shell }) => return completions::run(shell, &output),
         Some(Verb::Man { dir }) => return manual::run(dir.as_deref(), &output),
@@ -113,6 +114,24 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
             outcome
         }
     }
+}
+
+/// The terminal interface, at a terminal.
+async fn face(arguments: Arguments, signals: &mut Signals, output: &Output) -> anyhow::Result<()> {
+    if !(typed::at_terminal() && Output::at_terminal()) {
+        return arguments::hint();
+    }
+    let mut home = Home::open(arguments.home)?;
+    unless_ended(signals, passphrase::unlock(&mut home, arguments.passphrase_file.as_deref(), false, output)).await?;
+    let rendezvous = home.rendezvous(&arguments.rendezvous)?;
+    let settings = home.terminal()?;
+    let mut session = tokio::select! {
+        session = Session::open(home, rendezvous) => session?,
+        () = signals.end() => return Err(Interrupted.into()),
+    };
+    let outcome = terminal::run(&mut session, &settings, signals).await;
+    session.end().await;
+    outcome
 }
 
 /// Does something that a signal breaks off.

@@ -69,6 +69,6 @@ pub(crate) fn start_log() {
 }
 
 /// <https://no-color.org>: set and not empty means none.
-fn colour() -> bool {
+pub(crate) fn colour() -> bool {
     std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }

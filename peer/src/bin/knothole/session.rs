@@ -67,6 +67,11 @@ impl Session {
         &self.me
     }
 
+    /// A way to the engine that runs now; after [`renew`](Self::renew) it leads nowhere.
+    pub(crate) fn client(&self) -> Client {
+        self.client.clone()
+    }
+
     /// Whether the engine was started for this session, and knows nothing of the network yet.
     pub(crate) const fn is_new(&self) -> bool {
         self.hosted.is_some()

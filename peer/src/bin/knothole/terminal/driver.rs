@@ -1,0 +1,131 @@
+//! The loop around the screen's machine: keys, events, answers and the time go in; calls go to the engine, pictures to the
+//! terminal. It decides nothing.
+
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use futures_util::FutureExt as _;
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use knothole::rpc::{CallError, Client};
+use ratatui::crossterm::event::{self, Event, KeyEventKind};
+use serde_json::Value;
+use tokio::sync::mpsc;
+
+use super::draw::draw;
+use super::screen::{Ask, Effect, Input, Refusal, Screen};
+use super::theme::Theme;
+use super::tty::Tty;
+use crate::session::Session;
+use crate::signals::Signals;
+
+/// Keys that wait; the thread that reads them waits, too, then.
+const KEYS: usize = 256;
+
+/// Inputs taken before the screen is drawn again: what comes in a burst is drawn once.
+const BURST: usize = 256;
+
+/// How long to sleep where nothing is due.
+const LONG: Duration = Duration::from_secs(3600);
+
+/// Runs the screen until the person leaves.
+pub(crate) async fn run(
+    session: &mut Session,
+    screen: &mut Screen,
+    theme: Theme,
+    tty: &mut Tty,
+    signals: &mut Signals,
+) -> anyhow::Result<()> {
+    let mut keys = keys();
+    // They are polled for the first time, and so reach the engine, in the order in which they are pushed.
+    let mut calls = FuturesUnordered::new();
+    let mut leaving = false;
+    loop {
+        while let Some(effect) = screen.poll_effect() {
+            match effect {
+                Effect::Call(ask) => calls.push(call(session.client(), ask)),
+                Effect::Bell => tty.write("\x07")?,
+                Effect::Notify { .. } => {}
+                Effect::Redraw => tty.terminal().clear()?,
+                Effect::Suspend => tty.suspend()?,
+                Effect::Quit => leaving = true,
+            }
+        }
+        if leaving && calls.is_empty() {
+            return Ok(());
+        }
+        tty.terminal().draw(|frame| draw(screen, theme, frame))?;
+        let wait = screen.poll_timeout().map_or(LONG, |at| Duration::from_millis(at.saturating_sub(now())));
+        tokio::select! {
+            input = keys.recv() => match input {
+                Some(input) => screen.handle(input, now()),
+                // The terminal is gone.
+                None => leave(screen, &mut leaving),
+            },
+            Some((ask, answer)) = calls.next(), if !calls.is_empty() => screen.handle(Input::Answer(ask, answer), now()),
+            event = session.event() => take(session, screen, event).await?,
+            () = signals.end() => leave(screen, &mut leaving),
+            () = tokio::time::sleep(wait) => screen.handle(Input::Timeout, now()),
+        }
+        for _ in 0..BURST {
+            if let Ok(input) = keys.try_recv() {
+                screen.handle(input, now());
+            } else if let Some(event) = session.event().now_or_never() {
+                take(session, screen, event).await?;
+            } else {
+                break;
+            }
+        }
+    }
+}
+
+fn leave(screen: &mut Screen, leaving: &mut bool) {
+    if !*leaving {
+        screen.quit();
+    }
+}
+
+/// An event, or the end of the process that ran the engine.
+async fn take(session: &mut Session, screen: &mut Screen, event: Option<Value>) -> anyhow::Result<()> {
+    match event {
+        Some(event) => screen.handle(Input::Event(event), now()),
+        None => {
+            session.renew().await?;
+            screen.handle(Input::Renewed, now());
+        }
+    }
+    Ok(())
+}
+
+async fn call(client: Client, ask: Ask) -> (Ask, Result<Value, Refusal>) {
+    let answer = client.call(ask.method, ask.parameters.clone()).await;
+    let answer = answer.map_err(|error| match error {
+        CallError::Closed => Refusal::Closed,
+        refused @ CallError::Refused { .. } => Refusal::Refused(refused.to_string()),
+    });
+    (ask, answer)
+}
+
+/// What the person does at the terminal, read by a thread that outlives the interest in it: a read cannot be broken off.
+fn keys() -> mpsc::Receiver<Input> {
+    let (sender, keys) = mpsc::channel(KEYS);
+    thread::spawn(move || {
+        while let Ok(event) = event::read() {
+            let input = match event {
+                Event::Key(key) if key.kind != KeyEventKind::Release => Input::Key(key),
+                Event::Paste(text) => Input::Paste(text),
+                Event::Resize(columns, rows) => Input::Resized(columns, rows),
+                Event::FocusGained => Input::Focused(true),
+                Event::FocusLost => Input::Focused(false),
+                Event::Key(_) | Event::Mouse(_) => continue,
+            };
+            if sender.blocking_send(input).is_err() {
+                return;
+            }
+        }
+    });
+    keys
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}

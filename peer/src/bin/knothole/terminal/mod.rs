@@ -1,0 +1,73 @@
+//! The terminal interface: what `knothole` is without a verb.
+//!
+//! `screen` is a pure machine; `draw` makes its picture; `driver` carries keys, events and answers in, calls and pictures out;
+//! `words` has every sentence in each language.
+
+mod cells;
+mod composer;
+mod draw;
+mod driver;
+mod screen;
+mod theme;
+mod tty;
+mod words;
+
+use std::env;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use jiff::tz::TimeZone;
+use knothole::home::{Language, TerminalConfiguration, Theme as Chosen};
+
+use crate::output;
+use crate::session::Session;
+use crate::signals::Signals;
+use screen::Screen;
+use theme::Theme;
+use tty::Tty;
+use words::Words;
+
+/// Runs the interface until the person leaves.
+pub(crate) async fn run(
+    session: &mut Session,
+    settings: &TerminalConfiguration,
+    signals: &mut Signals,
+) -> anyhow::Result<()> {
+    let size = ratatui::crossterm::terminal::size()?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+    let mut screen = Screen::new(language(settings), TimeZone::system(), size, now);
+    let mut tty = Tty::take(settings.mouse)?;
+    driver::run(session, &mut screen, theme(settings), &mut tty, signals).await
+}
+
+/// The language that was chosen, else that of the environment.
+fn language(settings: &TerminalConfiguration) -> &'static Words {
+    match settings.language {
+        Language::English => &words::ENGLISH,
+        Language::Chinese => &words::CHINESE,
+        Language::Auto => {
+            let named = ["LC_ALL", "LC_MESSAGES", "LANG"].iter().filter_map(|name| env::var(name).ok());
+            words::of_locale(&named.into_iter().find(|locale| !locale.is_empty()).unwrap_or_default())
+        }
+    }
+}
+
+/// The colours that were chosen; without a choice those for a dark ground, unless the terminal says that its is light.
+fn theme(settings: &TerminalConfiguration) -> Theme {
+    if !output::colour() {
+        return Theme::Plain;
+    }
+    match settings.theme {
+        Chosen::Plain => Theme::Plain,
+        Chosen::Dark => Theme::Dark,
+        Chosen::Light => Theme::Light,
+        Chosen::Auto => env::var("COLORFGBG").map_or(Theme::Dark, |colours| ground(&colours)),
+    }
+}
+
+/// What `COLORFGBG` (`foreground;background`, of the sixteen colours) says of the ground.
+fn ground(colours: &str) -> Theme {
+    match colours.rsplit(';').next() {
+        Some("7" | "15") => Theme::Light,
+        _ => Theme::Dark,
+    }
+}

@@ -1,0 +1,92 @@
+//! What goes into the screen's machine, and what comes out of it.
+
+use ratatui::crossterm::event::KeyEvent;
+use serde_json::Value;
+
+use super::Command;
+
+/// Something happened.
+#[derive(Debug, Clone)]
+pub(crate) enum Input {
+    /// A key was pressed.
+    Key(KeyEvent),
+    /// Something was pasted, as the terminal says.
+    Paste(String),
+    /// The terminal has so many columns and rows now.
+    Resized(u16, u16),
+    /// The terminal's window has the person's attention, or lost it.
+    Focused(bool),
+    /// The engine tells something: the parameters of an `event` notification.
+    Event(Value),
+    /// The engine answers; what it refuses it says in words for a person.
+    Answer(Ask, Result<Value, Refusal>),
+    /// Another process runs the engine from now on: whatever was known may be old, and whatever was asked may not have been done.
+    Renewed,
+    /// The moment of [`Screen::poll_timeout`](super::Screen::poll_timeout) has come.
+    Timeout,
+}
+
+/// Why the engine did not do something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// It says why.
+    Refused(String),
+    /// Its process ended; [`Input::Renewed`] follows.
+    Closed,
+}
+
+/// A call of the engine.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Ask {
+    /// What the answer is for.
+    pub(crate) purpose: Purpose,
+    /// The method of JSON-RPC.
+    pub(crate) method: &'static str,
+    /// Its parameters.
+    pub(crate) parameters: Value,
+}
+
+/// What an answer is for.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Purpose {
+    /// Who we are, and how we stand with the rendezvous.
+    Status,
+    /// All contacts.
+    Contacts,
+    /// A page of the conversation with this peer.
+    Page { peer: String, page: Page },
+    /// A message of this peer's conversation is being stored; on refusal the text goes back to be edited.
+    Send { peer: String, text: String },
+    /// A slash command was given.
+    Command(Command),
+    /// Nobody waits for it: drafts, typing, what was read.
+    Aside,
+}
+
+/// Which part of a conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Page {
+    /// The newest messages, in the place of all that is shown.
+    Newest,
+    /// What is older than the oldest that is shown.
+    Older,
+    /// What is newer than the newest that is shown.
+    Newer,
+}
+
+/// What the driver is to do.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Effect {
+    /// Call the engine, in this order.
+    Call(Ask),
+    /// Ring the terminal's bell.
+    Bell,
+    /// Tell the person, who looks elsewhere.
+    Notify { title: String, text: String },
+    /// Draw everything anew: something else may have written to the terminal.
+    Redraw,
+    /// Let the shell have the terminal until the person comes back.
+    Suspend,
+    /// End.
+    Quit,
+}

@@ -1,0 +1,64 @@
+//! Where everything is, by the size of the terminal alone.
+
+use ratatui::layout::Rect;
+
+/// Columns from which on the list of contacts stands beside the conversation.
+const BESIDE: u16 = 60;
+
+/// The areas of the screen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Geometry {
+    /// The contacts, where there is room for them.
+    pub(crate) contacts: Option<Rect>,
+    /// Who the conversation is with.
+    pub(crate) title: Rect,
+    pub(crate) conversation: Rect,
+    pub(crate) composer: Rect,
+    /// The last row.
+    pub(crate) status: Rect,
+}
+
+impl Geometry {
+    /// The areas in so many columns and rows; `composed` tells how many rows the composer wants of a width, at most so many.
+    pub(crate) fn of((columns, rows): (u16, u16), composed: impl Fn(usize, usize) -> usize) -> Self {
+        let list = if columns >= BESIDE { (columns / 4).clamp(16, 28) } else { 0 };
+        let left = if list > 0 { list + 1 } else { 0 };
+        let width = columns - left;
+        // A third of the screen at most, and never the last of the conversation's rows.
+        let most = (rows / 3).max(1);
+        let wanted = composed(usize::from(width.saturating_sub(2)), usize::from(most));
+        let composer = u16::try_from(wanted).unwrap_or(most).clamp(1, most);
+        let conversation = rows.saturating_sub(composer + 2);
+        let row =
+            |y: u16, height: u16| Rect { x: left, y: y.min(rows), width, height: height.min(rows.saturating_sub(y)) };
+        Self {
+            contacts: (list > 0).then_some(Rect { x: 0, y: 0, width: list, height: rows.saturating_sub(1) }),
+            title: row(0, 1),
+            conversation: row(1, conversation),
+            composer: row(1 + conversation, composer),
+            status: Rect { x: 0, width: columns, ..row(rows.saturating_sub(1), 1) },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_belongs_to_somebody_and_nothing_lies_outside() {
+        for columns in [1, 20, 40, 59, 60, 80, 120, 300] {
+            for rows in [1, 2, 3, 4, 10, 24, 40] {
+                let geometry = Geometry::of((columns, rows), |_, most| most.min(3));
+                for area in [geometry.title, geometry.conversation, geometry.composer, geometry.status] {
+                    assert!(area.right() <= columns && area.bottom() <= rows, "{columns}×{rows}: {geometry:?}");
+                }
+                if rows >= 4 {
+                    let heights = geometry.title.height + geometry.conversation.height + geometry.composer.height + 1;
+                    assert_eq!(heights, rows);
+                    assert!(geometry.conversation.height >= 1);
+                }
+            }
+        }
+    }
+}

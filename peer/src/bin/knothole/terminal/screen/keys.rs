@@ -1,0 +1,93 @@
+//! What the keys do where the composer has no use for them.
+
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+
+use super::contacts::{Contact, Standing};
+use super::{Effect, Known, Outcome, Overlay, Screen};
+
+impl Screen {
+    pub(super) fn handle_key(&mut self, key: KeyEvent) {
+        if self.overlay.is_some() {
+            return self.handle_overlay_key(key);
+        }
+        let control = key.modifiers.contains(KeyModifiers::CONTROL);
+        let alt = key.modifiers.contains(KeyModifiers::ALT);
+        match key.code {
+            KeyCode::Char('l') if control => self.effects.push_back(Effect::Redraw),
+            KeyCode::Char('z') if control => self.effects.push_back(Effect::Suspend),
+            KeyCode::Char('c') if control => self.say(self.words.status.how_to_quit.to_owned(), false),
+            KeyCode::F(1) => self.overlay = Some(Overlay::Help),
+            KeyCode::Char('a') if alt => self.open_unread(),
+            KeyCode::Char(digit @ '1'..='9') if alt => self.open_at(digit as usize - '1' as usize),
+            KeyCode::Up if alt => self.open_beside(false),
+            KeyCode::Down if alt => self.open_beside(true),
+            KeyCode::PageUp => self.scroll(self.page(), true),
+            KeyCode::PageDown => self.scroll(self.page(), false),
+            _ => {
+                let outcome = self.composer.handle_key(key, &Known(&self.contacts));
+                match outcome {
+                    Outcome::Ignored => self.handle_rest(key),
+                    outcome => self.composed(outcome),
+                }
+            }
+        }
+    }
+
+    fn handle_overlay_key(&mut self, key: KeyEvent) {
+        if matches!(key.code, KeyCode::Esc | KeyCode::F(1) | KeyCode::Enter | KeyCode::Char('q')) {
+            self.overlay = None;
+        }
+    }
+
+    /// Keys that are the screen's when the composer passes them over.
+    fn handle_rest(&mut self, key: KeyEvent) {
+        match key.code {
+            KeyCode::Up => self.scroll(1, true),
+            KeyCode::Down => self.scroll(1, false),
+            KeyCode::Char('d') if key.modifiers.contains(KeyModifiers::CONTROL) => self.quit(),
+            _ => {}
+        }
+    }
+
+    /// Rows that a page goes: two stay in sight.
+    fn page(&self) -> usize {
+        usize::from(self.geometry().conversation.height.saturating_sub(2).max(1))
+    }
+
+    fn open_at(&mut self, place: usize) {
+        if let Some(peer) = self.contacts.at(place).map(|contact| contact.peer.clone()) {
+            self.open(&peer);
+        }
+    }
+
+    /// The next conversation down the list, or up.
+    fn open_beside(&mut self, down: bool) {
+        let all = self.contacts.len();
+        if all == 0 {
+            return;
+        }
+        let at = self.conversation.as_ref().and_then(|open| self.contacts.place(&open.peer));
+        let next = match (at, down) {
+            (Some(at), true) => (at + 1) % all,
+            (Some(at), false) => (at + all - 1) % all,
+            (None, _) => 0,
+        };
+        self.open_at(next);
+    }
+
+    /// The next conversation with something unread; those who ask are in the list, and are no conversation yet.
+    fn open_unread(&mut self) {
+        let unread = |contact: &&Contact| contact.unread > 0 && contact.standing == Standing::Contact;
+        let first = self.contacts.iter().find(unread).map(|contact| contact.peer.clone());
+        match first {
+            Some(peer) => self.open(&peer),
+            None => self.say(self.words.status.nothing_unread.to_owned(), false),
+        }
+    }
+
+    /// Ends, with the draft on the disk first.
+    pub(crate) fn quit(&mut self) {
+        self.keep_draft();
+        self.effects.push_back(Effect::Quit);
+    }
+}
