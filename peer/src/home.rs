@@ -3,7 +3,7 @@
 //! ```text
 //! identity       the secret key, 32 bytes, mode 0600: whoever has it is this peer; under a passphrase identity.sealed
 //! key            under a passphrase: the key to all that is sealed, wrapped (see `wrapping`)
-//! config.toml    where to register, whether to use the LAN and the router, how the terminal interface looks
+//! config.toml    what can be set (see `template`); of a home that nobody named, in the XDG configuration directory
 //! engine.lock    locked by the one process that runs the engine
 //! knothole.sock  where that process serves the others
 //! import.new/    while a backup is restored, and after that was broken off
@@ -13,6 +13,7 @@
 
 mod configuration;
 mod sealed;
+mod template;
 mod terminal;
 
 use std::env;
@@ -33,6 +34,9 @@ pub use terminal::{Interface, Language, TerminalConfiguration, Theme};
 /// Where a backup becomes a home, inside of it (see `backup`). Without an identity beside it, that is not done.
 pub(crate) const IMPORT: &str = "import.new";
 
+/// What can be set.
+const CONFIGURATION: &str = "config.toml";
+
 /// Names the home where no argument does.
 pub const HOME_VARIABLE: &str = "KNOTHOLE_HOME";
 
@@ -45,6 +49,8 @@ pub const KEEPALIVE_VARIABLE: &str = "KNOTHOLE_KEEPALIVE";
 #[derive(Debug, Clone)]
 pub struct Home {
     path: PathBuf,
+    /// Its config.toml.
+    configuration: PathBuf,
     /// Of a sealed home that is open.
     key: Option<Key>,
 }
@@ -154,21 +160,36 @@ impl Home {
     /// The home at `path`, else where [`HOME_VARIABLE`] says, else `knothole` in the XDG data directory. It is made, for its
     /// owner alone, where it does not exist.
     ///
+    /// Everything lies in it, but for the config.toml of a home that nobody named, which is `knothole/config.toml` in the XDG
+    /// configuration directory, unless one lies in the home. (Once it is there, it counts for whoever names that same home.)
+    ///
     /// # Errors
     /// [`HomeError::Unknown`] or [`HomeError::Directory`].
     pub fn open(path: Option<PathBuf>) -> Result<Self, HomeError> {
         let named = || env::var_os(HOME_VARIABLE).filter(|name| !name.is_empty());
-        let path = match path.or_else(|| named().map(PathBuf::from)) {
-            Some(path) => path,
-            None => etcetera::choose_base_strategy().map_err(|_| HomeError::Unknown)?.data_dir().join("knothole"),
-        };
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&path)
-            .and_then(|()| path.canonicalize())
-            .map(|path| Self { path, key: None })
-            .map_err(|source| HomeError::Directory { path, source })
+        let places = etcetera::choose_base_strategy();
+        let usual = places.map(|places| (places.data_dir().join("knothole"), places.config_dir().join("knothole")));
+        match (path.or_else(|| named().map(PathBuf::from)), usual) {
+            (Some(path), Ok((data, apart))) => {
+                let home = Self::made(path)?;
+                let same = data.canonicalize().is_ok_and(|data| data == home.path);
+                Ok(if same && apart.join(CONFIGURATION).exists() { home.configured(&apart) } else { home })
+            }
+            (Some(path), Err(_)) => Self::made(path),
+            (None, Ok((data, apart))) => Ok(Self::made(data)?.configured(&apart)),
+            (None, Err(_)) => Err(HomeError::Unknown),
+        }
+    }
+
+    fn made(path: PathBuf) -> Result<Self, HomeError> {
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(&path).and_then(|()| path.canonicalize());
+        let path = made.map_err(|source| HomeError::Directory { path, source })?;
+        Ok(Self { configuration: path.join(CONFIGURATION), path, key: None })
+    }
+
+    /// With its configuration in a directory apart, unless one lies in the home.
+    fn configured(self, apart: &Path) -> Self {
+        if self.configuration.exists() { self } else { Self { configuration: apart.join(CONFIGURATION), ..self } }
     }
 
     /// The directory itself.
@@ -181,6 +202,12 @@ impl Home {
     #[must_use]
     pub fn socket_path(&self) -> PathBuf {
         self.path.join("knothole.sock")
+    }
+
+    /// Its config.toml, whether or not there is one yet.
+    #[must_use]
+    pub fn configuration_path(&self) -> &Path {
+        &self.configuration
     }
 
     /// The identity; the first call ever makes it.
@@ -245,17 +272,28 @@ impl Home {
 
     /// Makes a file of the home, or replaces it: whole or not at all, whenever the power fails.
     pub(crate) fn put(&self, name: &str, content: &[u8]) -> Result<(), HomeError> {
-        let path = self.path.join(name);
-        let draft = self.path.join(format!("{name}.new"));
-        let write = || {
-            let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
-            file.write_all(content)?;
-            file.sync_all()?;
-            fs::rename(&draft, &path)?;
-            File::open(&self.path)?.sync_all()
-        };
-        write().map_err(|source| HomeError::File { path: path.clone(), source })
+        write(&self.path.join(name), content)
     }
+}
+
+/// Makes a file, or replaces it: whole or not at all, whenever the power fails.
+fn write(path: &Path, content: &[u8]) -> Result<(), HomeError> {
+    let draft = draft(path);
+    let write = || {
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+        file.write_all(content)?;
+        file.sync_all()?;
+        fs::rename(&draft, path)?;
+        path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())
+    };
+    write().map_err(|source| HomeError::File { path: path.to_owned(), source })
+}
+
+/// What a file is called until it is whole.
+pub(crate) fn draft(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".new");
+    name.into()
 }
 
 #[cfg(test)]

@@ -142,7 +142,8 @@ fn the_environment_names_home_and_rendezvous_too() {
     let link: ContactLink = String::from_utf8(output.stdout).unwrap().trim().parse().unwrap();
     assert_eq!(link.via.len(), 2);
     assert!(home.path().join("identity").exists());
-    assert!(!home.path().join("config.toml").exists(), "only arguments are remembered");
+    let configuration = fs::read_to_string(home.path().join("config.toml")).unwrap();
+    assert!(configuration.contains("#rendezvous = []"), "only arguments are remembered: {configuration}");
 }
 
 #[test]

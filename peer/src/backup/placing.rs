@@ -9,7 +9,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use super::BackupError;
-use crate::home::{Home, HomeError, IDENTITY, IMPORT};
+use crate::home::{Home, HomeError, IDENTITY, IMPORT, draft};
 use crate::store::{FILE, SEALED_FILE};
 
 const CONFIGURATION: &str = "config.toml";
@@ -48,10 +48,10 @@ pub(super) fn place(
     step(home);
     fs::rename(workshop.join(FILE), home.path().join(FILE)).map_err(unwritten)?;
     step(home);
-    if !configuration.is_empty() && !home.path().join(CONFIGURATION).exists() {
+    if !configuration.is_empty() && !home.has_own_configuration() {
         lay_by(&workshop.join(CONFIGURATION), configuration).map_err(unwritten)?;
         step(home);
-        home.put(CONFIGURATION, configuration)?;
+        home.put_configuration(configuration)?;
         step(home);
     }
     home.put("identity", identity)?;
@@ -80,15 +80,16 @@ fn lay_by(path: &Path, configuration: &[u8]) -> io::Result<()> {
 fn clear(home: &Home, workshop: &Path) -> io::Result<()> {
     let at = |name: &str| home.path().join(name);
     let ours = fs::read(workshop.join(CONFIGURATION));
-    if ours.is_ok_and(|ours| fs::read(at(CONFIGURATION)).is_ok_and(|there| there == ours)) {
-        remove(&at(CONFIGURATION))?;
+    let there = home.configuration_path();
+    if ours.is_ok_and(|ours| fs::read(there).is_ok_and(|there| there == ours)) {
+        remove(there)?;
     }
     for suffix in ["", "-wal", "-shm"] {
         remove(&at(&format!("{FILE}{suffix}")))?;
     }
     // Halves of files, which mean nothing.
-    for draft in ["identity.new", "config.toml.new"] {
-        let _ = remove(&at(draft));
+    for file in [&at("identity"), there] {
+        let _ = remove(&draft(file));
     }
     fs::read_dir(workshop)?.try_for_each(|file| remove(&file?.path()))
 }

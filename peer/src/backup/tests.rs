@@ -108,6 +108,18 @@ async fn a_restored_home_is_the_same_peer_with_the_same_conversations() {
 }
 
 #[tokio::test]
+async fn a_configuration_that_nobody_has_changed_gives_way_to_the_backup_s() {
+    let (_directory, home, store) = lived_in().await;
+    let path = backup(&home, &store).await;
+    let (_other, fresh) = empty();
+    fresh.rendezvous(&[]).unwrap();
+    assert!(fresh.configuration_text().unwrap().contains("#keepalive"));
+    let lock = fresh.engine_lock().unwrap().unwrap();
+    import(&fresh, &lock, &path, "copy").unwrap();
+    assert_eq!(fresh.configuration_text().unwrap(), "keepalive = \"strict\"\n");
+}
+
+#[tokio::test]
 async fn a_restored_home_numbers_anew_and_has_no_keys_of_letters() {
     let (_directory, home, store) = lived_in().await;
     let before = store.conversation(BOB).await.unwrap();

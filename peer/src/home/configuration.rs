@@ -1,8 +1,7 @@
 //! Where to register and how often to say so: from the arguments, the environment or config.toml, the first of them
 //! that says anything; and what else config.toml may say.
 
-use std::path::PathBuf;
-use std::{env, fs, io};
+use std::env;
 
 use knothole_proto::contact_link::RendezvousAddress;
 use knothole_proto::registration::Profile;
@@ -59,15 +58,14 @@ impl Home {
     /// The rendezvous to register at, the preferred first: those `given` as arguments, else those in
     /// [`RENDEZVOUS_VARIABLE`], else those in config.toml; none if none is named anywhere.
     ///
-    /// A home without a config.toml remembers those given, so that they need not be given again.
+    /// A home without a config.toml is given one here, with all that can be set and the rendezvous `given`, so that they need
+    /// not be given again.
     ///
     /// # Errors
     /// [`HomeError::Rendezvous`], [`HomeError::Configuration`] or [`HomeError::File`].
     pub fn rendezvous(&self, given: &[RendezvousAddress]) -> Result<Vec<RendezvousAddress>, HomeError> {
+        self.begin_configuration(given)?;
         if !given.is_empty() {
-            if !self.configuration_path().exists() {
-                self.put("config.toml", written(given).as_bytes())?;
-            }
             return Ok(given.to_vec());
         }
         let named = env::var(RENDEZVOUS_VARIABLE).unwrap_or_default();
@@ -150,21 +148,8 @@ impl Home {
     }
 
     pub(super) fn configuration(&self) -> Result<Configuration, HomeError> {
-        let (path, text) = (self.configuration_path(), self.configuration_text()?);
+        let (path, text) = (self.configuration_path().to_owned(), self.configuration_text()?);
         toml::from_str(&text).map_err(|error| HomeError::Configuration { path, why: explained(&error, &text) })
-    }
-
-    /// The text of config.toml; empty where there is none.
-    pub(crate) fn configuration_text(&self) -> Result<String, HomeError> {
-        let path = self.configuration_path();
-        match fs::read_to_string(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
-            read => read.map_err(|source| HomeError::File { path, source }),
-        }
-    }
-
-    fn configuration_path(&self) -> PathBuf {
-        self.path().join("config.toml")
     }
 }
 
@@ -194,38 +179,12 @@ fn explained(error: &toml::de::Error, text: &str) -> String {
     }
 }
 
-/// The first config.toml. An address holds no character that TOML would want escaped.
-fn written(rendezvous: &[RendezvousAddress]) -> String {
-    let addresses: String = rendezvous.iter().map(|address| format!("    \"{address}\",\n")).collect();
-    format!(
-        "# Where Knothole registers, the preferred rendezvous first. They were given as --rendezvous on first use;\n\
-         # edit this to change them for good. An argument or {RENDEZVOUS_VARIABLE} takes precedence.\n\
-         rendezvous = [\n{addresses}]\n"
-    )
-}
-
 #[cfg(test)]
 mod tests {
-    use knothole_proto::identity::PublicKey;
+    use std::fs;
 
     use super::super::tests::home;
     use super::*;
-
-    fn address(host: &str) -> RendezvousAddress {
-        RendezvousAddress { key: PublicKey::new([9; 32]), host: host.into(), port: 3478 }
-    }
-
-    #[test]
-    fn what_is_given_first_is_remembered_and_never_overwritten() {
-        let (_directory, home) = home();
-        let first = [address("a.example"), address("2001:db8::1")];
-        assert_eq!(home.rendezvous(&first).unwrap(), first);
-        assert_eq!(home.configured_rendezvous().unwrap(), first);
-        assert_eq!(home.rendezvous(&[address("b.example")]).unwrap(), [address("b.example")]);
-        assert_eq!(home.configured_rendezvous().unwrap(), first);
-        let text = fs::read_to_string(home.configuration_path()).unwrap();
-        assert!(text.starts_with("# Where Knothole registers"), "{text}");
-    }
 
     #[test]
     fn a_home_without_configuration_names_none() {

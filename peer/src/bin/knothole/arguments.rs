@@ -35,23 +35,16 @@ First steps:
 Environment:
   KNOTHOLE_HOME        the home directory, where --home is not given
   KNOTHOLE_RENDEZVOUS  rendezvous addresses separated by commas or spaces, where --rendezvous is not given;
-                       without either, `rendezvous` in the home's config.toml
+                       without either, `rendezvous` in config.toml
   KNOTHOLE_KEEPALIVE   default, strict (a lost contact is noticed after 9 s) or frugal (as rarely as this network bears);
                        where it is not set, `keepalive` in config.toml
   KNOTHOLE_PASSPHRASE  the passphrase of a home that has one, where --passphrase-file is not given
   KNOTHOLE_LOG         what is logged to standard error: error, warn (default), info, debug, trace
   NO_COLOR             set it for text without colours
 
-config.toml in the home, all of it optional:
-  rendezvous = [\"<key>@<host>:<port>\"]
-  keepalive = \"default\"     # or \"strict\", \"frugal\"
-  lan_discovery = true      # find contacts on the LAN, and be found there, also without internet
-  port_mapping = true       # ask the router for a port (UPnP, NAT-PMP, PCP)
-  requests = \"ask\"         # or \"none\": strangers cannot ask to be contacts
-  mailbox = false           # let messages wait at the rendezvous, sealed, while whoever they are for is away
-  receipts = true           # tell contacts how far you have read, and see how far they have
-  typing = true             # tell contacts that you type, and see when they do
-  [terminal]                # how the terminal interface speaks, looks and calls
+Configuration:
+  config.toml holds all that can be set, with its meaning and default; it is written on first use, and never again once you
+  have changed it. It lies in the home where that is named, else in ~/.config/knothole (XDG_CONFIG_HOME).
 
 Exit codes: 0 done; 1 it failed, and standard error says what to do next; 2 wrong usage; 3 not in time.";
 
@@ -59,7 +52,8 @@ Exit codes: 0 done; 1 it failed, and standard error says what to do next; 2 wron
 #[derive(Debug, Parser)]
 #[command(name = "knothole", version, after_help = AFTER_HELP, disable_help_subcommand = true)]
 pub(crate) struct Arguments {
-    /// The directory that holds everything: identity, contacts, messages [default: knothole in the XDG data directory]
+    /// The directory that holds everything: identity, contacts, messages, config.toml [default: knothole in the XDG data
+    /// directory, and config.toml in that for configuration]
     #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) home: Option<PathBuf>,
 
