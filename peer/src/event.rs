@@ -7,7 +7,7 @@ use knothole_proto::contact_link::RendezvousAddress;
 use knothole_proto::frames::MessageId;
 use knothole_proto::identity::PeerId;
 
-use crate::command::Transport;
+use crate::command::{ContactView, Transport};
 use crate::store::{Change, MessageState};
 
 /// Something happened.
@@ -87,6 +87,45 @@ pub enum EventKind {
         reply: Option<MessageId>,
         /// How many seconds it lasts after it was read, if it does not stay.
         expires_s: Option<u32>,
+    },
+    /// A message of ours is in durable storage, whichever face wrote it.
+    Sent {
+        /// To whom.
+        peer: PeerId,
+        /// What we call it.
+        name: String,
+        /// Its name.
+        message: MessageId,
+        /// What was written.
+        text: String,
+        /// The message that it answers.
+        reply: Option<MessageId>,
+        /// How many seconds it lasts after it was delivered, if it does not stay.
+        expires_s: Option<u32>,
+    },
+    /// The person has read of a conversation what was unread, in whichever face.
+    Read {
+        /// With whom it is.
+        peer: PeerId,
+        /// What we call it.
+        name: String,
+        /// The last message read.
+        upto: MessageId,
+        /// Messages that are unread still.
+        unread: u64,
+    },
+    /// A contact is new, or its name, its state or what holds for it was changed, through whichever face. Its path, its presence
+    /// and what is unread or begun have no part in this.
+    ContactChanged {
+        /// As it is now.
+        contact: Box<ContactView>,
+    },
+    /// A contact, a request or a block is there no longer, nor is the conversation.
+    ContactRemoved {
+        /// Who.
+        peer: PeerId,
+        /// What we called it.
+        name: String,
     },
     /// A contact types, or has stopped.
     Typing {

@@ -6,16 +6,17 @@ mod neighbours;
 
 use std::sync::Arc;
 
-use knothole::command::{Command, CommandError, NewMessage};
-use knothole::event::Event;
+use knothole::command::{Command, CommandError, ContactView, NewMessage, PresenceMode};
+use knothole::event::{Event, EventKind};
 use knothole::handle::Peer;
-use knothole::store::{MessageState, Summary};
+use knothole::store::{ContactState, MessageState, Summary};
+use knothole_proto::content::Content;
 use knothole_proto::frames::MessageId;
 use knothole_rendezvous::serve::Serving;
 use tempfile::TempDir;
 use tokio::sync::broadcast::Receiver;
 
-use neighbours::{add, arrives, history, reaches, rendezvous, send, start};
+use neighbours::{add, arrives, event, history, link, reaches, rendezvous, send, start};
 
 /// Two who have each other as contacts.
 struct Meeting {
@@ -100,4 +101,72 @@ async fn a_contact_tells_where_the_unread_messages_begin_and_when_the_newest_cam
     read(&bob, "alice", ids[2]).await;
     let page = history(&bob, "alice").await;
     assert_eq!((page.len(), summary(&bob).await.first_unread), (3, None));
+}
+
+async fn changed(events: &mut Receiver<Arc<Event>>) -> ContactView {
+    event(events, |kind| match kind {
+        EventKind::ContactChanged { contact } => Some((**contact).clone()),
+        _ => None,
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_face_learns_what_one_of_them_sends_and_reads() {
+    let Meeting { alice, bob, mut at_alice, mut at_bob, serving: _serving, homes: _homes } = meeting().await;
+    let first = send(&alice, "bob", "hello").await;
+    let reply = NewMessage { text: "again".into(), answers: Some(first), ..NewMessage::default() };
+    let second = send(&alice, "bob", reply).await;
+    for (id, expected, answers) in [(first, "hello", None), (second, "again", Some(first))] {
+        let told = event(&mut at_alice, |kind| match kind {
+            EventKind::Sent { peer: _, name, message, text, reply, expires_s: None } => {
+                Some((name.clone(), *message, text.clone(), *reply))
+            }
+            _ => None,
+        });
+        assert_eq!(told.await, ("bob".into(), id, expected.into(), answers));
+    }
+    arrives(&mut at_bob, "again").await;
+    let told = |kind: &EventKind| match kind {
+        EventKind::Read { peer: _, name, upto, unread } => Some((name.clone(), *upto, *unread)),
+        _ => None,
+    };
+    read(&bob, "alice", first).await;
+    assert_eq!(event(&mut at_bob, told).await, ("alice".into(), first, 1));
+    // Nothing changes by this, and nothing is told of it.
+    read(&bob, "alice", first).await;
+    read(&bob, "alice", second).await;
+    assert_eq!(event(&mut at_bob, told).await, ("alice".into(), second, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_face_learns_what_one_of_them_does_to_a_contact() {
+    let Meeting { alice, bob, mut at_alice, serving: _serving, homes: _homes, .. } = meeting().await;
+    let who = || "bob".to_owned();
+    let added = changed(&mut at_alice).await;
+    assert_eq!((added.name.as_str(), added.state), ("bob", ContactState::Contact));
+
+    alice.request(|reply| Command::Verify { who: who(), shown: None, reply }).await.unwrap();
+    assert!(changed(&mut at_alice).await.verified);
+    alice.request(|reply| Command::Path { who: who(), relay_only: true, reply }).await.unwrap();
+    assert!(changed(&mut at_alice).await.relay_only);
+    let lasting = Content::Timer { expires_s: Some(3600) };
+    alice.request(|reply| Command::Amend { with: Some(who()), content: lasting, reply }).await.unwrap();
+    assert_eq!(changed(&mut at_alice).await.expires_s, Some(3600));
+    alice.request(|reply| Command::Presence { mode: PresenceMode::Invisible, who: None, reply }).await.unwrap();
+    assert!(!changed(&mut at_alice).await.shown);
+    alice.request(|reply| Command::Presence { mode: PresenceMode::Online, who: Some(who()), reply }).await.unwrap();
+    assert!(changed(&mut at_alice).await.shown);
+    let link = link(&bob).await;
+    let named = |reply| Command::AddContact { link, name: Some("robert".into()), relay_only: None, reply };
+    alice.request(named).await.unwrap();
+    assert_eq!(changed(&mut at_alice).await.name, "robert");
+    alice.request(|reply| Command::Block { who: "robert".into(), reply }).await.unwrap();
+    assert_eq!(changed(&mut at_alice).await.state, ContactState::Blocked);
+    alice.request(|reply| Command::Remove { who: "robert".into(), reply }).await.unwrap();
+    let removed = event(&mut at_alice, |kind| match kind {
+        EventKind::ContactRemoved { name, .. } => Some(name.clone()),
+        _ => None,
+    });
+    assert_eq!(removed.await, "robert");
 }

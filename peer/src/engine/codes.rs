@@ -280,7 +280,11 @@ impl Engine {
             if let Ok(contact) = &added {
                 engine.emit(EventKind::ContactAdded { peer: contact.peer, name: contact.name.clone() });
             }
+            let peer = added.as_ref().ok().map(|contact| contact.peer);
             then(engine, added);
+            if let Some(peer) = peer {
+                engine.tell_contact(peer);
+            }
         });
     }
 

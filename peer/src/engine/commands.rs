@@ -66,12 +66,16 @@ impl Engine {
             Command::Block { who, reply } => self.block(&who, reply),
             Command::Remove { who, reply } => match self.named(&who) {
                 Ok((id, peer)) => self.after(self.store.remove(peer), move |engine, result| {
+                    let name = engine.contacts.get(&id).filter(|_| result.is_ok()).map(|contact| contact.name.clone());
                     if result.is_ok() {
                         engine.forget_contact(id);
                         engine.forget_standing(peer);
                         engine.traversal.forget_memory(&peer);
                     }
                     answer(reply, result.map_err(Into::into));
+                    if let Some(name) = name {
+                        engine.emit(EventKind::ContactRemoved { peer, name });
+                    }
                 }),
                 Err(error) => answer(reply, Err(error)),
             },
@@ -165,7 +169,9 @@ impl Engine {
             Ok(known) => {
                 let conversation = engine.store.conversation(known.peer);
                 engine.after(conversation, move |engine, result| {
+                    let peer = known.peer;
                     answer(reply, result.map(|at| engine.replace(known, at)).map_err(Into::into));
+                    engine.tell_contact(peer);
                 });
             }
             Err(error) => answer(reply, Err(error.into())),
@@ -173,9 +179,13 @@ impl Engine {
     }
 
     /// Puts a contact in the place of what was known of it, unless nothing differs but its name and how it may be met.
-    pub(super) fn replace(&mut self, known: store::Contact, conversation: store::Conversation) -> ContactView {
+    pub(super) fn replace(&mut self, mut known: store::Contact, conversation: store::Conversation) -> ContactView {
         let now = Instant::now();
         let before = self.find_peer(known.peer);
+        if let Some(contact) = before.and_then(|id| self.contacts.get(&id)) {
+            // A message may have come since the store was asked.
+            known.summary = contact.summary.clone();
+        }
         let unchanged = before.and_then(|id| self.contacts.get(&id)).is_some_and(|c| c.talks() && c.via == known.via);
         let id = match before {
             Some(id) if unchanged => id,
@@ -235,6 +245,7 @@ impl Engine {
             let view = unreachable_view(&known);
             engine.insert_contact(known, None, Instant::now());
             answer(reply, Ok(view));
+            engine.tell_contact(peer);
         });
     }
 
@@ -251,8 +262,25 @@ impl Engine {
                 engine.pump(id);
                 engine.expect_expiry(id, Instant::now());
             }
+            let read = result.is_ok();
             answer(reply, result.map(|_| ()).map_err(Into::into));
-            engine.recount(peer);
+            if read {
+                engine.tell_read(peer, upto);
+            }
+        });
+    }
+
+    /// Tells the faces what is unread still, if that is less than before.
+    fn tell_read(&mut self, peer: PeerId, upto: MessageId) {
+        self.after(self.store.contact(peer), move |engine, result| {
+            let id = engine.find_peer(peer);
+            let (Ok(known), Some(contact)) = (result, id.and_then(|id| engine.contacts.get_mut(&id))) else { return };
+            let (before, unread) = (contact.summary.unread, known.summary.unread);
+            contact.summary = known.summary;
+            let name = contact.name.clone();
+            if unread != before {
+                engine.emit(EventKind::Read { peer, name, upto, unread });
+            }
         });
     }
 

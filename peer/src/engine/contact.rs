@@ -206,6 +206,13 @@ impl Engine {
         id
     }
 
+    /// Tells the faces that a contact is not as it was.
+    pub(super) fn tell_contact(&self, peer: PeerId) {
+        if let Some(contact) = self.find_peer(peer).and_then(|id| self.contacts.get(&id)) {
+            self.emit(EventKind::ContactChanged { contact: Box::new(contact.view()) });
+        }
+    }
+
     /// Forgets all that the engine holds of a contact; the store is not touched.
     pub(super) fn forget_contact(&mut self, id: ContactId) {
         let Some(contact) = self.contacts.remove(&id) else { return };

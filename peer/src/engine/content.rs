@@ -44,15 +44,26 @@ impl Engine {
             self.after(stored, move |engine, result| {
                 answer(reply, result.as_ref().map(|_| message).map_err(|error| CommandError::Store(error.to_string())));
                 if let Ok(position) = result {
-                    if let Some(summary) = engine.summary(peer) {
-                        summary.last_at = Some(at);
-                        summary.draft.take_if(|_| written.from_draft);
+                    if written.from_draft
+                        && let Some(summary) = engine.summary(peer)
+                    {
+                        summary.draft = None;
                     }
+                    engine.tell_sent(peer, message, &content);
                     engine.handle_written(peer, Outgoing { number: position.number, message, at, content });
                 }
             });
             self.begin_letters(id);
         });
+    }
+
+    /// Tells the faces what one of them has written.
+    fn tell_sent(&mut self, peer: PeerId, message: MessageId, content: &Content) {
+        let Content::Text { text, reply, expires_s } = content else { return };
+        let Some(contact) = self.find_peer(peer).and_then(|id| self.contacts.get_mut(&id)) else { return };
+        contact.summary.last_at = Some(wall_clock());
+        let (name, text) = (contact.name.clone(), text.clone());
+        self.emit(EventKind::Sent { peer, name, message, text, reply: *reply, expires_s: *expires_s });
     }
 
     /// Keeps what is begun to a contact.
@@ -136,7 +147,11 @@ impl Engine {
                         What::Deleted | What::Expired => recount = true,
                         What::Edited { .. } | What::Reacted { .. } => {}
                     }
+                    let timer = matches!(change.what, What::Timer { .. });
                     self.emit(EventKind::Change { peer, name, change });
+                    if timer {
+                        self.tell_contact(peer);
+                    }
                 }
             }
         }

@@ -213,11 +213,13 @@ impl Engine {
         let Some(who) = who else {
             let invisible = mode == PresenceMode::Invisible;
             return self.after(self.store.set_setting(SETTING, vec![u8::from(invisible)]), move |engine, result| {
+                let mut changed = Vec::new();
                 if result.is_ok() {
                     engine.presence.invisible = invisible;
-                    engine.follow_presence(Instant::now());
+                    changed = engine.follow_presence(Instant::now());
                 }
                 answer(reply, result.map_err(CommandError::from));
+                changed.into_iter().for_each(|peer| engine.tell_contact(peer));
             });
         };
         let peer = match self.named(&who) {
@@ -226,16 +228,18 @@ impl Engine {
         };
         self.after(self.store.show(peer, shown), move |engine, result| {
             let id = engine.find_peer(peer).filter(|_| result.is_ok());
+            let mut changed = Vec::new();
             if let Some(contact) = id.and_then(|id| engine.contacts.get_mut(&id)) {
                 contact.standing.shown = shown;
-                engine.follow_presence(Instant::now());
+                changed = engine.follow_presence(Instant::now());
             }
             answer(reply, result.map_err(CommandError::from));
+            changed.into_iter().for_each(|peer| engine.tell_contact(peer));
         });
     }
 
-    /// Hides from those from whom we are to, and from no others.
-    fn follow_presence(&mut self, now: Instant) {
+    /// Hides from those from whom we are to, and from no others; returns for whom that is new.
+    fn follow_presence(&mut self, now: Instant) -> Vec<PeerId> {
         let invisible = self.presence.invisible;
         let hides = |contact: &Contact| !contact.standing.shown.unwrap_or(!invisible);
         let changed: Vec<_> = self
@@ -244,9 +248,11 @@ impl Engine {
             .filter(|(_, contact)| hides(contact) != contact.standing.hidden)
             .map(|(id, contact)| (*id, contact.talks()))
             .collect();
+        let mut peers = Vec::new();
         for (id, talks) in changed {
             let Some(contact) = self.contacts.get_mut(&id) else { continue };
             contact.standing.hidden = !contact.standing.hidden;
+            peers.push(contact.peer);
             match (talks, contact.standing.hidden) {
                 (false, _) => {}
                 (true, true) => self.conceal(id, now),
@@ -255,6 +261,7 @@ impl Engine {
         }
         self.hide_from_lan();
         self.refresh_unseen(now);
+        peers
     }
 
     /// Leaves a contact, as if we stopped.

@@ -26,7 +26,10 @@ impl Engine {
                 engine.contacts.get(&id).map(super::contact::Contact::view)
             });
             match view {
-                Ok(Some(view)) => answer(reply, Ok(view)),
+                Ok(Some(view)) => {
+                    answer(reply, Ok(view));
+                    engine.tell_contact(peer);
+                }
                 Ok(None) => {}
                 Err(error) => answer(reply, Err(error)),
             }

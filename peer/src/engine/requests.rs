@@ -101,6 +101,7 @@ impl Engine {
                     engine.insert_contact(known, None, Instant::now());
                 }
                 answer(reply, Ok(view));
+                engine.tell_contact(peer);
             }
             Err(error) => answer(reply, Err(error.into())),
         });

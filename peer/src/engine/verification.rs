@@ -42,6 +42,7 @@ impl Engine {
                 Ok(Some(contact)) => {
                     contact.verified = true;
                     answer(reply, Ok(contact.view()));
+                    engine.tell_contact(peer);
                 }
                 Ok(None) => {}
                 Err(error) => answer(reply, Err(error)),
@@ -102,8 +103,11 @@ impl Engine {
             }
             let conversation = engine.store.conversation(new.peer);
             engine.after(conversation, move |engine, result| {
+                let both = [new.peer, old.peer];
                 let contact = result.map(|at| engine.replace(new, at)).map_err(Into::into);
                 answer(reply, contact.map(|contact| Replaced { contact, former: (old.peer, old.name) }));
+                // The former one first: until then two would have the name.
+                both.into_iter().rev().for_each(|peer| engine.tell_contact(peer));
             });
         });
     }

@@ -220,7 +220,7 @@ fn status() -> Status {
     }
 }
 
-fn contact() -> ContactView {
+pub(super) fn contact() -> ContactView {
     ContactView {
         peer: bob(),
         name: "bob".into(),

@@ -278,7 +278,8 @@ fn rendezvous(status: &RendezvousStatus) -> Value {
     })
 }
 
-fn contact(contact: &ContactView) -> Value {
+/// A contact as the list of contacts tells it.
+pub(super) fn contact(contact: &ContactView) -> Value {
     json!({
         "peer": contact.peer.to_string(),
         "name": contact.name,

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::event::{Event, EventKind, PathChange};
 use crate::store::MessageState;
 
-use super::method::{milliseconds, presence};
+use super::method::{self, milliseconds, presence};
 use super::{content, message};
 
 /// The notification of an event; `None` if it is of no concern to a client.
@@ -60,6 +60,32 @@ fn told(kind: &EventKind) -> Option<Value> {
             content::put(&mut told, *reply, *expires_s);
             told
         }
+        EventKind::Sent { peer, name, message, text, reply, expires_s } => {
+            let mut told = json!({
+                "type": "sent",
+                "peer": peer.to_string(),
+                "name": name,
+                "message": message.to_string(),
+                "text": text,
+            });
+            content::put(&mut told, *reply, *expires_s);
+            told
+        }
+        EventKind::Read { peer, name, upto, unread } => json!({
+            "type": "read",
+            "peer": peer.to_string(),
+            "name": name,
+            "upto": upto.to_string(),
+            "unread": unread,
+        }),
+        EventKind::ContactChanged { contact } => {
+            let mut told = method::contact(contact);
+            told["type"] = "contact.changed".into();
+            told
+        }
+        EventKind::ContactRemoved { peer, name } => {
+            json!({"type": "contact.removed", "peer": peer.to_string(), "name": name})
+        }
         EventKind::Typing { peer, name, on } => {
             json!({"type": "typing", "peer": peer.to_string(), "name": name, "on": on})
         }
@@ -111,6 +137,7 @@ mod tests {
     use knothole_proto::frames::MessageId;
     use knothole_proto::identity::PublicKey;
 
+    use super::super::fake::contact;
     use super::*;
     use crate::store::{Change, What};
 
@@ -204,6 +231,25 @@ mod tests {
                        "reply": id, "expires_s": 60}),
             ),
             (
+                EventKind::Sent {
+                    peer,
+                    name: name(),
+                    message,
+                    text: "a".into(),
+                    reply: Some(message),
+                    expires_s: None,
+                },
+                json!({"type": "sent", "at": at, "peer": PEER, "name": "bob", "message": id, "text": "a", "reply": id}),
+            ),
+            (
+                EventKind::Read { peer, name: name(), upto: message, unread: 1 },
+                json!({"type": "read", "at": at, "peer": PEER, "name": "bob", "upto": id, "unread": 1}),
+            ),
+            (
+                EventKind::ContactRemoved { peer, name: name() },
+                json!({"type": "contact.removed", "at": at, "peer": PEER, "name": "bob"}),
+            ),
+            (
                 EventKind::Typing { peer, name: name(), on: true },
                 json!({"type": "typing", "at": at, "peer": PEER, "name": "bob", "on": true}),
             ),
@@ -238,6 +284,15 @@ mod tests {
             ),
         ] {
             assert_eq!(params(kind), expected);
+        }
+    }
+
+    #[test]
+    fn a_contact_that_has_changed_is_told_as_in_the_list() {
+        let told = params(EventKind::ContactChanged { contact: Box::new(contact()) });
+        assert_eq!((&told["type"], &told["at"]), (&json!("contact.changed"), &json!(1_700_000_000_123_u64)));
+        for (field, value) in method::contact(&contact()).as_object().unwrap() {
+            assert_eq!(&told[field], value, "{field}");
         }
     }
 
