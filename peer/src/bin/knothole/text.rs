@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 /// What stands for a character that would do something instead of showing something.
-const REPLACEMENT: char = '\u{FFFD}';
+pub(crate) const REPLACEMENT: char = '\u{FFFD}';
 
 /// The text with everything harmless: control characters, which can move the cursor, recolour or retype what stands on
 /// the screen, bidirectional controls, which can make a line read as another, and further line ends show as U+FFFD. Tabs
@@ -29,7 +29,7 @@ pub(crate) fn escaped(json: &str) -> String {
 }
 
 /// Whether a terminal does something at this character instead of showing it.
-fn does_something(c: char) -> bool {
+pub(crate) fn does_something(c: char) -> bool {
     // Line and paragraph separators, and the marks that hide annotations.
     c.is_control() || turns_text(c) || matches!(c, '\u{2028}' | '\u{2029}' | '\u{FFF9}'..='\u{FFFB}')
 }

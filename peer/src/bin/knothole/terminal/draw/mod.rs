@@ -54,7 +54,7 @@ fn put(buffer: &mut Buffer, area: Rect, column: u16, row: u16, text: &str, style
         return column;
     }
     let room = usize::from(area.width - column);
-    let (end, _) = buffer.set_stringn(area.x + column, area.y + row, text, room, style);
+    let (end, _) = buffer.set_stringn(area.x + column, area.y + row, cells::shown(text), room, style);
     end - area.x
 }
 
