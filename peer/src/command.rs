@@ -115,6 +115,15 @@ pub enum Command {
         /// The contact.
         reply: Reply<ContactView>,
     },
+    /// Calls a contact by another name.
+    Rename {
+        /// A name or a peer id.
+        who: String,
+        /// The new name.
+        name: String,
+        /// The contact.
+        reply: Reply<ContactView>,
+    },
     /// Chooses whether a contact may be met directly, or through a relay alone.
     Path {
         /// A name or a peer id.

@@ -165,6 +165,9 @@ fn contacts_are_kept_without_a_network_and_messages_to_them_wait() {
     let history = json(&done(home.path(), &["history", "bob", "--json"]));
     assert_eq!((&history[0]["text"], &history[0]["state"]), (&"hello".into(), &"queued".into()));
     assert!(done(home.path(), &["history", "bob", "--search", "hell"]).contains("me: hello  (queued)"));
+    assert_eq!(done(home.path(), &["rename", "bob", "bobby"]), "bob is called bobby now\n");
+    assert_eq!(json(&done(home.path(), &["rename", "bobby", "bob", "--json"]))["name"], "bob");
+    assert!(reproach(home.path(), &["rename", "bobby", "x"], 1).contains("knothole contacts"));
     done(home.path(), &["block", "bob"]);
     assert!(reproach(home.path(), &["send", "bob", "hello"], 1).contains("blocked"));
     done(home.path(), &["remove", "bob"]);

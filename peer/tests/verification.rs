@@ -6,6 +6,7 @@ mod neighbours;
 
 use knothole::command::{Command, CommandError, ContactView, KeyDiffers, WordsView};
 use knothole::engine;
+use knothole::event::EventKind;
 use knothole::handle::{Options, Peer};
 use knothole_proto::registration::Profile;
 use knothole_proto::verification::Mismatch;
@@ -89,6 +90,36 @@ async fn another_key_under_a_verified_name_is_refused_loudly_and_taken_only_on_d
     assert_eq!(replaced.former, (old.peer, format!("Bob (old key {})", old.peer.short())));
     let contacts = alice.request(Command::Contacts).await.unwrap();
     assert!(contacts.iter().all(|contact| !contact.verified), "what was compared was the old key");
+    for peer in [alice, bob, mallory] {
+        peer.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_contact_is_called_otherwise_and_stays_verified_but_takes_no_verified_name() {
+    let ((alice, _a), (bob, _b), (mallory, _m)) = (peer().await, peer().await, peer().await);
+    add(&alice, &bob, "bob").await.unwrap();
+    add(&alice, &mallory, "mallory").await.unwrap();
+    verify(&alice, "bob", None).await.unwrap();
+    let rename = |who: &'static str, name: &'static str| {
+        alice.request(move |reply| Command::Rename { who: who.into(), name: name.into(), reply })
+    };
+    let mut events = alice.events();
+    let renamed = rename("bob", " Robert ").await.unwrap();
+    assert_eq!((renamed.name.as_str(), renamed.verified), ("Robert", true));
+    neighbours::event(&mut events, |kind| match kind {
+        EventKind::ContactRenamed { name, .. } if name == "Robert" => Some(()),
+        _ => None,
+    })
+    .await;
+    assert!(matches!(rename("bob", "x").await, Err(CommandError::UnknownContact(_))));
+    assert!(matches!(rename("mallory", "robert").await, Err(CommandError::KeyDiffers(_))));
+    verify(&alice, "mallory", None).await.unwrap();
+    assert!(matches!(rename("Robert", "MALLORY").await, Err(CommandError::KeyDiffers(_))));
+    for name in ["", "a\nb"] {
+        assert!(matches!(rename("mallory", name).await, Err(CommandError::Store(_))));
+    }
+    assert_eq!(words(&alice, "Robert").await.words.len(), 10);
     for peer in [alice, bob, mallory] {
         peer.stop().await;
     }

@@ -62,6 +62,7 @@ impl Engine {
             }
             Command::Words { who, reply } => self.words(&who, reply),
             Command::Verify { who, shown, reply } => self.verify(&who, shown.as_deref(), reply),
+            Command::Rename { who, name, reply } => self.rename(&who, name, reply),
             Command::Path { who, relay_only, reply } => self.choose_path(&who, relay_only, reply),
             Command::Block { who, reply } => self.block(&who, reply),
             Command::Remove { who, reply } => match self.named(&who) {

@@ -24,6 +24,7 @@ mod network;
 mod paths;
 mod presence;
 mod relay_only;
+mod renaming;
 mod rendezvous;
 mod renewal;
 mod requests;

@@ -302,6 +302,8 @@ mod tests {
         assert_eq!(session.result("contact.add", json!({"link": "7 Orchard velvet", "name": "bob"})).await, named);
         let introduced = json!({"link": link, "name": "bob", "greeting": "it is me", "path": "any"});
         assert_eq!(session.result("contact.add", introduced).await, named);
+        let renamed = session.result("contact.rename", json!({"peer": "bob", "name": "robert"})).await;
+        assert_eq!(renamed, json!({"peer": bob().to_string(), "name": "robert"}));
         let relayed = session.result("contact.path", json!({"peer": "bob", "mode": "relay"})).await;
         assert_eq!(relayed, json!({"peer": bob().to_string(), "name": "bob", "relay_only": true}));
         assert_eq!(session.result("contact.add", json!({"link": link, "name": "bob"})).await, named);

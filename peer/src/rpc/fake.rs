@@ -188,6 +188,7 @@ fn carry_out(
             note(format!("presence {mode:?} {who:?}"));
             drop(reply.send(Ok(())));
         }
+        Command::Rename { name, reply, .. } => drop(reply.send(Ok(ContactView { name, ..contact() }))),
         Command::Path { relay_only, reply, .. } => drop(reply.send(Ok(ContactView { relay_only, ..contact() }))),
         Command::Stop(done) => drop(done.send(())),
     }

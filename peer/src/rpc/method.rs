@@ -76,6 +76,12 @@ struct Whom {
 }
 
 #[derive(Deserialize)]
+struct Rename {
+    peer: String,
+    name: String,
+}
+
+#[derive(Deserialize)]
 struct Way {
     peer: String,
     mode: String,
@@ -172,6 +178,10 @@ pub(super) async fn call(peer: &Peer, request: Request) -> Result<Value, Failure
             let mut told = peer_and_name(&contact);
             told["verified"] = contact.verified.into();
             Ok(told)
+        }
+        "contact.rename" => {
+            let Rename { peer: who, name } = parameters(given)?;
+            Ok(peer_and_name(&peer.request(|reply| Command::Rename { who, name, reply }).await?))
         }
         "contact.path" => {
             let Way { peer: who, mode } = parameters(given)?;

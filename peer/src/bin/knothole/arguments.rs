@@ -171,6 +171,17 @@ pub(crate) enum Verb {
         name: Option<String>,
     },
 
+    /// Call somebody by another name; they do not learn of it
+    #[command(
+        after_help = "Example:\n  knothole rename bob robert\n  knothole rename aibaeaqcai carol   who asks to be a contact"
+    )]
+    Rename {
+        /// A name or a peer id
+        name: String,
+        /// What to call them from now on
+        new: String,
+    },
+
     /// End all talk with somebody, also somebody not heard of yet; their requests are dropped from then on
     #[command(
         after_help = "Example:\n  knothole block mallory\n  knothole block bfytiz5zof…   a whole peer id, before it asks\n\n\

@@ -71,6 +71,16 @@ pub(crate) async fn path(session: &mut Session, who: &str, mode: Mode, output: &
     Ok(())
 }
 
+pub(crate) async fn rename(session: &mut Session, who: &str, new: &str, output: &Output) -> anyhow::Result<()> {
+    // By its id, so that it may be said twice: the name means nobody once it is done.
+    let contacts = session.insist("contact.list", json!({})).await?;
+    let found = entries(&contacts).iter().find(|contact| word(contact, "name") == who);
+    let peer = found.map_or(who, |contact| word(contact, "peer"));
+    let contact = session.insist("contact.rename", json!({"peer": peer, "name": new})).await?;
+    output.data(&contact, || format!("{} is called {} now", harmless(who), name(&contact)))?;
+    Ok(())
+}
+
 pub(crate) async fn block(session: &mut Session, who: &str, output: &Output) -> anyhow::Result<()> {
     let contact = session.insist("contact.block", json!({"peer": who})).await?;
     output.data(&contact, || format!("{} is blocked", name(&contact)))?;

@@ -151,6 +151,7 @@ async fn carry_out(verb: Verb, session: &mut Session, output: &Output) -> anyhow
         Verb::Verify(verification) => verify::run(session, verification, output).await,
         Verb::Path { name, mode } => contacts::path(session, &name, mode, output).await,
         Verb::Presence { mode, name } => presence::run(session, mode, name.as_deref(), output).await,
+        Verb::Rename { name, new } => contacts::rename(session, &name, &new, output).await,
         Verb::Block { name } => contacts::block(session, &name, output).await,
         Verb::Remove { name } => contacts::remove(session, &name, output).await,
         Verb::Chat { name } => chat::run(session, &name, output).await,
