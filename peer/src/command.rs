@@ -12,7 +12,7 @@ use knothole_proto::verification;
 use tokio::sync::oneshot;
 
 use crate::passphrase::Passphrase;
-use crate::store::{ContactState, Message, Place, Summary};
+use crate::store::{ContactState, Message, Place, StoreError, Summary};
 
 /// Where the answer to a command goes.
 pub type Reply<T> = oneshot::Sender<Result<T, CommandError>>;
@@ -369,11 +369,16 @@ pub enum CommandError {
     #[error("64 MiB of memory are needed for the words, and there are none; end other programs and repeat that")]
     NoMemory,
     /// The store did not take it.
-    #[error("{0}")]
-    Store(String),
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// The backup was not written.
-    #[error("{0}")]
-    Backup(String),
+    #[error("{why}")]
+    Backup {
+        /// A word for programs.
+        kind: &'static str,
+        /// Why, and what to do next.
+        why: String,
+    },
     /// The engine is stopping.
     #[error("Knothole is stopping; start it again and repeat that")]
     Stopping,

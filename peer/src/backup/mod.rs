@@ -86,6 +86,19 @@ pub enum BackupError {
     InUse(PathBuf),
 }
 
+impl BackupError {
+    /// A word for programs that ask for a backup; what only a restoration meets has none of its own.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Empty => "backup-passphrase",
+            Self::Occupied(_) => "backup-occupied",
+            Self::Write { .. } => "backup-unwritable",
+            _ => "backup-failed",
+        }
+    }
+}
+
 /// Writes a backup of `home`, whose database `snapshot` is, to `path`, in the place of an earlier backup. Blocks.
 ///
 /// # Errors

@@ -14,7 +14,10 @@ impl Engine {
             // This process may stand in another directory than whoever asks.
             return answer(
                 reply,
-                Err(CommandError::Backup("the path of a backup begins with /; give all of it".into())),
+                Err(CommandError::Backup {
+                    kind: "backup-path",
+                    why: "the path of a backup begins with /; give all of it".into(),
+                }),
             );
         }
         self.after(self.store.snapshot(), move |engine, result| {
@@ -26,7 +29,10 @@ impl Engine {
             // It takes as long as the disk does. Whoever asked waits for the answer; nobody else for the task.
             drop(tokio::task::spawn_blocking(move || {
                 let written = backup::export(&home, snapshot, &path, passphrase.as_str());
-                answer(reply, written.map_err(|error| CommandError::Backup(error.to_string())));
+                answer(
+                    reply,
+                    written.map_err(|error| CommandError::Backup { kind: error.kind(), why: error.to_string() }),
+                );
             }));
         });
     }

@@ -11,13 +11,7 @@ use super::codes::Wishes;
 use super::{Engine, answer};
 use crate::command::{Command, CommandError, ContactView, Reply, Status};
 use crate::event::EventKind;
-use crate::store::{self, ContactState, MessageState, Outcome, StoreError};
-
-impl From<StoreError> for CommandError {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error.to_string())
-    }
-}
+use crate::store::{self, ContactState, MessageState, Outcome};
 
 impl Engine {
     pub(super) fn handle_command(&mut self, command: Command, now: Instant) {

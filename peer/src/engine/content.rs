@@ -42,7 +42,7 @@ impl Engine {
                 false => self.store.compose(peer, message, content.clone(), at),
             };
             self.after(stored, move |engine, result| {
-                answer(reply, result.as_ref().map(|_| message).map_err(|error| CommandError::Store(error.to_string())));
+                answer(reply, result.as_ref().map(|_| message).map_err(|error| error.clone().into()));
                 if let Ok(position) = result {
                     if written.from_draft
                         && let Some(summary) = engine.summary(peer)
@@ -109,7 +109,7 @@ impl Engine {
         let message = message_id();
         self.store.clone().together(|| {
             self.after(self.store.amend(peer, message, content.clone(), wall_clock()), move |engine, result| {
-                answer(reply, result.as_ref().map(|_| message).map_err(|error| CommandError::Store(error.to_string())));
+                answer(reply, result.as_ref().map(|_| message).map_err(|error| error.clone().into()));
                 if let Ok(amended) = result {
                     let (number, at) = (amended.position.number, amended.at);
                     engine.handle_written(peer, Outgoing { number, message, at, content });

@@ -45,10 +45,23 @@ pub enum CallError {
         code: i64,
         /// What the engine says.
         message: String,
+        /// What programs tell errors apart by: `kind`, and what is special to the case; null where the call itself was wrong.
+        data: Value,
     },
     /// The connection is closed: the process that ran the engine has ended. What was asked may have been done.
     #[error("the process that ran Knothole for this home has ended; try again")]
     Closed,
+}
+
+impl CallError {
+    /// The word for what went wrong (docs/json-rpc.md, "Errors"), if the engine gives one.
+    #[must_use]
+    pub fn kind(&self) -> Option<&str> {
+        match self {
+            Self::Refused { data, .. } => data["kind"].as_str(),
+            Self::Closed => None,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -140,6 +153,7 @@ fn outcome(mut response: Value) -> Result<Value, CallError> {
         Some(error) => Err(CallError::Refused {
             code: error["code"].as_i64().unwrap_or_default(),
             message: error["message"].as_str().unwrap_or_default().to_owned(),
+            data: error["data"].clone(),
         }),
         None => Ok(response["result"].take()),
     }
@@ -174,6 +188,11 @@ mod tests {
         let refused = client.call("message.send", json!({"to": "nobody", "text": "hi"})).await.unwrap_err();
         assert!(matches!(&refused, CallError::Refused { code: -32_000, .. }), "{refused}");
         assert!(refused.to_string().contains("\"nobody\""), "{refused}");
+        assert_eq!(refused.kind(), Some("unknown-contact"));
+        let CallError::Refused { data, .. } = refused else { panic!("it was refused") };
+        assert_eq!(data["name"], "nobody");
+        let wrong = client.call("message.send", json!({"to": "bob"})).await.unwrap_err();
+        assert_eq!(wrong.kind(), None, "{wrong}");
     }
 
     #[tokio::test]

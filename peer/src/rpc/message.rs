@@ -13,11 +13,13 @@ pub(super) const MAX_BATCH: usize = 256;
 pub(super) struct Failure {
     pub(super) code: i64,
     pub(super) message: String,
+    /// For programs.
+    pub(super) data: Option<Value>,
 }
 
 impl Failure {
     fn new(code: i64, message: impl Into<String>) -> Self {
-        Self { code, message: message.into() }
+        Self { code, message: message.into(), data: None }
     }
 
     pub(super) fn parse(message: impl Into<String>) -> Self {
@@ -37,8 +39,8 @@ impl Failure {
     }
 
     /// The command was understood and not carried out.
-    pub(super) fn command(message: impl Into<String>) -> Self {
-        Self::new(-32_000, message)
+    pub(super) fn command(message: impl Into<String>, data: Value) -> Self {
+        Self { data: Some(data), ..Self::new(-32_000, message) }
     }
 }
 
@@ -116,8 +118,12 @@ fn request(value: Value) -> Result<Request, Refusal> {
 pub(super) fn response(id: &Value, outcome: Result<Value, Failure>) -> Value {
     match outcome {
         Ok(result) => json!({"jsonrpc": "2.0", "id": id, "result": result}),
-        Err(Failure { code, message }) => {
-            json!({"jsonrpc": "2.0", "id": id, "error": {"code": code, "message": message}})
+        Err(Failure { code, message, data }) => {
+            let mut error = json!({"code": code, "message": message});
+            if let Some(data) = data {
+                error["data"] = data;
+            }
+            json!({"jsonrpc": "2.0", "id": id, "error": error})
         }
     }
 }

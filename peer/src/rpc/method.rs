@@ -374,9 +374,3 @@ fn relay_only_at_first(path: Option<&str>) -> Result<Option<bool>, Failure> {
 pub(super) fn milliseconds(time: Duration) -> f64 {
     (time.as_secs_f64() * 10_000.0).round() / 10.0
 }
-
-impl From<CommandError> for Failure {
-    fn from(error: CommandError) -> Self {
-        Self::command(error.to_string())
-    }
-}

@@ -6,6 +6,7 @@
 //! method        a method and its parameters to commands, and their answers to results
 //! netcheck      the one method that asks the network and not the engine
 //! notification  events to notifications
+//! refusal       errors to what programs tell them apart by
 //! connection    one client: requests begun in their order, answered as they are done, events in between
 //! listener      the socket in the home, for other processes
 //! client        the other end
@@ -27,6 +28,7 @@ mod message;
 mod method;
 mod netcheck;
 mod notification;
+mod refusal;
 
 pub use client::{CallError, Client, Events};
 pub use connection::serve;
