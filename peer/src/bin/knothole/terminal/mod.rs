@@ -7,6 +7,8 @@ mod cells;
 mod composer;
 mod draw;
 mod driver;
+#[cfg(test)]
+mod golden;
 mod screen;
 mod theme;
 mod tty;

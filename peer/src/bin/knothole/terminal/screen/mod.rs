@@ -8,10 +8,14 @@ pub(crate) mod contacts;
 pub(crate) mod conversation;
 pub(crate) mod events;
 pub(crate) mod exchange;
+#[cfg(test)]
+pub(crate) mod fixture;
 pub(crate) mod geometry;
 pub(crate) mod keys;
 pub(crate) mod message;
 pub(crate) mod rows;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 

@@ -282,6 +282,17 @@ fn forth(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::terminal::golden;
+    use crate::terminal::screen::fixture::{Fixture, talk};
+
+    #[test]
+    fn a_conversation_is_drawn_at_every_size() {
+        for size in golden::SIZES {
+            let mut bob = Fixture::with_bob(size, talk(30));
+            bob.type_text("I have begun");
+            golden::check("conversation", &bob.screen);
+        }
+    }
 
     #[test]
     fn rows_are_counted_across_messages_in_both_directions() {
