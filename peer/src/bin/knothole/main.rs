@@ -16,6 +16,7 @@ mod exit;
 mod history;
 mod hosted;
 mod identity;
+mod log;
 mod mailbox;
 mod manual;
 mod netcheck;
@@ -47,7 +48,7 @@ use crate::signals::Signals;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    output::start_log();
+    log::start();
     let outcome = tokio::runtime::Runtime::new().map_err(Into::into).and_then(|runtime| {
         let outcome = runtime.block_on(run(arguments));
         // A thread that reads standard input cannot be stopped, and nobody waits for it.

@@ -3,7 +3,6 @@
 use std::io::{self, IsTerminal as _, Write as _};
 
 use serde_json::Value;
-use tracing_subscriber::EnvFilter;
 
 use crate::text::escaped;
 
@@ -56,16 +55,6 @@ impl Output {
         // Where standard error is closed there is nobody to tell.
         let _ = writeln!(io::stderr().lock(), "{dim}{text}{plain}");
     }
-}
-
-/// Logs to standard error, from warnings on unless KNOTHOLE_LOG says otherwise.
-pub(crate) fn start_log() {
-    let filter = EnvFilter::try_from_env("KNOTHOLE_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(colour() && io::stderr().is_terminal())
-        .init();
 }
 
 /// <https://no-color.org>: set and not empty means none.

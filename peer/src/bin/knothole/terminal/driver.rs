@@ -11,6 +11,7 @@ use ratatui::crossterm::event::{self, Event, KeyEventKind};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
+use super::desktop::{self, Desktop};
 use super::draw::draw;
 use super::screen::{Ask, Effect, Input, Refusal, Screen};
 use super::theme::Theme;
@@ -27,11 +28,20 @@ const BURST: usize = 256;
 /// How long to sleep where nothing is due.
 const LONG: Duration = Duration::from_secs(3600);
 
+/// How the person wants it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Face {
+    pub(crate) theme: Theme,
+    pub(crate) bell: bool,
+    pub(crate) notify: bool,
+    pub(crate) desktop: Desktop,
+}
+
 /// Runs the screen until the person leaves.
 pub(crate) async fn run(
     session: &mut Session,
     screen: &mut Screen,
-    theme: Theme,
+    face: Face,
     tty: &mut Tty,
     signals: &mut Signals,
 ) -> anyhow::Result<()> {
@@ -43,8 +53,18 @@ pub(crate) async fn run(
         while let Some(effect) = screen.poll_effect() {
             match effect {
                 Effect::Call(ask) => calls.push(call(session.client(), ask)),
-                Effect::Bell => tty.write("\x07")?,
-                Effect::Notify { .. } => {}
+                Effect::Bell if face.bell => tty.write("\x07")?,
+                Effect::Notify { title, text } if face.notify => {
+                    if let Some(sequence) = face.desktop.notify(&title, &text) {
+                        tty.write(&sequence)?;
+                    }
+                }
+                Effect::Bell | Effect::Notify { .. } => {}
+                Effect::Copy(text) => {
+                    if let Some(sequence) = desktop::copy(&text) {
+                        tty.write(&sequence)?;
+                    }
+                }
                 Effect::Redraw => tty.terminal().clear()?,
                 Effect::Suspend => tty.suspend()?,
                 Effect::Quit => leaving = true,
@@ -53,7 +73,7 @@ pub(crate) async fn run(
         if leaving && calls.is_empty() {
             return Ok(());
         }
-        tty.terminal().draw(|frame| draw(screen, theme, frame))?;
+        tty.terminal().draw(|frame| draw(screen, face.theme, frame))?;
         let wait = screen.poll_timeout().map_or(LONG, |at| Duration::from_millis(at.saturating_sub(now())));
         tokio::select! {
             input = keys.recv() => match input {

@@ -5,6 +5,7 @@
 
 mod cells;
 mod composer;
+mod desktop;
 mod draw;
 mod driver;
 #[cfg(test)]
@@ -23,6 +24,8 @@ use knothole::home::{Language, TerminalConfiguration, Theme as Chosen};
 use crate::output;
 use crate::session::Session;
 use crate::signals::Signals;
+use desktop::Desktop;
+use driver::Face;
 use screen::Screen;
 use theme::Theme;
 use tty::Tty;
@@ -37,8 +40,11 @@ pub(crate) async fn run(
     let size = ratatui::crossterm::terminal::size()?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
     let mut screen = Screen::new(language(settings), TimeZone::system(), size, now);
+    screen.previews = settings.previews;
+    let TerminalConfiguration { bell, notify, .. } = *settings;
+    let face = Face { theme: theme(settings), bell, notify, desktop: Desktop::find() };
     let mut tty = Tty::take(settings.mouse)?;
-    driver::run(session, &mut screen, theme(settings), &mut tty, signals).await
+    driver::run(session, &mut screen, face, &mut tty, signals).await
 }
 
 /// The language that was chosen, else that of the environment.

@@ -1,6 +1,7 @@
 //! The terminal itself: taken over at the start, and given back whatever happens: at the end, after a panic, before a suspension.
 
 use std::io::{self, Stdout, Write as _, stdout};
+use std::thread;
 
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
@@ -12,6 +13,8 @@ use ratatui::crossterm::event::{
 use ratatui::crossterm::execute;
 use ratatui::crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode};
 
+use crate::log::{self, Log};
+
 /// A terminal in full-screen use; dropped, it is as it was before.
 pub(crate) struct Tty {
     terminal: Terminal<CrosstermBackend<Stdout>>,
@@ -22,9 +25,15 @@ impl Tty {
     /// Takes the terminal over.
     pub(crate) fn take(mouse: bool) -> io::Result<Self> {
         let former = std::panic::take_hook();
+        let here = thread::current().id();
         std::panic::set_hook(Box::new(move |panic| {
-            give_back();
-            former(panic);
+            if thread::current().id() == here {
+                give_back();
+                former(panic);
+            } else {
+                // The screen goes on; what was said of it stands in the log, which is seen at the end.
+                let _ = writeln!(Log, "{panic}");
+            }
         }));
         enter(mouse)?;
         Ok(Self { terminal: Terminal::new(CrosstermBackend::new(stdout()))?, mouse })
@@ -57,6 +66,7 @@ impl Drop for Tty {
 }
 
 fn enter(mouse: bool) -> io::Result<()> {
+    log::hold();
     enable_raw_mode()?;
     let entered = execute!(stdout(), EnterAlternateScreen, EnableBracketedPaste, EnableFocusChange);
     let entered = if mouse { entered.and_then(|()| execute!(stdout(), EnableMouseCapture)) } else { entered };
@@ -68,4 +78,5 @@ fn give_back() {
     let _ =
         execute!(stdout(), DisableMouseCapture, DisableFocusChange, DisableBracketedPaste, LeaveAlternateScreen, Show);
     let _ = disable_raw_mode();
+    log::release();
 }

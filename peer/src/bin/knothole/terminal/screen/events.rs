@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::contacts::Way;
 use super::message::Message;
-use super::{Effect, Page, Purpose, Screen};
+use super::{Page, Purpose, Screen};
 use crate::delivery::Stage;
 use crate::session::word;
 use crate::text::{beginning, harmless};
@@ -77,9 +77,8 @@ impl Screen {
         if let Some(open) = self.conversation.as_mut().filter(|open| open.peer == peer) {
             open.add(message);
         }
-        if !self.focused {
-            self.effects.push_back(Effect::Bell);
-            self.effects.push_back(Effect::Notify { title: harmless(word(event, "name")), text });
+        if let Some(summons) = self.attention.handle_message(&harmless(word(event, "name")), self.now) {
+            self.summon(summons, Some(text));
         }
         self.note_read();
     }

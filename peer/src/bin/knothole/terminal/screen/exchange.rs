@@ -83,6 +83,9 @@ pub(crate) enum Effect {
     Bell,
     /// Tell the person, who looks elsewhere.
     Notify { title: String, text: String },
+    /// Put this into the clipboard.
+    #[expect(dead_code, reason = "links and messages are to be copied")]
+    Copy(String),
     /// Draw everything anew: something else may have written to the terminal.
     Redraw,
     /// Let the shell have the terminal until the person comes back.

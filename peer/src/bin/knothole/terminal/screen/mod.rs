@@ -3,6 +3,7 @@
 //! It is pure: no clock, no terminal, no engine. What it deliberately does not do: wait for anything. A call goes out as an
 //! [`Effect`], and its answer comes back as an [`Input`], whenever that is.
 
+mod attention;
 pub(crate) mod commands;
 pub(crate) mod contacts;
 pub(crate) mod conversation;
@@ -23,8 +24,9 @@ use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
 use super::composer::{Candidates, Composer, Outcome};
-use super::words::Words;
+use super::words::{Words, fill};
 use crate::session::{entries, word};
+use attention::{Attention, Summons};
 pub(crate) use commands::Command;
 use contacts::{Contacts, Standing};
 use conversation::{Conversation, PAGE};
@@ -43,8 +45,9 @@ pub(crate) struct Screen {
     pub(crate) zone: TimeZone,
     /// Columns and rows.
     pub(crate) size: (u16, u16),
-    /// Whether the person looks here, as far as the terminal tells.
-    focused: bool,
+    attention: Attention,
+    /// Whether a call to the person shows what was written.
+    pub(crate) previews: bool,
     pub(crate) me: String,
     pub(crate) link: String,
     pub(crate) invisible: bool,
@@ -92,7 +95,8 @@ impl Screen {
             words,
             zone,
             size,
-            focused: true,
+            attention: Attention::default(),
+            previews: false,
             me: String::new(),
             link: String::new(),
             invisible: false,
@@ -115,14 +119,17 @@ impl Screen {
         self.now = now;
         self.notice.take_if(|notice| notice.until <= now);
         match input {
-            Input::Key(key) => self.handle_key(key),
+            Input::Key(key) => {
+                self.attention.handle_key(now);
+                self.handle_key(key);
+            }
             Input::Paste(text) => {
                 let outcome = self.composer.handle_paste(&text);
                 self.composed(outcome);
             }
             Input::Resized(columns, rows) => self.size = (columns, rows),
             Input::Focused(focused) => {
-                self.focused = focused;
+                self.attention.handle_focus(focused);
                 self.note_read();
             }
             Input::Event(event) => self.handle_event(&event),
@@ -133,12 +140,15 @@ impl Screen {
         if self.draft_due.is_some_and(|due| due <= now) {
             self.keep_draft();
         }
+        if let Some(summons) = self.attention.handle_timeout(now) {
+            self.summon(summons, None);
+        }
     }
 
     /// When [`Input::Timeout`] is wanted at the latest.
     pub(crate) fn poll_timeout(&self) -> Option<u64> {
         let notice = self.notice.as_ref().map(|notice| notice.until);
-        self.draft_due.into_iter().chain(notice).min()
+        self.draft_due.into_iter().chain(notice).chain(self.attention.poll_timeout()).min()
     }
 
     /// What the driver is to do next, if anything.
@@ -299,7 +309,7 @@ impl Screen {
 
     /// Notes that what is in sight is read, while the person looks here.
     fn note_read(&mut self) {
-        if !self.focused {
+        if !self.attention.sees() {
             return;
         }
         let Some(conversation) = &self.conversation else { return };
@@ -312,6 +322,22 @@ impl Screen {
             contact.unread = 0;
         }
         self.ask(Purpose::Aside, "message.read", json!({"with": peer, "upto": upto}));
+    }
+
+    /// Calls the person, who looks elsewhere, to a message or several.
+    fn summon(&mut self, summons: Summons, text: Option<String>) {
+        let words = &self.words.status;
+        let (title, text) = match summons {
+            Summons::One(name) => match text.filter(|_| self.previews) {
+                Some(text) => (name, text),
+                None => (fill(words.one_message, &[&name]), String::new()),
+            },
+            Summons::Many { count, names, more } => {
+                let more = if more { "…" } else { "" };
+                (fill(words.messages, &[&count.to_string()]), format!("{}{more}", names.join(", ")))
+            }
+        };
+        self.effects.extend([Effect::Bell, Effect::Notify { title, text }]);
     }
 
     /// Says something besides.
