@@ -1,10 +1,12 @@
 //! The loop around the screen's machine: keys, events, answers and the time go in; calls go to the engine, pictures to the
 //! terminal. It decides nothing.
 
+use std::io;
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, ready};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use knothole::rpc::{CallError, Client};
 use ratatui::crossterm::event::{self, Event, KeyEventKind};
@@ -25,6 +27,9 @@ const KEYS: usize = 256;
 /// Inputs taken before the screen is drawn again: what comes in a burst is drawn once.
 const BURST: usize = 256;
 
+/// What is under way when the person leaves may take so long: a commit, not a netcheck.
+const PARTING: Duration = Duration::from_secs(1);
+
 /// How long to sleep where nothing is due.
 const LONG: Duration = Duration::from_secs(3600);
 
@@ -37,7 +42,10 @@ pub(crate) struct Face {
     pub(crate) desktop: Desktop,
 }
 
-/// Runs the screen until the person leaves.
+/// Calls that are under way. They are polled for the first time, and so reach the engine, in the order in which they are pushed.
+type Calls = FuturesUnordered<BoxFuture<'static, (Ask, Result<Value, Refusal>)>>;
+
+/// Runs the screen until the person leaves. However that comes, what was typed reaches the disk first.
 pub(crate) async fn run(
     session: &mut Session,
     screen: &mut Screen,
@@ -45,33 +53,35 @@ pub(crate) async fn run(
     tty: &mut Tty,
     signals: &mut Signals,
 ) -> anyhow::Result<()> {
+    let mut calls = Calls::new();
+    let outcome = attend(session, screen, face, tty, signals, &mut calls).await;
+    screen.leave();
+    while let Some(effect) = screen.poll_effect() {
+        if let Effect::Call(ask) = effect {
+            calls.push(call(session.client(), ask).boxed());
+        }
+    }
+    // An answer that is late keeps nobody: the engine has what was asked, and finishes it before it stops.
+    let _ = tokio::time::timeout(PARTING, calls.for_each(|_| ready(()))).await;
+    outcome
+}
+
+async fn attend(
+    session: &mut Session,
+    screen: &mut Screen,
+    face: Face,
+    tty: &mut Tty,
+    signals: &mut Signals,
+    calls: &mut Calls,
+) -> anyhow::Result<()> {
     let mut keys = keys();
-    // They are polled for the first time, and so reach the engine, in the order in which they are pushed.
-    let mut calls = FuturesUnordered::new();
-    let mut leaving = false;
     loop {
         while let Some(effect) = screen.poll_effect() {
             match effect {
-                Effect::Call(ask) => calls.push(call(session.client(), ask)),
-                Effect::Bell if face.bell => tty.write("\x07")?,
-                Effect::Notify { title, text } if face.notify => {
-                    if let Some(sequence) = face.desktop.notify(&title, &text) {
-                        tty.write(&sequence)?;
-                    }
-                }
-                Effect::Bell | Effect::Notify { .. } => {}
-                Effect::Copy(text) => {
-                    if let Some(sequence) = desktop::copy(&text) {
-                        tty.write(&sequence)?;
-                    }
-                }
-                Effect::Redraw => tty.terminal().clear()?,
-                Effect::Suspend => tty.suspend()?,
-                Effect::Quit => leaving = true,
+                Effect::Call(ask) => calls.push(call(session.client(), ask).boxed()),
+                Effect::Quit => return Ok(()),
+                effect => show(effect, face, tty)?,
             }
-        }
-        if leaving && calls.is_empty() {
-            return Ok(());
         }
         tty.terminal().draw(|frame| draw(screen, face.theme, frame))?;
         let wait = screen.poll_timeout().map_or(LONG, |at| Duration::from_millis(at.saturating_sub(now())));
@@ -79,11 +89,11 @@ pub(crate) async fn run(
             input = keys.recv() => match input {
                 Some(input) => screen.handle(input, now()),
                 // The terminal is gone.
-                None => leave(screen, &mut leaving),
+                None => return Ok(()),
             },
             Some((ask, answer)) = calls.next(), if !calls.is_empty() => screen.handle(Input::Answer(ask, answer), now()),
             event = session.event() => take(session, screen, event).await?,
-            () = signals.end() => leave(screen, &mut leaving),
+            () = signals.end() => return Ok(()),
             () = tokio::time::sleep(wait) => screen.handle(Input::Timeout, now()),
         }
         for _ in 0..BURST {
@@ -98,10 +108,17 @@ pub(crate) async fn run(
     }
 }
 
-fn leave(screen: &mut Screen, leaving: &mut bool) {
-    if !*leaving {
-        screen.quit();
-    }
+/// Does what concerns the terminal alone.
+fn show(effect: Effect, face: Face, tty: &mut Tty) -> io::Result<()> {
+    let sequence = match effect {
+        Effect::Bell => face.bell.then(|| "\x07".to_owned()),
+        Effect::Notify { title, text } if face.notify => face.desktop.notify(&title, &text),
+        Effect::Copy(text) => desktop::copy(&text),
+        Effect::Redraw => return tty.terminal().clear(),
+        Effect::Suspend => return tty.suspend(),
+        Effect::Notify { .. } | Effect::Call(_) | Effect::Quit => None,
+    };
+    sequence.map_or(Ok(()), |sequence| tty.write(&sequence))
 }
 
 /// An event, or the end of the process that ran the engine.

@@ -85,9 +85,12 @@ impl Screen {
         }
     }
 
-    /// Ends, with the draft on the disk first.
-    pub(crate) fn quit(&mut self) {
-        self.keep_draft();
+    pub(super) fn quit(&mut self) {
         self.effects.push_back(Effect::Quit);
+    }
+
+    /// The person leaves, or is made to: what is typed goes to the disk.
+    pub(crate) fn leave(&mut self) {
+        self.keep_draft();
     }
 }
