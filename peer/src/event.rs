@@ -50,13 +50,6 @@ pub enum EventKind {
         /// What we call it.
         name: String,
     },
-    /// The person calls a contact by another name.
-    ContactRenamed {
-        /// Who.
-        peer: PeerId,
-        /// What we call it now.
-        name: String,
-    },
     /// Our one-time code came to nothing, and is used up.
     CodeFailed {
         /// Why, and what to do next, in words for a person.

@@ -257,22 +257,24 @@ impl Engine {
                 engine.pump(id);
                 engine.expect_expiry(id, Instant::now());
             }
-            let read = result.is_ok();
-            answer(reply, result.map(|_| ()).map_err(Into::into));
-            if read {
-                engine.tell_read(peer, upto);
+            match result {
+                Ok(_) => engine.tell_read(peer, upto, reply),
+                Err(error) => answer(reply, Err(error.into())),
             }
         });
     }
 
-    /// Tells the faces what is unread still, if that is less than before.
-    fn tell_read(&mut self, peer: PeerId, upto: MessageId) {
+    /// Tells the faces what is unread still, if that is less than before. Whoever said so is answered when it shows.
+    fn tell_read(&mut self, peer: PeerId, upto: MessageId, reply: Reply<()>) {
         self.after(self.store.contact(peer), move |engine, result| {
             let id = engine.find_peer(peer);
-            let (Ok(known), Some(contact)) = (result, id.and_then(|id| engine.contacts.get_mut(&id))) else { return };
+            let (Ok(known), Some(contact)) = (result, id.and_then(|id| engine.contacts.get_mut(&id))) else {
+                return answer(reply, Ok(()));
+            };
             let (before, unread) = (contact.summary.unread, known.summary.unread);
             contact.summary = known.summary;
             let name = contact.name.clone();
+            answer(reply, Ok(()));
             if unread != before {
                 engine.emit(EventKind::Read { peer, name, upto, unread });
             }

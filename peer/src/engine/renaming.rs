@@ -1,9 +1,7 @@
 //! What a person calls a contact. It is theirs alone: the contact never learns of it.
 
-use super::contact::Contact;
 use super::{Engine, answer};
 use crate::command::{ContactView, Reply};
-use crate::event::EventKind;
 
 impl Engine {
     /// Calls somebody, contact or not yet, by another name; a verified one stays so, for it is the key that was compared.
@@ -20,15 +18,12 @@ impl Engine {
                 Ok(renamed) => renamed,
                 Err(error) => return answer(reply, Err(error.into())),
             };
-            let view = engine.find_peer(peer).and_then(|id| engine.contacts.get_mut(&id)).map(|contact| {
-                contact.name = renamed.name;
-                Contact::view(contact)
-            });
             // Removed meanwhile: nobody is left to be told of.
-            let Some(view) = view else { return };
-            let name = view.name.clone();
-            answer(reply, Ok(view));
-            engine.emit(EventKind::ContactRenamed { peer, name });
+            let Some(id) = engine.find_peer(peer) else { return };
+            let Some(contact) = engine.contacts.get_mut(&id) else { return };
+            contact.name = renamed.name;
+            answer(reply, Ok(contact.view()));
+            engine.tell_contact(peer);
         });
     }
 }

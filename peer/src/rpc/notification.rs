@@ -38,9 +38,6 @@ fn told(kind: &EventKind) -> Option<Value> {
         EventKind::ContactAdded { peer, name } => {
             json!({"type": "contact.added", "peer": peer.to_string(), "name": name})
         }
-        EventKind::ContactRenamed { peer, name } => {
-            json!({"type": "contact.renamed", "peer": peer.to_string(), "name": name})
-        }
         EventKind::CodeFailed { why } => json!({"type": "contact.code", "state": "failed", "why": why}),
         EventKind::Presence { peer, name, online } => {
             json!({"type": "presence", "peer": peer.to_string(), "name": name, "state": presence(*online)})
@@ -183,10 +180,6 @@ mod tests {
             (
                 EventKind::ContactAdded { peer, name: name() },
                 json!({"type": "contact.added", "at": at, "peer": PEER, "name": "bob"}),
-            ),
-            (
-                EventKind::ContactRenamed { peer, name: name() },
-                json!({"type": "contact.renamed", "at": at, "peer": PEER, "name": "bob"}),
             ),
             (
                 EventKind::CodeFailed { why: "used up".into() },

@@ -2,6 +2,7 @@
 //! mostly do is wait, side by side.
 
 mod backup;
+mod bot;
 mod changes;
 mod cli;
 mod codes;

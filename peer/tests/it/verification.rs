@@ -106,7 +106,7 @@ async fn a_contact_is_called_otherwise_and_stays_verified_but_takes_no_verified_
     let renamed = rename("bob", " Robert ").await.unwrap();
     assert_eq!((renamed.name.as_str(), renamed.verified), ("Robert", true));
     crate::neighbours::event(&mut events, |kind| match kind {
-        EventKind::ContactRenamed { name, .. } if name == "Robert" => Some(()),
+        EventKind::ContactChanged { contact } if contact.name == "Robert" => Some(()),
         _ => None,
     })
     .await;
