@@ -119,6 +119,20 @@ fn text() -> impl Strategy<Value = String> {
     prop::collection::vec(piece, 0..40).prop_map(|pieces| pieces.concat())
 }
 
+/// Whether a cluster is emoji joined in a way that no emoji is; of such parts, each is measured by itself.
+fn is_malformed(cluster: &str) -> bool {
+    cluster.contains(['\u{200D}', '\u{FE0F}', '🏻', '🏼', '🏽', '🏾', '🏿']) && cluster.cell_width() > 2
+}
+
+/// A text on one line, and without such clusters.
+fn well_formed(mut text: String) -> String {
+    text = text.replace('\n', "");
+    while text.graphemes(true).any(is_malformed) {
+        text = text.graphemes(true).filter(|cluster| !is_malformed(cluster)).collect();
+    }
+    text
+}
+
 proptest! {
     #[test]
     fn clusters_are_all_of_a_text_and_none_is_split_but_for_its_width(text in text()) {
@@ -134,8 +148,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_measured_is_what_is_drawn(text in text()) {
-        let text = text.replace('\n', "");
+    fn what_is_measured_is_what_is_drawn(text in text().prop_map(well_formed)) {
         prop_assert_eq!(drawn_width(&shown(&text)), width(&text), "{:?}", shown(&text));
         prop_assert!(!shown(&text).chars().any(does_something));
     }
@@ -148,15 +161,17 @@ proptest! {
             text.insert(starts[feed.index(starts.len())], '\n');
         }
         let lines = wrap(&text, columns);
-        let clusters: Vec<_> = graphemes(&text).map(|part| part.start).chain([text.len()]).collect();
+        let parts: Vec<_> = graphemes(&text).collect();
+        let starts: Vec<_> = parts.iter().map(|part| part.start).chain([text.len()]).collect();
         let mut end = 0;
         for line in &lines {
             prop_assert_eq!(text[end..line.start].replace('\n', ""), "", "something was lost");
             prop_assert!(text[end..line.start].len() <= 1);
             // Line feeds end lines even behind a carriage return, of which they are a cluster otherwise.
-            prop_assert!(clusters.contains(&line.start) || text[..line.start].ends_with("\r\n"));
-            let seen = text[line.clone()].trim_end_matches([' ', '\t', '\u{3000}']);
-            prop_assert!(width(seen) <= columns, "{seen:?} is wider than {columns}");
+            prop_assert!(starts.contains(&line.start) || text[..line.start].ends_with("\r\n"));
+            let seen = line.start..line.start + text[line.clone()].trim_end_matches([' ', '\t', '\u{3000}']).len();
+            let wide: usize = parts.iter().filter(|part| seen.contains(&part.start)).map(|part| part.width).sum();
+            prop_assert!(wide <= columns, "{:?} is wider than {columns}", &text[seen]);
             end = line.end;
         }
         prop_assert_eq!(end, text.len());
