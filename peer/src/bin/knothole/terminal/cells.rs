@@ -13,7 +13,7 @@ use std::borrow::Cow;
 
 use crate::text::{REPLACEMENT, does_something};
 
-pub(crate) use cluster::{Cluster, graphemes};
+pub(crate) use cluster::{Cluster, boundary_from, graphemes, next_boundary, previous_boundary};
 pub(crate) use lines::wrap;
 
 /// What stands for the rest of a text that was cut.

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use ratatui::buffer::CellWidth as _;
-use unicode_segmentation::UnicodeSegmentation as _;
+use unicode_segmentation::{GraphemeCursor, UnicodeSegmentation as _};
 
 use crate::text::does_something;
 
@@ -157,4 +157,25 @@ const fn is_ignorable(c: char) -> bool {
             | '\u{FE00}'..='\u{FE0F}' | '\u{FEFF}' | '\u{FFA0}' | '\u{FFF0}'..='\u{FFF8}'
             | '\u{1BCA0}'..='\u{1BCA3}' | '\u{1D173}'..='\u{1D17A}' | '\u{E0000}'..='\u{E0FFF}'
     )
+}
+/// The next boundary between clusters behind `at`, which is one; the end if there is none.
+pub(crate) fn next_boundary(text: &str, at: usize) -> usize {
+    text.get(at..).and_then(|rest| rest.graphemes(true).next()).map_or(text.len(), |cluster| at + cluster.len())
+}
+
+/// The boundary between clusters before `at`; the beginning if there is none.
+pub(crate) fn previous_boundary(text: &str, at: usize) -> usize {
+    text.get(..at).and_then(|_| GraphemeCursor::new(at, text.len(), true).prev_boundary(text, 0).ok()?).unwrap_or(0)
+}
+
+/// `at` if that is a boundary between clusters, else the next one.
+pub(crate) fn boundary_from(text: &str, at: usize) -> usize {
+    if text.get(at..).is_none() {
+        return text.len();
+    }
+    let mut cursor = GraphemeCursor::new(at, text.len(), true);
+    match cursor.is_boundary(text, 0) {
+        Ok(false) => cursor.next_boundary(text, 0).ok().flatten().unwrap_or(text.len()),
+        _ => at,
+    }
 }

@@ -108,6 +108,19 @@ fn text_from_right_to_left_is_isolated_line_by_line() {
     assert_eq!(isolated("مرحبا"), "\u{2068}مرحبا\u{2069}");
 }
 
+#[test]
+fn boundaries_are_those_of_clusters() {
+    let text = format!("a{FAMILY}e\u{301}");
+    let family = 1 + FAMILY.len();
+    assert_eq!(
+        (next_boundary(&text, 0), next_boundary(&text, 1), next_boundary(&text, family)),
+        (1, family, text.len())
+    );
+    assert_eq!((previous_boundary(&text, text.len()), previous_boundary(&text, family)), (family, 1));
+    assert_eq!((previous_boundary(&text, 0), next_boundary(&text, text.len())), (0, text.len()));
+    assert_eq!((boundary_from(&text, 5), boundary_from(&text, 1), boundary_from(&text, 999)), (family, 1, text.len()));
+}
+
 /// Texts of what is hard: joiners, marks, flags, spaces, wide and narrow, and any characters.
 fn text() -> impl Strategy<Value = String> {
     let hard = prop::sample::select(vec![
@@ -180,5 +193,14 @@ proptest! {
     #[test]
     fn what_is_cut_and_filled_has_exactly_the_columns(text in text(), columns in 0_usize..30) {
         prop_assert_eq!(width(&pad(&text, columns)), columns);
+    }
+
+    #[test]
+    fn boundaries_lead_through_all_clusters_and_back(text in text()) {
+        let starts: Vec<_> = text.grapheme_indices(true).map(|(start, _)| start).chain([text.len()]).collect();
+        for pair in starts.windows(2) {
+            prop_assert_eq!(next_boundary(&text, pair[0]), pair[1]);
+            prop_assert_eq!(previous_boundary(&text, pair[1]), pair[0]);
+        }
     }
 }

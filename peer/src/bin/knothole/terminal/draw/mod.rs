@@ -1,5 +1,6 @@
 //! The screen's picture. It decides nothing: what is shown, and where, the screen's machine says.
 
+mod composer;
 mod contacts;
 mod conversation;
 mod overlay;
@@ -12,7 +13,6 @@ use ratatui::style::Style;
 
 use super::cells;
 use super::screen::Screen;
-use super::screen::rows::Tone;
 use super::theme::Theme;
 
 /// Draws all of it, and puts the cursor where typing goes.
@@ -25,27 +25,13 @@ pub(crate) fn draw(screen: &Screen, theme: Theme, frame: &mut Frame<'_>) {
     conversation::draw_title(screen, theme, geometry.title, buffer);
     conversation::draw(screen, theme, geometry.conversation, buffer);
     status::draw(screen, theme, geometry.status, buffer);
-    let cursor = draw_composer(screen, theme, geometry.composer, buffer);
+    let cursor = composer::draw(screen, theme, geometry.composer, buffer);
+    composer::draw_popup(screen, theme, geometry, buffer);
     if screen.overlay.is_some() {
         overlay::draw(screen, theme, buffer);
     } else if let Some(cursor) = cursor {
         frame.set_cursor_position(cursor);
     }
-}
-
-fn draw_composer(screen: &Screen, theme: Theme, area: Rect, buffer: &mut Buffer) -> Option<(u16, u16)> {
-    if area.height == 0 || area.width < 3 {
-        return None;
-    }
-    let layout = screen.composer.layout(usize::from(area.width - 2), usize::from(area.height));
-    put(buffer, area, 0, 0, "> ", theme.style(Tone::Mine));
-    for (row, text) in (0..area.height).zip(&layout.rows) {
-        put(buffer, area, 2, row, text, Style::new());
-    }
-    let (column, row) = layout.cursor;
-    let column = u16::try_from(column).unwrap_or(u16::MAX).min(area.width - 3);
-    let row = u16::try_from(row).unwrap_or(u16::MAX).min(area.height - 1);
-    Some((area.x + 2 + column, area.y + row))
 }
 
 /// Puts a text into an area, cut at its right end; gives the column behind it.

@@ -18,6 +18,6 @@ pub(super) fn draw(screen: &Screen, theme: Theme, buffer: &mut Buffer) {
     Block::bordered().border_style(theme.style(Tone::Dim)).render(area, buffer);
     let inner = Rect { x: area.x + 2, y: area.y + 1, width: width.saturating_sub(4), height: height.saturating_sub(2) };
     for (row, name) in (0..inner.height).zip(commands::NAMES) {
-        put(buffer, inner, 0, row, name, theme.style(Tone::Plain));
+        put(buffer, inner, 0, row, name.0, theme.style(Tone::Plain));
     }
 }

@@ -4,9 +4,16 @@ use serde_json::{Value, json};
 
 use super::{Overlay, Purpose, Screen};
 use crate::session::name;
+use crate::terminal::composer::{self, Takes};
 
 /// All commands, as Tab completes them.
-pub(crate) const NAMES: &[&str] = &["/accept", "/add", "/go", "/help", "/quit"];
+pub(crate) const NAMES: &[(&str, Takes)] = &[
+    ("/accept", Takes::Name),
+    ("/add", Takes::Other),
+    ("/go", Takes::Name),
+    ("/help", Takes::Nothing),
+    ("/quit", Takes::Nothing),
+];
 
 /// Something that the person wants done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,10 +51,10 @@ pub(crate) fn parse(text: &str) -> Typed {
     if rest.starts_with('/') {
         return Typed::Text(rest.to_owned());
     }
-    let mut words = rest.split_whitespace();
+    let mut words = composer::words(rest).into_iter();
     let verb = words.next().unwrap_or_default();
-    let mut next = || words.next().map(str::to_owned);
-    let command = match verb {
+    let mut next = || words.next();
+    let command = match verb.as_str() {
         "add" => next().map(|link| Command::Add { link, name: next() }),
         "accept" => Some(Command::Accept { name: next() }),
         "go" => next().map(|name| Command::Go { name }),

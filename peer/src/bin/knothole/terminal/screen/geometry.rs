@@ -5,6 +5,9 @@ use ratatui::layout::Rect;
 /// Columns from which on the list of contacts stands beside the conversation.
 const BESIDE: u16 = 60;
 
+/// Columns before what is typed.
+pub(crate) const PROMPT: u16 = 2;
+
 /// The areas of the screen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Geometry {
@@ -26,7 +29,7 @@ impl Geometry {
         let width = columns - left;
         // A third of the screen at most, and never the last of the conversation's rows.
         let most = (rows / 3).max(1);
-        let wanted = composed(usize::from(width.saturating_sub(2)), usize::from(most));
+        let wanted = composed(usize::from(width.saturating_sub(PROMPT)), usize::from(most));
         let composer = u16::try_from(wanted).unwrap_or(most).clamp(1, most);
         let conversation = rows.saturating_sub(composer + 2);
         let row =
@@ -38,6 +41,11 @@ impl Geometry {
             composer: row(1 + conversation, composer),
             status: Rect { x: 0, width: columns, ..row(rows.saturating_sub(1), 1) },
         }
+    }
+
+    /// Columns for what is typed.
+    pub(crate) fn composed_columns(&self) -> usize {
+        usize::from(self.composer.width.saturating_sub(PROMPT))
     }
 }
 

@@ -24,6 +24,8 @@ impl Screen {
             KeyCode::PageUp => self.scroll(self.page(), true),
             KeyCode::PageDown => self.scroll(self.page(), false),
             _ => {
+                let columns = self.geometry().composed_columns();
+                self.composer.resize(columns);
                 let outcome = self.composer.handle_key(key, &Known(&self.contacts));
                 match outcome {
                     Outcome::Ignored => self.handle_rest(key),

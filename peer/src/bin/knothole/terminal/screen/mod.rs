@@ -23,7 +23,7 @@ use std::collections::VecDeque;
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
-use super::composer::{Candidates, Composer, Outcome};
+use super::composer::{Candidates, Completable, Composer, Outcome, Takes};
 use super::words::{Words, fill};
 use crate::session::{entries, word};
 use attention::{Attention, Summons};
@@ -256,7 +256,12 @@ impl Screen {
         match outcome {
             Outcome::Changed => self.draft_due = self.draft_due.or(Some(self.now + DRAFT_DELAY)),
             Outcome::Submit(text) => self.submit(text),
-            _ => {}
+            Outcome::Confirm { lines, characters } => {
+                let asked = fill(self.words.composer.confirm, &[&lines.to_string(), &characters.to_string()]);
+                self.say(asked, false);
+            }
+            Outcome::Full => self.say(self.words.composer.full.to_owned(), true),
+            Outcome::Ignored | Outcome::Moved => {}
         }
     }
 
@@ -350,8 +355,13 @@ impl Screen {
 pub(crate) struct Known<'a>(&'a Contacts);
 
 impl Candidates for Known<'_> {
-    fn commands(&self) -> Vec<String> {
-        commands::NAMES.iter().map(|name| (*name).to_owned()).collect()
+    fn commands(&self) -> Vec<Completable> {
+        let completable = |(name, takes): &(&str, Takes)| Completable {
+            name: (*name).to_owned(),
+            about: String::new(),
+            takes: *takes,
+        };
+        commands::NAMES.iter().map(completable).collect()
     }
 
     fn names(&self) -> Vec<String> {

@@ -2,21 +2,25 @@
 //!
 //! A `{}` stands for what is filled in, in the order of its coming.
 
+pub(crate) mod composer;
 pub(crate) mod conversation;
 pub(crate) mod status;
 
 /// All that is said in one language.
 #[derive(Debug)]
 pub(crate) struct Words {
+    pub(crate) composer: composer::Words,
     pub(crate) conversation: conversation::Words,
     pub(crate) status: status::Words,
 }
 
 /// English.
-pub(crate) static ENGLISH: Words = Words { conversation: conversation::ENGLISH, status: status::ENGLISH };
+pub(crate) static ENGLISH: Words =
+    Words { composer: composer::ENGLISH, conversation: conversation::ENGLISH, status: status::ENGLISH };
 
 /// Simplified Chinese.
-pub(crate) static CHINESE: Words = Words { conversation: conversation::CHINESE, status: status::CHINESE };
+pub(crate) static CHINESE: Words =
+    Words { composer: composer::CHINESE, conversation: conversation::CHINESE, status: status::CHINESE };
 
 /// The language that a locale asks for (`zh_CN.UTF-8`, `zh-Hans`), English where there is no other.
 pub(crate) fn of_locale(locale: &str) -> &'static Words {
