@@ -14,7 +14,13 @@
 //!
 //! Nothing here sleeps: what is waited for is looked at whenever output came or the process ended.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test's helper: it fails by panicking")]
-#![allow(dead_code, unreachable_pub, missing_docs, reason = "each test file uses another part of this module")]
+#![allow(
+    dead_code,
+    unused_imports,
+    unreachable_pub,
+    missing_docs,
+    reason = "each test file uses another part of this module"
+)]
 
 pub mod golden;
 mod keys;
@@ -40,7 +46,7 @@ pub use keys::Key;
 pub use screen::Screen;
 use screen::{Display, display};
 use tmux::Tmux;
-pub use town::Town;
+pub use town::{Town, Who};
 
 /// A screen that takes so long has failed.
 pub const PATIENCE: Duration = Duration::from_secs(20);

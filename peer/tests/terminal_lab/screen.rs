@@ -25,6 +25,9 @@ pub struct Display {
 struct Asides {
     bells: usize,
     answers: Vec<u8>,
+    /// What vt100 does not model: nothing that is drawn goes on in the next row, and a change of the focus is reported.
+    clips: bool,
+    tells_focus: bool,
 }
 
 impl Callbacks for Asides {
@@ -42,6 +45,8 @@ impl Callbacks for Asides {
         c: char,
     ) {
         match (first, c, parameters.first().and_then(|parameter| parameter.first())) {
+            (Some(b'?'), 'h' | 'l', Some(7)) => self.clips = c == 'l',
+            (Some(b'?'), 'h' | 'l', Some(1004)) => self.tells_focus = c == 'h',
             (None, 'c', _) => self.answers.extend(b"\x1b[?64;1;22c"),
             (None, 'n', Some(5)) => self.answers.extend(b"\x1b[0n"),
             (None, 'n', Some(6)) => {
@@ -91,7 +96,8 @@ impl Display {
     }
 
     pub fn screen(&self) -> Screen<'_> {
-        Screen(self.parser.screen())
+        let asides = self.parser.callbacks();
+        Screen { shown: self.parser.screen(), is_plain: !asides.clips && !asides.tells_focus }
     }
 
     pub fn bells(&self) -> usize {
@@ -100,21 +106,25 @@ impl Display {
 }
 
 /// What is seen.
-pub struct Screen<'a>(&'a vt100::Screen);
+pub struct Screen<'a> {
+    shown: &'a vt100::Screen,
+    /// Nothing is set beyond what vt100 models.
+    is_plain: bool,
+}
 
 impl Screen<'_> {
     pub fn size(&self) -> Size {
-        let (rows, columns) = self.0.size();
+        let (rows, columns) = self.shown.size();
         Size { rows: rows.get(), columns: columns.get() }
     }
 
     /// Row and column, from 0.
     pub fn cursor(&self) -> (u16, u16) {
-        self.0.cursor_position()
+        self.shown.cursor_position()
     }
 
     pub fn shows_cursor(&self) -> bool {
-        !self.0.hide_cursor()
+        !self.shown.hide_cursor()
     }
 
     /// Its lines, without blanks at their ends.
@@ -148,7 +158,7 @@ impl Screen<'_> {
     }
 
     pub fn cell(&self, row: u16, column: u16) -> &Cell {
-        self.0.cell(row, column).unwrap()
+        self.shown.cell(row, column).unwrap()
     }
 
     /// The stretches of a row that are drawn reversed or on another background: first and last column.
@@ -169,20 +179,20 @@ impl Screen<'_> {
 
     /// Nothing is set that a shell would stumble over.
     pub fn is_usual(&self) -> bool {
-        let modes = [self.0.alternate_screen(), self.0.hide_cursor(), self.0.bracketed_paste()];
-        modes == [false; 3] && self.0.mouse_protocol_mode() == MouseProtocolMode::None
+        let modes = [self.shown.alternate_screen(), self.shown.hide_cursor(), self.shown.bracketed_paste()];
+        self.is_plain && modes == [false; 3] && self.shown.mouse_protocol_mode() == MouseProtocolMode::None
     }
 
     pub fn is_alternate(&self) -> bool {
-        self.0.alternate_screen()
+        self.shown.alternate_screen()
     }
 
     pub fn takes_pastes(&self) -> bool {
-        self.0.bracketed_paste()
+        self.shown.bracketed_paste()
     }
 
     pub fn takes_mouse(&self) -> bool {
-        self.0.mouse_protocol_mode() != MouseProtocolMode::None
+        self.shown.mouse_protocol_mode() != MouseProtocolMode::None
     }
 }
 

@@ -106,7 +106,11 @@ impl Tmux {
         let mut waiting = tmux(&self.socket);
         waiting.args(["wait-for", "ended"]);
         thread::spawn(move || waiting.status().is_ok_and(|status| status.success() && sender.send(()).is_ok()));
-        assert!(ended.recv_timeout(PATIENCE).is_ok(), "waited in vain for its end; tmux shows\n{}", self.screen());
+        if ended.recv_timeout(PATIENCE).is_err() {
+            let how =
+                run(tmux(&self.socket).args(["list-panes", "-a", "-F", "process #{pane_pid}, dead: #{pane_dead}"]));
+            panic!("waited in vain for its end; {how}; tmux shows\n{}", self.screen());
+        }
         self.screen()
     }
 }

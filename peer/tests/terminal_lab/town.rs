@@ -5,13 +5,24 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use knothole::home::Home;
+use knothole::store::{Position, Store};
 use knothole_proto::certificate::IdentitySecret;
+use knothole_proto::content::Content;
+use knothole_proto::frames::MessageId;
 use knothole_rendezvous::Policy;
 use knothole_rendezvous::serve::{Config, Serving};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 use super::Program;
+
+/// Who said something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Who {
+    Me,
+    Them,
+}
 
 /// A rendezvous and homes, all of which go when this does.
 pub struct Town {
@@ -57,6 +68,37 @@ impl Town {
         let identity = home.join("identity");
         fs::write(&identity, [number; 32]).unwrap();
         fs::set_permissions(&identity, Permissions::from_mode(0o600)).unwrap();
+    }
+
+    /// Puts a conversation into somebody's home as if it had been talked: with one whose identity this number makes and who never
+    /// comes, on Sunday 1 November 2026, a message a minute from nine o'clock on.
+    pub fn tell(&self, name: &str, other: &str, number: u8, said: &[(Who, &str)]) {
+        const NINE: u64 = 1_793_523_600_000;
+        let peer = IdentitySecret::new([number; 32]).public_key();
+        let home = Home::open(Some(self.knothole(name))).unwrap();
+        home.identity().unwrap();
+        self.runtime.block_on(async {
+            let store = Store::open_in(&home).unwrap();
+            store.add(peer, Some(other.into()), vec![]).await.unwrap();
+            let (mut theirs, mut mine) = (0, None);
+            for ((who, text), n) in said.iter().zip(0_u64..) {
+                let mut id = [number; 16];
+                id[8..].copy_from_slice(&n.to_be_bytes());
+                let (id, at, content) = (MessageId(id), NINE + n * 60_000, Content::from((*text).to_owned()));
+                match who {
+                    Who::Me => mine = Some(store.compose(peer, id, content, at).await.unwrap()),
+                    Who::Them => {
+                        theirs += 1;
+                        store.receive(peer, Position { log: 9, number: theirs }, id, content, at).await.unwrap();
+                        store.mark_read(peer, id).await.unwrap();
+                    }
+                }
+            }
+            if let Some(mine) = mine {
+                store.read_by_peer(peer, mine).await.unwrap();
+            }
+            store.close().await.unwrap();
+        });
     }
 
     /// Where their Knothole keeps everything.

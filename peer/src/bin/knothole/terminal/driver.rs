@@ -11,6 +11,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use knothole::rpc::{CallError, Client};
 use ratatui::crossterm::event::{self, Event, KeyEventKind};
 use serde_json::Value;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::desktop::{self, Desktop};
@@ -75,6 +76,7 @@ async fn attend(
     calls: &mut Calls,
 ) -> anyhow::Result<()> {
     let mut keys = keys();
+    let mut resized = signal(SignalKind::window_change())?;
     loop {
         while let Some(effect) = screen.poll_effect() {
             match effect {
@@ -83,7 +85,9 @@ async fn attend(
                 effect => show(effect, face, tty)?,
             }
         }
-        tty.terminal().draw(|frame| draw(screen, face.theme, frame))?;
+        if !picture(screen, face.theme, tty)? {
+            continue;
+        }
         let wait = screen.poll_timeout().map_or(LONG, |at| Duration::from_millis(at.saturating_sub(now())));
         tokio::select! {
             input = keys.recv() => match input {
@@ -94,6 +98,8 @@ async fn attend(
             Some((ask, answer)) = calls.next(), if !calls.is_empty() => screen.handle(Input::Answer(ask, answer), now()),
             event = session.event() => take(session, screen, event).await?,
             () = signals.end() => return Ok(()),
+            // The key thread tells the size as well, but not of a change from before it listened.
+            _ = resized.recv() => {}
             () = tokio::time::sleep(wait) => screen.handle(Input::Timeout, now()),
         }
         for _ in 0..BURST {
@@ -119,6 +125,26 @@ fn show(effect: Effect, face: Face, tty: &mut Tty) -> io::Result<()> {
         Effect::Notify { .. } | Effect::Call(_) | Effect::Quit => None,
     };
     sequence.map_or(Ok(()), |sequence| tty.write(&sequence))
+}
+
+/// Draws, if the screen has the size of the terminal; if not, it has it now.
+fn picture(screen: &mut Screen, theme: Theme, tty: &mut Tty) -> io::Result<bool> {
+    let size = tty.terminal().size()?;
+    let mut size = (size.width, size.height);
+    if size == screen.size {
+        tty.terminal().draw(|frame| {
+            // It may change at any moment, and only the frame knows for which it is.
+            size = (frame.area().width, frame.area().height);
+            if size == screen.size {
+                draw(screen, theme, frame);
+            }
+        })?;
+    }
+    let same = size == screen.size;
+    if !same {
+        screen.handle(Input::Resized(size.0, size.1), now());
+    }
+    Ok(same)
 }
 
 /// An event, or the end of the process that ran the engine.

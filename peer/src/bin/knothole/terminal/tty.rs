@@ -11,7 +11,9 @@ use ratatui::crossterm::event::{
     EnableMouseCapture,
 };
 use ratatui::crossterm::execute;
-use ratatui::crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode};
+use ratatui::crossterm::terminal::{
+    DisableLineWrap, EnableLineWrap, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
+};
 
 use crate::log::{self, Log};
 
@@ -68,15 +70,23 @@ impl Drop for Tty {
 fn enter(mouse: bool) -> io::Result<()> {
     log::hold();
     enable_raw_mode()?;
-    let entered = execute!(stdout(), EnterAlternateScreen, EnableBracketedPaste, EnableFocusChange);
+    // What a terminal draws wider than we think must end at its edge, and not go on in the next row.
+    let entered = execute!(stdout(), EnterAlternateScreen, DisableLineWrap, EnableBracketedPaste, EnableFocusChange);
     let entered = if mouse { entered.and_then(|()| execute!(stdout(), EnableMouseCapture)) } else { entered };
     entered.inspect_err(|_| give_back())
 }
 
 fn give_back() {
     // Where the terminal is gone there is nothing to give back.
-    let _ =
-        execute!(stdout(), DisableMouseCapture, DisableFocusChange, DisableBracketedPaste, LeaveAlternateScreen, Show);
+    let _ = execute!(
+        stdout(),
+        DisableMouseCapture,
+        DisableFocusChange,
+        DisableBracketedPaste,
+        EnableLineWrap,
+        LeaveAlternateScreen,
+        Show
+    );
     let _ = disable_raw_mode();
     log::release();
 }

@@ -3,6 +3,7 @@
 mod composer;
 mod contacts;
 mod conversation;
+mod joined;
 mod overlay;
 mod status;
 
@@ -29,7 +30,9 @@ pub(crate) fn draw(screen: &Screen, theme: Theme, frame: &mut Frame<'_>) {
     composer::draw_popup(screen, theme, geometry, buffer);
     if screen.overlay.is_some() {
         overlay::draw(screen, theme, buffer);
-    } else if let Some(cursor) = cursor {
+    }
+    joined::settle(buffer);
+    if let Some(cursor) = cursor.filter(|_| screen.overlay.is_none()) {
         frame.set_cursor_position(cursor);
     }
 }
