@@ -39,6 +39,7 @@ Environment:
   KNOTHOLE_KEEPALIVE   default, strict (a lost contact is noticed after 9 s) or frugal (as rarely as this network bears);
                        where it is not set, `keepalive` in config.toml
   KNOTHOLE_PASSPHRASE  the passphrase of a home that has one, where --passphrase-file is not given
+  KNOTHOLE_PLAIN       set it to 1 for --plain; config.toml and TERM=dumb can ask for that, too
   KNOTHOLE_LOG         what is logged to standard error: error, warn (default), info, debug, trace
   NO_COLOR             set it for text without colours
 
@@ -69,6 +70,10 @@ pub(crate) struct Arguments {
     /// Print data as JSON, for scripts
     #[arg(long, global = true)]
     pub(crate) json: bool,
+
+    /// Without a verb: lines that are only ever added, in whole sentences, for screen readers; works in a pipe, too
+    #[arg(long)]
+    pub(crate) plain: bool,
 
     #[command(subcommand)]
     pub(crate) verb: Option<Verb>,

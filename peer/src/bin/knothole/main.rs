@@ -117,15 +117,18 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     }
 }
 
-/// The terminal interface, at a terminal.
+/// The terminal interface, at a terminal; its plain mode also elsewhere, where that was asked for.
 async fn face(arguments: Arguments, signals: &mut Signals, output: &Output) -> anyhow::Result<()> {
-    if !(typed::at_terminal() && Output::at_terminal()) {
+    if !(arguments.plain || typed::at_terminal() && Output::at_terminal()) {
         return arguments::hint();
     }
     let mut home = Home::open(arguments.home)?;
     unless_ended(signals, passphrase::unlock(&mut home, arguments.passphrase_file.as_deref(), false, output)).await?;
     let rendezvous = home.rendezvous(&arguments.rendezvous)?;
     let settings = home.terminal()?;
+    if arguments.plain || terminal::is_plain(&settings) {
+        return terminal::plain::run(home, rendezvous, terminal::language(&settings), signals, output).await;
+    }
     let mut session = tokio::select! {
         session = Session::open(home, rendezvous) => session?,
         () = signals.end() => return Err(Interrupted.into()),

@@ -59,13 +59,17 @@ fn lines(told: &Value) -> String {
     words.chunks(5).map(|five| five.join(" ")).collect::<Vec<_>>().join("\n")
 }
 
-/// Draws a text for a camera. Light modules are drawn, dark ones left: right on a dark terminal, and cameras read it
-/// inverted, too.
+/// Draws a text for a camera.
 pub(crate) fn draw(text: &str, output: &Output) -> anyhow::Result<()> {
-    let code = QrCode::new(text)?;
-    let drawn = code.render::<Dense1x2>().dark_color(Dense1x2::Light).light_color(Dense1x2::Dark).build();
-    output.line(&drawn)?;
+    output.line(&drawn(text)?)?;
     Ok(())
+}
+
+/// A text as a code for a camera. Light modules are drawn, dark ones left: right on a dark terminal, and cameras read it
+/// inverted, too.
+pub(crate) fn drawn(text: &str) -> anyhow::Result<String> {
+    let code = QrCode::new(text)?;
+    Ok(code.render::<Dense1x2>().dark_color(Dense1x2::Light).light_color(Dense1x2::Dark).build())
 }
 
 #[cfg(test)]

@@ -90,7 +90,6 @@ pub(crate) fn pad(text: &str, columns: usize) -> String {
 /// A text that is to be printed among others, with every line that has letters written from right to left between U+2068 and
 /// U+2069: so a terminal that turns such text cannot reorder what stands around it. Its own controls are to be taken out before, as
 /// [`harmless`](crate::text::harmless) does.
-#[cfg_attr(not(test), expect(dead_code, reason = "the plain mode, which prints lines, is still to come"))]
 pub(crate) fn isolated(text: &str) -> Cow<'_, str> {
     if !text.chars().any(is_right_to_left) {
         return Cow::Borrowed(text);

@@ -1,7 +1,7 @@
 //! The terminal interface: what `knothole` is without a verb.
 //!
 //! `screen` is a pure machine; `draw` makes its picture; `driver` carries keys, events and answers in, calls and pictures out;
-//! `words` has every sentence in each language.
+//! `words` has every sentence in each language; `plain` is the mode for screen readers, in lines.
 
 mod cells;
 mod composer;
@@ -10,6 +10,7 @@ mod draw;
 mod driver;
 #[cfg(test)]
 mod golden;
+pub(crate) mod plain;
 mod screen;
 mod theme;
 mod tty;
@@ -19,7 +20,7 @@ use std::env;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use jiff::tz::TimeZone;
-use knothole::home::{Language, TerminalConfiguration, Theme as Chosen};
+use knothole::home::{Interface, Language, TerminalConfiguration, Theme as Chosen};
 
 use crate::output;
 use crate::session::Session;
@@ -47,8 +48,15 @@ pub(crate) async fn run(
     driver::run(session, &mut screen, face, &mut tty, signals).await
 }
 
+/// Whether lines are wanted instead of the full screen, or are all that this terminal can show.
+pub(crate) fn is_plain(settings: &TerminalConfiguration) -> bool {
+    settings.interface == Interface::Plain
+        || env::var("KNOTHOLE_PLAIN").is_ok_and(|value| !value.is_empty() && value != "0")
+        || env::var("TERM").is_ok_and(|terminal| terminal == "dumb")
+}
+
 /// The language that was chosen, else that of the environment.
-fn language(settings: &TerminalConfiguration) -> &'static Words {
+pub(crate) fn language(settings: &TerminalConfiguration) -> &'static Words {
     match settings.language {
         Language::English => &words::ENGLISH,
         Language::Chinese => &words::CHINESE,

@@ -4,23 +4,32 @@
 
 pub(crate) mod composer;
 pub(crate) mod conversation;
+pub(crate) mod plain;
 pub(crate) mod status;
 
-/// All that is said in one language.
-#[derive(Debug)]
-pub(crate) struct Words {
-    pub(crate) composer: composer::Words,
-    pub(crate) conversation: conversation::Words,
-    pub(crate) status: status::Words,
+/// All that is said, in each language, by the files of this directory.
+macro_rules! words {
+    ($($room:ident)*) => {
+        /// All that is said in one language.
+        #[derive(Debug)]
+        pub(crate) struct Words {
+            $(pub(crate) $room: $room::Words,)*
+        }
+
+        /// English.
+        pub(crate) static ENGLISH: Words = Words { $($room: $room::ENGLISH,)* };
+
+        /// Simplified Chinese.
+        pub(crate) static CHINESE: Words = Words { $($room: $room::CHINESE,)* };
+    };
 }
 
-/// English.
-pub(crate) static ENGLISH: Words =
-    Words { composer: composer::ENGLISH, conversation: conversation::ENGLISH, status: status::ENGLISH };
-
-/// Simplified Chinese.
-pub(crate) static CHINESE: Words =
-    Words { composer: composer::CHINESE, conversation: conversation::CHINESE, status: status::CHINESE };
+words! {
+    composer
+    conversation
+    plain
+    status
+}
 
 /// The language that a locale asks for (`zh_CN.UTF-8`, `zh-Hans`), English where there is no other.
 pub(crate) fn of_locale(locale: &str) -> &'static Words {
@@ -56,5 +65,36 @@ mod tests {
     fn gaps_are_filled_in_their_order() {
         assert_eq!(fill("{} of {}", &["1", "2"]), "1 of 2");
         assert_eq!(fill("none", &["x"]), "none");
+    }
+
+    /// Every sentence of a language with its name, in the order of the source.
+    fn sentences(words: &Words) -> Vec<(String, String)> {
+        let told = format!("{words:#?}");
+        let sentence = |line: &str| {
+            let line = line.trim().trim_end_matches(',');
+            // One of a list has no name.
+            let (name, text) = line.split_once(": \"").or_else(|| Some(("", line.strip_prefix('"')?)))?;
+            Some((name.to_owned(), text.strip_suffix('"')?.replace("\\\"", "\"")))
+        };
+        told.lines().filter_map(sentence).collect()
+    }
+
+    /// What is the same in both languages: signs, and what is typed.
+    fn is_same_in_both(text: &str) -> bool {
+        text == "yes" || text == "{}. {}" || (text.starts_with('/') && !text.contains(' '))
+    }
+
+    #[test]
+    fn both_languages_say_everything_with_the_same_gaps() {
+        let (english, chinese) = (sentences(&ENGLISH), sentences(&CHINESE));
+        assert!(english.len() > 100 && english.len() == chinese.len(), "{} and {}", english.len(), chinese.len());
+        for ((name, english), (same, chinese)) in english.iter().zip(&chinese) {
+            assert_eq!(name, same);
+            assert!(!english.trim().is_empty() && !chinese.trim().is_empty(), "{name} is empty");
+            let gaps = |text: &str| text.matches("{}").count();
+            assert_eq!(gaps(english), gaps(chinese), "{name}: {english:?}, {chinese:?}");
+            assert!(!chinese.is_ascii() || is_same_in_both(chinese), "{name} is not translated: {chinese:?}");
+            assert!(english.chars().all(|c| c.is_ascii() || "…✓·—–“”×°→↑↓←".contains(c)), "{name}: {english:?}");
+        }
     }
 }

@@ -1,0 +1,198 @@
+//! What the engine answers, and what of it is told.
+
+use serde_json::{Value, json};
+
+use super::open::Open;
+use super::teller::{Ask, Purpose, Teller, Telling};
+use crate::session::{entries, name, word};
+use crate::terminal::cells::isolated;
+use crate::terminal::screen::Refusal;
+use crate::terminal::screen::contacts::Standing;
+use crate::terminal::screen::message::Message;
+use crate::terminal::words::fill;
+
+/// Messages told at a time: what one can listen to.
+pub(super) const PAGE: usize = 10;
+
+/// Messages told at most where a conversation is opened with more of them unread.
+const UNREAD: u64 = 50;
+
+impl Teller {
+    pub(super) fn handle_answer(&mut self, ask: Ask, answer: Result<Value, Refusal>) {
+        match answer {
+            Ok(answer) => self.take(ask, &answer),
+            Err(Refusal::Closed) => self.unanswered(ask),
+            Err(Refusal::Refused(why)) => {
+                if let Purpose::Send(sending) | Purpose::Recover(sending) = &ask.purpose {
+                    self.settle(sending);
+                }
+                if ask.purpose != Purpose::Aside {
+                    self.say(&fill(self.words.plain.not_done, &[&isolated(&crate::text::harmless(&why))]));
+                }
+            }
+        }
+    }
+
+    /// The engine ended over it.
+    fn unanswered(&mut self, ask: Ask) {
+        let succeeded = self.is_succeeded(&ask);
+        match ask.purpose {
+            Purpose::Send(sending) | Purpose::Recover(sending) => self.doubt(sending, succeeded),
+            // They are asked anew with the next engine, or nobody waits for them.
+            Purpose::Status | Purpose::Aside | Purpose::Contacts(Telling::Nothing) => {}
+            Purpose::Contacts(_) | Purpose::Newest(_) | Purpose::Older(_) | Purpose::Search(_) if succeeded => {
+                self.ask_again(ask);
+            }
+            _ => self.say(self.words.plain.not_done_in_time),
+        }
+    }
+
+    fn take(&mut self, ask: Ask, answer: &Value) {
+        match ask.purpose {
+            Purpose::Status => self.take_status(answer),
+            Purpose::Contacts(telling) => self.take_contacts(answer, telling),
+            Purpose::Newest(peer) => self.take_page(&peer, answer, true),
+            Purpose::Older(peer) => self.take_page(&peer, answer, false),
+            Purpose::Search(peer) => self.take_found(&peer, answer),
+            Purpose::Send(sending) => self.stored(&sending, word(answer, "message")),
+            Purpose::Recover(sending) => self.recovered(sending, answer),
+            Purpose::Added => {
+                let name = isolated(&name(answer)).into_owned();
+                self.say(&fill(self.words.plain.added, &[&name]));
+                self.go(word(answer, "peer"));
+            }
+            Purpose::Blocked => {
+                let name = isolated(&name(answer)).into_owned();
+                self.say(&fill(self.words.plain.is_blocked, &[&name]));
+            }
+            Purpose::Removed(name) => self.say(&fill(self.words.plain.is_removed, &[&name])),
+            Purpose::Netcheck => self.tell_network(answer),
+            Purpose::Change | Purpose::Aside => {}
+        }
+    }
+
+    fn take_status(&mut self, status: &Value) {
+        let first = self.me.is_empty();
+        word(status, "peer").clone_into(&mut self.me);
+        word(status, "link").clone_into(&mut self.link);
+        let reached = entries(&status["rendezvous"]).iter().any(|entry| word(entry, "state") == "registered");
+        match (self.reached, reached) {
+            (Some(true), false) => self.say(self.words.plain.lost),
+            (Some(false), true) => self.say(self.words.plain.reached),
+            _ => {}
+        }
+        // Before it was reached for the first time it is not lost.
+        self.reached = self.reached.map(|_| reached).or(reached.then_some(true));
+        if first {
+            self.ask_contacts(Telling::Welcome);
+        }
+    }
+
+    fn take_contacts(&mut self, list: &Value, telling: Telling) {
+        let requested: Vec<_> = self
+            .contacts
+            .iter()
+            .filter(|contact| contact.standing == Standing::Requested)
+            .map(|contact| contact.peer.clone())
+            .collect();
+        self.contacts.replace(list);
+        for peer in requested {
+            let answered = self
+                .contacts
+                .find(&peer)
+                .filter(|contact| contact.standing == Standing::Contact)
+                .map(|c| c.peer.clone());
+            if let Some(peer) = answered {
+                let name = self.name(&peer);
+                self.say(&fill(self.words.plain.added, &[&name]));
+            }
+        }
+        match telling {
+            Telling::Nothing => self.tell_presence(),
+            Telling::List => self.list(),
+            Telling::Welcome => self.welcome(),
+            Telling::Open(peer) => self.opened(&peer),
+        }
+    }
+
+    fn welcome(&mut self) {
+        if self.contacts.len() == 0 {
+            self.tell_link();
+        }
+        if let Some((link, name)) = self.friend.take() {
+            return self.ask(Purpose::Added, "contact.add", json!({"link": link, "name": name}));
+        }
+        self.list();
+        let talks: Vec<_> = self
+            .contacts
+            .iter()
+            .filter(|contact| matches!(contact.standing, Standing::Contact | Standing::Requested))
+            .map(|contact| contact.peer.clone())
+            .collect();
+        if let [peer] = &talks[..] {
+            self.go(peer);
+        }
+    }
+
+    pub(super) fn tell_link(&mut self) {
+        let told = match self.link.as_str() {
+            "" => self.words.plain.no_link.to_owned(),
+            link => fill(self.words.plain.your_link, &[link]),
+        };
+        self.say(&told);
+    }
+
+    /// The conversation that was asked for: who it is with, then what was said.
+    fn opened(&mut self, peer: &str) {
+        let Some(contact) = self.contacts.find(peer).cloned() else { return };
+        let told = self.contact(&contact);
+        self.say(&fill(self.words.plain.opened, &[&told]));
+        let Some(open) = self.open.as_mut().filter(|open| open.peer == peer) else { return };
+        open.online = Some(contact.online);
+        let limit = contact.unread.clamp(PAGE as u64, UNREAD);
+        self.ask(Purpose::Newest(peer.to_owned()), "message.history", json!({"with": peer, "limit": limit}));
+    }
+
+    fn take_page(&mut self, peer: &str, page: &Value, newest: bool) {
+        let me = self.me.clone();
+        let Some(open) = self.open.as_mut().filter(|open| open.peer == peer) else { return };
+        let page: Vec<_> = entries(page).iter().map(|entry| Message::read(entry, &me)).collect();
+        open.add_older(&page);
+        open.complete = page.len() < PAGE;
+        let (complete, nothing) = (open.complete, page.is_empty());
+        self.tell(&page);
+        match (newest, nothing) {
+            (true, true) => self.say(self.words.plain.nothing_said),
+            (true, false) => self.note_read(peer, &page),
+            (false, _) if complete => self.say(self.words.plain.no_more),
+            (false, _) => {}
+        }
+    }
+
+    fn note_read(&mut self, peer: &str, page: &[Message]) {
+        let Some(received) = page.iter().rfind(|message| !message.mine) else { return };
+        let Some(contact) = self.contacts.find_mut(peer).filter(|contact| contact.unread > 0) else { return };
+        contact.unread = 0;
+        self.ask(Purpose::Aside, "message.read", json!({"with": peer, "upto": received.id}));
+    }
+
+    fn take_found(&mut self, peer: &str, page: &Value) {
+        let found: Vec<_> = entries(page).iter().map(|entry| Message::read(entry, &self.me)).collect();
+        if found.is_empty() {
+            return self.say(self.words.plain.found_none);
+        }
+        self.say(&fill(self.words.plain.found, &[&found.len().to_string()]));
+        // What is found is told with its day, and the conversation then goes on with its own.
+        let open = self.open.as_mut().filter(|open| open.peer == peer);
+        let Some(day) = open.map(|open| open.day.take()) else { return };
+        self.tell(&found);
+        if let Some(open) = &mut self.open {
+            open.day = day;
+        }
+    }
+
+    /// Whether the conversation goes back further; where to, if so.
+    pub(super) fn before(open: &Open) -> Option<&str> {
+        open.oldest.as_deref().filter(|_| !open.complete)
+    }
+}

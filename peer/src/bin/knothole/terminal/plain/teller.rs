@@ -1,0 +1,274 @@
+//! The machine of the plain mode: lines typed, events, answers and the time come in; lines to tell and calls go out. It is pure.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use jiff::tz::TimeZone;
+use serde_json::{Value, json};
+
+use super::open::Open;
+use super::sending::Sending;
+use crate::terminal::cells::isolated;
+use crate::terminal::screen::Refusal;
+use crate::terminal::screen::contacts::{Contact, Contacts, Standing};
+use crate::terminal::words::{Words, fill};
+use crate::typed::Typed;
+
+/// Bytes that a message typed in several lines may have before they are joined: what a message can hold, and what is beyond is told.
+const MOST: usize = knothole_proto::frames::MAX_TEXT;
+
+/// Something happened.
+#[derive(Debug)]
+pub(crate) enum Input {
+    /// A line was typed.
+    Line(Typed),
+    /// The person leaves, or nothing can be typed any more.
+    Ended,
+    /// The engine tells something: the parameters of an `event` notification.
+    Event(Value),
+    /// The engine answers.
+    Answer(Ask, Result<Value, Refusal>),
+    /// Another process runs the engine from now on.
+    Renewed,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Effect {
+    /// Print these lines.
+    Say(String),
+    Call(Ask),
+    Quit,
+}
+
+/// A call of the engine.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Ask {
+    pub(crate) purpose: Purpose,
+    pub(crate) method: &'static str,
+    pub(crate) parameters: Value,
+    /// How many engines had ended before it was asked: tells whether the next one is there already.
+    engine: u32,
+}
+
+/// What an answer is for.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Purpose {
+    Status,
+    /// All contacts; with what to tell of them, if anything.
+    Contacts(Telling),
+    /// The newest messages of the conversation that was opened.
+    Newest(String),
+    /// Messages before those that were told.
+    Older(String),
+    Search(String),
+    /// A message is being stored.
+    Send(Sending),
+    /// Whether a message was stored before the engine ended.
+    Recover(Sending),
+    /// A contact more.
+    Added,
+    Blocked,
+    /// Somebody of this name is gone.
+    Removed(String),
+    /// Something whose event says what it did.
+    Change,
+    Netcheck,
+    /// Nobody waits for it.
+    Aside,
+}
+
+/// What is told once the contacts are known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Telling {
+    Nothing,
+    /// All of them.
+    List,
+    /// The first time: all of them, and how to begin.
+    Welcome,
+    /// The conversation with this peer is opened.
+    Open(String),
+}
+
+/// What the plain mode knows.
+pub(crate) struct Teller {
+    pub(super) words: &'static Words,
+    pub(super) zone: TimeZone,
+    pub(super) now: u64,
+    pub(super) me: String,
+    pub(super) link: String,
+    /// Whether a rendezvous is reached; `None` before it is known.
+    pub(super) reached: Option<bool>,
+    pub(super) contacts: Contacts,
+    pub(super) open: Option<Open>,
+    /// Lines that go on in the next one.
+    begun: String,
+    /// Messages that are not in storage yet: they were typed, and not answered.
+    pub(super) sending: Vec<Sending>,
+    /// The same where the engine ended over it, and the next one is not there yet.
+    pub(super) doubtful: Vec<Sending>,
+    /// What was sent and has not arrived, by message id: its beginning.
+    pub(super) on_way: BTreeMap<String, String>,
+    /// When it was last told that somebody else has written, by peer.
+    pub(super) announced: BTreeMap<String, u64>,
+    /// Deliveries are not told.
+    pub(super) quiet: bool,
+    /// A link to be added at the beginning, and how to call its owner.
+    pub(super) friend: Option<(String, String)>,
+    leaving: bool,
+    engine: u32,
+    effects: VecDeque<Effect>,
+}
+
+impl Teller {
+    /// Begins; `friend` is a link to be added at once, and how to call its owner.
+    pub(crate) fn new(words: &'static Words, zone: TimeZone, friend: Option<(String, String)>, now: u64) -> Self {
+        let mut teller = Self {
+            words,
+            zone,
+            now,
+            me: String::new(),
+            link: String::new(),
+            reached: None,
+            contacts: Contacts::default(),
+            open: None,
+            begun: String::new(),
+            sending: Vec::new(),
+            doubtful: Vec::new(),
+            on_way: BTreeMap::new(),
+            announced: BTreeMap::new(),
+            quiet: false,
+            leaving: false,
+            engine: 0,
+            effects: VecDeque::new(),
+            friend,
+        };
+        teller.say(words.plain.welcome);
+        teller.ask(Purpose::Status, "status", json!({}));
+        teller
+    }
+
+    /// Takes something in, at a time in milliseconds since 1970.
+    pub(crate) fn handle(&mut self, input: Input, now: u64) {
+        self.now = now;
+        match input {
+            Input::Line(Typed::Line(line)) => self.handle_line(&line),
+            Input::Line(Typed::TooLong) => self.too_long(),
+            Input::Ended => self.leave(),
+            Input::Event(event) => self.handle_event(&event),
+            Input::Answer(ask, answer) => self.handle_answer(ask, answer),
+            Input::Renewed => self.handle_renewed(),
+        }
+        if self.leaving && self.sending.is_empty() && self.doubtful.is_empty() {
+            self.leaving = false;
+            if !self.on_way.is_empty() {
+                self.say(&fill(self.words.plain.left, &[&self.on_way.len().to_string()]));
+            }
+            self.effects.push_back(Effect::Quit);
+        }
+    }
+
+    /// What is to be done next, if anything.
+    pub(crate) fn poll_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    /// Ends, once all that was typed is in storage.
+    pub(super) fn leave(&mut self) {
+        self.leaving = true;
+    }
+
+    pub(super) fn say(&mut self, text: &str) {
+        self.effects.push_back(Effect::Say(text.to_owned()));
+    }
+
+    pub(super) fn ask(&mut self, purpose: Purpose, method: &'static str, parameters: Value) {
+        self.effects.push_back(Effect::Call(Ask { purpose, method, parameters, engine: self.engine }));
+    }
+
+    pub(super) fn ask_contacts(&mut self, telling: Telling) {
+        self.ask(Purpose::Contacts(telling), "contact.list", json!({}));
+    }
+
+    /// Asks again what an engine left unanswered; not before the next one is there.
+    pub(super) fn ask_again(&mut self, ask: Ask) {
+        self.effects.push_back(Effect::Call(Ask { engine: self.engine, ..ask }));
+    }
+
+    /// Whether the engine that was asked has a successor already.
+    pub(super) const fn is_succeeded(&self, ask: &Ask) -> bool {
+        ask.engine < self.engine
+    }
+
+    fn handle_line(&mut self, line: &str) {
+        if let Some(line) = line.strip_suffix('\\') {
+            if self.begun.len() + line.len() >= MOST {
+                return self.too_long();
+            }
+            self.begun.push_str(line);
+            self.begun.push('\n');
+            return;
+        }
+        let text = std::mem::take(&mut self.begun) + line;
+        if text.len() > MOST {
+            self.too_long();
+        } else if !text.trim().is_empty() {
+            self.submit(&text);
+        }
+    }
+
+    fn too_long(&mut self) {
+        self.begun.clear();
+        self.say(self.words.plain.too_long);
+    }
+
+    fn handle_renewed(&mut self) {
+        self.engine += 1;
+        self.ask(Purpose::Status, "status", json!({}));
+        self.ask_contacts(Telling::Nothing);
+        for sending in std::mem::take(&mut self.doubtful) {
+            self.recover(sending);
+        }
+        if let Some(peer) = self.open.as_ref().map(|open| open.peer.clone()) {
+            self.ask(Purpose::Aside, "contact.connect", json!({"peer": peer}));
+        }
+    }
+
+    /// Opens the conversation with a contact: how it is there is told, and the newest messages.
+    pub(super) fn go(&mut self, peer: &str) {
+        self.open = Some(Open::new(peer));
+        self.announced.remove(peer);
+        self.ask(Purpose::Aside, "contact.connect", json!({"peer": peer}));
+        self.ask_contacts(Telling::Open(peer.to_owned()));
+    }
+
+    /// What a contact is called, ready to be printed.
+    pub(super) fn name(&self, peer: &str) -> String {
+        self.contacts.find(peer).map_or_else(String::new, |contact| isolated(&contact.name).into_owned())
+    }
+
+    /// Who is meant by a place in the list, a name, the beginning of one, or a peer id. Who it may be is told where that is not clear.
+    pub(super) fn meant(&mut self, who: &str) -> Option<Contact> {
+        let place = who.parse::<usize>().ok().and_then(|place| self.contacts.at(place.checked_sub(1)?));
+        if let Some(contact) = self.contacts.named(who).or(place) {
+            return Some(contact.clone());
+        }
+        let lower = who.to_lowercase();
+        let begin = |contact: &&Contact| contact.name.to_lowercase().starts_with(&lower);
+        let found: Vec<_> = self.contacts.iter().filter(begin).cloned().collect();
+        match &found[..] {
+            [contact] => return Some(contact.clone()),
+            [] => self.say(&fill(self.words.plain.unknown_name, &[&isolated(&crate::text::harmless(who))])),
+            several => {
+                let names: Vec<_> = several.iter().map(|contact| isolated(&contact.name).into_owned()).collect();
+                let names = names.join(self.words.plain.separator);
+                self.say(&fill(self.words.plain.several_names, &[&isolated(&crate::text::harmless(who)), &names]));
+            }
+        }
+        None
+    }
+
+    /// The one who asks first, where nobody is named.
+    pub(super) fn asking(&self) -> Option<Contact> {
+        self.contacts.iter().find(|contact| contact.standing == Standing::Request).cloned()
+    }
+}

@@ -1,0 +1,334 @@
+use super::*;
+use crate::terminal::words::{CHINESE, ENGLISH};
+use serde_json::json;
+
+/// A Saturday at 14:02.
+const NOW: u64 = 1_795_874_520_000;
+
+/// Somebody who listens, with the engine's answers played by the test.
+struct Listener {
+    teller: Teller,
+    /// What was asked and not answered yet.
+    asked: Vec<Ask>,
+    now: u64,
+}
+
+impl Listener {
+    fn new(words: &'static Words) -> Self {
+        let teller = Teller::new(words, TimeZone::UTC, None, NOW);
+        let mut listener = Self { teller, asked: vec![], now: NOW };
+        listener.told();
+        listener
+            .answer("status", json!({"peer": "me", "link": "knothole:me", "rendezvous": [{"state": "registered"}]}));
+        listener
+    }
+
+    /// With bob, who is there and reached directly, and carol, who is away.
+    fn with_contacts(words: &'static Words) -> Self {
+        let mut listener = Self::new(words);
+        listener.answer("contact.list", contacts());
+        listener.told();
+        listener
+    }
+
+    /// In the conversation with bob, of which these messages are the newest.
+    fn with_bob(words: &'static Words, messages: Value) -> Self {
+        let mut listener = Self::with_contacts(words);
+        listener.line("/go bob");
+        listener.answer("contact.list", contacts());
+        listener.answer("message.history", messages);
+        listener.told();
+        listener
+    }
+
+    fn handle(&mut self, input: Input) {
+        self.teller.handle(input, self.now);
+    }
+
+    fn line(&mut self, line: &str) {
+        self.handle(Input::Line(Typed::Line(line.into())));
+    }
+
+    fn event(&mut self, event: Value) {
+        self.handle(Input::Event(event));
+    }
+
+    /// What is said; what is asked is kept.
+    fn told(&mut self) -> String {
+        let mut told = vec![];
+        while let Some(effect) = self.teller.poll_effect() {
+            match effect {
+                Effect::Say(text) => told.push(text),
+                Effect::Call(ask) => self.asked.push(ask),
+                Effect::Quit => told.push("(it ends)".into()),
+            }
+        }
+        told.join("\n")
+    }
+
+    /// The parameters of the newest call of this method, which is answered by somebody else.
+    fn take(&mut self, method: &str) -> Ask {
+        let effects: Vec<_> = std::iter::from_fn(|| self.teller.poll_effect()).collect();
+        for effect in effects {
+            match effect {
+                Effect::Call(ask) => self.asked.push(ask),
+                Effect::Say(text) => self.teller.say(&text),
+                Effect::Quit => {}
+            }
+        }
+        let place = self.asked.iter().rposition(|ask| ask.method == method);
+        self.asked.remove(place.unwrap_or_else(|| panic!("{method} was not called: {:?}", self.asked)))
+    }
+
+    fn answer(&mut self, method: &str, answer: Value) {
+        let ask = self.take(method);
+        self.handle(Input::Answer(ask, Ok(answer)));
+    }
+
+    fn refuse(&mut self, method: &str, refusal: Refusal) {
+        let ask = self.take(method);
+        self.handle(Input::Answer(ask, Err(refusal)));
+    }
+}
+
+fn contacts() -> Value {
+    json!([
+        {"peer": "b", "name": "bob", "state": "contact", "presence": "online", "unread": 2,
+         "path": {"kind": "direct", "remote": "203.0.113.5:4711", "rtt_ms": 23.4}},
+        {"peer": "c", "name": "carol", "state": "contact", "presence": "offline", "unread": 0, "path": null},
+    ])
+}
+
+fn message(id: &str, from: &str, text: &str) -> Value {
+    json!({"message": id, "from": from, "text": text, "at": NOW, "state": "delivered"})
+}
+
+#[test]
+fn who_begins_hears_the_link_and_what_to_do_with_it() {
+    let mut listener = Listener::new(&ENGLISH);
+    listener.answer("contact.list", json!([]));
+    assert_eq!(
+        listener.told(),
+        "Your link, by which others add you: knothole:me\n\
+         No contacts yet. Give your link to a friend, and add theirs: /add LINK NAME"
+    );
+}
+
+#[test]
+fn contacts_are_numbered_sentences_and_the_numbers_open_conversations() {
+    let mut listener = Listener::with_contacts(&ENGLISH);
+    listener.line("/contacts");
+    listener.answer("contact.list", contacts());
+    assert_eq!(listener.told(), "Contacts: 2.\n1. bob, online, direct, 2 unread\n2. carol, offline");
+    for who in ["2", "carol", "CAR"] {
+        listener.line(&format!("/go {who}"));
+        assert_eq!(listener.take("contact.connect").parameters, json!({"peer": "c"}));
+    }
+    listener.told();
+    listener.line("/go mallory");
+    assert_eq!(listener.told(), "Nobody here is called mallory. /contacts lists everybody.");
+}
+
+#[test]
+fn a_conversation_is_told_from_its_newest_messages_with_days_and_read() {
+    let mut listener = Listener::with_contacts(&ENGLISH);
+    listener.line("/go bob");
+    listener.answer("contact.list", contacts());
+    assert_eq!(listener.told(), "Conversation with bob, online, direct, 2 unread.");
+    let yesterday = json!({"message": "1", "from": "me", "text": "hello", "at": NOW - 86_400_000, "state": "read"});
+    let answer = json!({"message": "3", "from": "b", "text": "yes", "at": NOW, "state": "delivered", "reply": "1"});
+    listener.answer("message.history", json!([yesterday, message("2", "b", "two\nlines"), answer]));
+    assert_eq!(
+        listener.told(),
+        "Friday, 27 November 2026\nme, 14:02: hello\nSaturday, 28 November 2026\nbob, 14:02: two\n    lines\n\
+         bob, 14:02, to \"hello\": yes"
+    );
+    assert_eq!(listener.take("message.read").parameters, json!({"with": "b", "upto": "3"}));
+    // The day was told.
+    listener.event(json!({"type": "message", "peer": "b", "name": "bob", "message": "4", "text": "well?", "at": NOW}));
+    assert_eq!(listener.told(), "bob, 14:02: well?");
+}
+
+#[test]
+fn older_messages_come_by_tens_until_the_end_is_told() {
+    let page =
+        |from: usize| (from..from + 10).map(|n| message(&n.to_string(), "b", &format!("m{n}"))).collect::<Value>();
+    let mut listener = Listener::with_bob(&ENGLISH, page(20));
+    listener.line("/more");
+    let ask = listener.take("message.history");
+    assert_eq!(ask.parameters, json!({"with": "b", "before": "20", "limit": 10}));
+    listener.handle(Input::Answer(ask, Ok(page(10))));
+    assert!(listener.told().starts_with("bob, 14:02: m10\nbob, 14:02: m11\n"));
+    listener.line("/more");
+    let ask = listener.take("message.history");
+    assert_eq!(ask.parameters["before"], "10");
+    listener.handle(Input::Answer(ask, Ok(json!([message("9", "b", "first")]))));
+    assert_eq!(listener.told(), "bob, 14:02: first\nEnd of the conversation: nothing is older.");
+    listener.line("/more");
+    assert_eq!(listener.told(), "End of the conversation: nothing is older.");
+}
+
+#[test]
+fn what_is_typed_is_sent_and_confirmed_once() {
+    let mut listener = Listener::with_bob(&ENGLISH, json!([]));
+    listener.line("two\\");
+    listener.line("lines");
+    let ask = listener.take("message.send");
+    assert_eq!(ask.parameters, json!({"to": "b", "text": "two\nlines"}));
+    // Our own event comes before the answer, or after it.
+    let sent = |id: &str, text: &str| json!({"type": "sent", "peer": "b", "message": id, "text": text, "at": NOW});
+    listener.event(sent("m", "two\nlines"));
+    listener.handle(Input::Answer(ask, Ok(json!({"message": "m"}))));
+    listener.event(sent("m", "two\nlines"));
+    for state in ["sent", "delivered", "read"] {
+        listener.event(json!({"type": "state", "message": "m", "state": state}));
+    }
+    assert_eq!(listener.told(), "delivered: two…");
+    listener.event(sent("n", "from elsewhere"));
+    assert_eq!(listener.told(), "Saturday, 28 November 2026\nme, 14:02: from elsewhere");
+    listener.line("/quiet");
+    listener.line("//etc");
+    listener.answer("message.send", json!({"message": "o"}));
+    listener.event(json!({"type": "state", "message": "o", "state": "delivered"}));
+    assert_eq!(listener.told(), "Deliveries are not told any more. /quiet off tells them.");
+}
+
+#[test]
+fn a_message_is_sent_exactly_once_over_the_end_of_the_engine() {
+    for stored in [true, false] {
+        for renewed_first in [true, false] {
+            let mut listener = Listener::with_bob(&ENGLISH, json!([]));
+            listener.line("hi");
+            if renewed_first {
+                let ask = listener.take("message.send");
+                listener.handle(Input::Renewed);
+                listener.handle(Input::Answer(ask, Err(Refusal::Closed)));
+            } else {
+                listener.refuse("message.send", Refusal::Closed);
+                listener.handle(Input::Renewed);
+            }
+            let page = if stored { json!([message("m", "me", "hi")]) } else { json!([]) };
+            listener.answer("message.history", page);
+            listener.told();
+            let again = listener.asked.iter().any(|ask| ask.method == "message.send");
+            assert_eq!(again, !stored, "stored: {stored}, renewed first: {renewed_first}");
+        }
+    }
+}
+
+#[test]
+fn others_are_announced_by_one_line_and_not_again_at_once() {
+    let mut listener = Listener::with_bob(&ENGLISH, json!([]));
+    let carol = json!({"type": "message", "peer": "c", "name": "carol", "message": "x", "text": "psst", "at": NOW});
+    listener.event(carol.clone());
+    listener.event(carol.clone());
+    assert_eq!(listener.told(), "carol: 1 unread; /go carol");
+    listener.now += 60_000;
+    listener.event(carol);
+    listener.event(json!({"type": "typing", "peer": "b", "on": true}));
+    assert_eq!(listener.told(), "carol: 3 unread; /go carol");
+}
+
+#[test]
+fn coming_and_going_is_told_of_the_open_contact_alone() {
+    let mut listener = Listener::with_bob(&ENGLISH, json!([]));
+    let presence = |peer: &str, state: &str| json!({"type": "presence", "peer": peer, "state": state, "at": NOW});
+    for (peer, state) in [("c", "online"), ("b", "online"), ("b", "offline"), ("b", "offline")] {
+        listener.event(presence(peer, state));
+    }
+    assert_eq!(listener.told(), "bob is offline.");
+    listener.line("hello?");
+    listener.line("are you there?");
+    assert_eq!(listener.told(), "bob is offline. What you write is kept, and sent when both are there.");
+}
+
+#[test]
+fn replies_reactions_edits_and_deletions_are_sentences() {
+    let mut listener = Listener::with_bob(&ENGLISH, json!([message("1", "me", "shall we?"), message("2", "b", "yes")]));
+    let change = |what: Value| {
+        let mut change = json!({"type": "change", "peer": "b", "message": "2"});
+        change.as_object_mut().unwrap().extend(what.as_object().unwrap().clone());
+        change
+    };
+    listener.event(change(json!({"what": "edited", "text": "no\nnever"})));
+    listener.event(change(json!({"what": "reaction", "emoji": "👍", "on": true, "mine": true})));
+    listener.event(change(json!({"what": "deleted"})));
+    assert_eq!(listener.told(), "bob edited \"yes\": no\n    never\nyou reacted 👍 to \"no…\"\nbob deleted \"no…\"");
+}
+
+#[test]
+fn a_message_is_chosen_by_its_number_or_is_the_newest() {
+    let mut listener = Listener::with_bob(&ENGLISH, json!([message("1", "b", "one"), message("2", "b", "two")]));
+    listener.line("/reply yes");
+    assert_eq!(listener.take("message.send").parameters["reply"], "2");
+    listener.line("/choose");
+    assert!(listener.told().starts_with("2. bob, 14:02: one\n1. bob, 14:02: two\n"));
+    listener.line("/choose 2");
+    listener.line("/react 👍");
+    assert_eq!(listener.told(), "Chosen: bob, 14:02: one");
+    assert_eq!(listener.take("message.react").parameters, json!({"with": "b", "message": "1", "emoji": "👍"}));
+    listener.line("/choose 9");
+    assert_eq!(listener.told(), "There is no such message among those that were told.");
+}
+
+#[test]
+fn what_cannot_be_undone_is_asked_for_twice() {
+    let mut listener = Listener::with_bob(&ENGLISH, json!([message("1", "me", "oh dear")]));
+    listener.line("/delete");
+    listener.line("/remove carol");
+    assert_eq!(
+        listener.told(),
+        "This deletes \"oh dear\" on both sides. To do it: /delete yes\n\
+         This removes carol, and deletes the conversation. To do it: /remove carol yes"
+    );
+    listener.line("/delete yes");
+    assert_eq!(listener.take("message.delete").parameters, json!({"with": "b", "message": "1"}));
+    listener.line("/remove carol yes");
+    assert_eq!(listener.take("contact.remove").parameters, json!({"peer": "c"}));
+}
+
+#[test]
+fn a_mistyped_command_is_not_sent_and_a_lacking_one_is_taught() {
+    let mut listener = Listener::with_bob(&ENGLISH, json!([]));
+    listener.line("/quti");
+    listener.line("/search");
+    listener.line("/help more");
+    assert_eq!(
+        listener.told(),
+        "There is no command /quti. /help lists them; begin with // to send a slash.\n\
+         Something is missing. It goes like this: /search TEXT\n/more: tells ten older messages."
+    );
+    assert!(listener.asked.iter().all(|ask| ask.method != "message.send"));
+}
+
+#[test]
+fn it_ends_when_all_that_was_typed_is_stored() {
+    let mut listener = Listener::with_bob(&ENGLISH, json!([]));
+    listener.line("bye");
+    listener.line("/quit");
+    assert_eq!(listener.told(), "");
+    listener.answer("message.send", json!({"message": "m"}));
+    assert_eq!(listener.told(), "Not delivered yet: 1. They are kept, and go on while Knothole runs.\n(it ends)");
+}
+
+#[test]
+fn what_others_wrote_is_harmless_and_does_not_turn_the_line() {
+    let mut listener = Listener::with_bob(&ENGLISH, json!([]));
+    listener.event(
+        json!({"type": "message", "peer": "b", "message": "1", "text": "\u{1b}[2Jשלום\nbob, 14:02: x", "at": NOW}),
+    );
+    assert_eq!(
+        listener.told(),
+        "Saturday, 28 November 2026\nbob, 14:02: \u{2068}\u{FFFD}[2Jשלום\u{2069}\n    bob, 14:02: x"
+    );
+}
+
+#[test]
+fn it_speaks_chinese_as_well() {
+    let mut listener = Listener::with_bob(&CHINESE, json!([message("1", "b", "你好")]));
+    listener.line("/contacts");
+    listener.answer("contact.list", contacts());
+    assert_eq!(listener.told(), "联系人：2 位。\n1. bob，在线，直连，2 条未读\n2. carol，离线");
+    listener.event(json!({"type": "message", "peer": "b", "message": "2", "text": "在吗？", "at": NOW, "reply": "1"}));
+    assert_eq!(listener.told(), "bob，14:02，回复“你好”：在吗？");
+}
