@@ -82,6 +82,14 @@ pub enum PassphraseError {
     },
 }
 
+/// Whether this can be a passphrase, before anything is done that would be of no use without.
+///
+/// # Errors
+/// [`PassphraseError::Empty`].
+pub const fn check(passphrase: &str) -> Result<(), PassphraseError> {
+    if passphrase.is_empty() { Err(PassphraseError::Empty) } else { Ok(()) }
+}
+
 /// Puts a plain home under a passphrase: encrypts all that it holds.
 ///
 /// # Errors
@@ -95,9 +103,7 @@ pub fn set(home: &mut Home, lock: &EngineLock, passphrase: &str) -> Result<(), P
 /// # Errors
 /// [`PassphraseError`].
 pub fn change(home: &mut Home, passphrase: &str) -> Result<(), PassphraseError> {
-    if passphrase.is_empty() {
-        return Err(PassphraseError::Empty);
-    }
+    check(passphrase)?;
     let key = home.key()?.ok_or(PassphraseError::NotSet)?.clone();
     Ok(home.put_key(key, passphrase)?)
 }
@@ -140,9 +146,7 @@ fn set_in_steps(
     if home.is_sealed() {
         return Err(PassphraseError::AlreadySet);
     }
-    if passphrase.is_empty() {
-        return Err(PassphraseError::Empty);
-    }
+    check(passphrase)?;
     let key = wrapping::random_key().map_err(|_| HomeError::Randomness)?;
     let identity = home.identity()?;
     store::bring_to_rest(home)?;

@@ -103,6 +103,7 @@ async fn accept(listener: UnixListener, peer: Peer, closed: watch::Receiver<bool
     loop {
         tokio::select! {
             stream = listener.accept(), if clients.len() < MAX_CLIENTS => match stream {
+                Ok((stream, _)) if !is_from_owner(&stream) => tracing::warn!("somebody else was at the home's socket"),
                 Ok((stream, _)) => {
                     let (reader, writer) = stream.into_split();
                     clients.spawn(serve(peer.clone(), reader, writer, closes(closed.clone())));
@@ -121,6 +122,16 @@ async fn accept(listener: UnixListener, peer: Peer, closed: watch::Receiver<bool
     if tokio::time::timeout(CLOSING_PATIENCE, all).await.is_err() {
         tracing::debug!("some clients did not read their answers");
     }
+}
+
+/// Whether a process of the same user is at the other end, or one of root, which could help itself anyway. The socket's mode
+/// says the same; not every file system keeps modes, and a mode is easily changed.
+fn is_from_owner(stream: &UnixStream) -> bool {
+    stream.peer_cred().is_ok_and(|peer| may_ask(peer.uid(), nix::unistd::geteuid().as_raw()))
+}
+
+const fn may_ask(asking: u32, owner: u32) -> bool {
+    asking == owner || asking == 0
 }
 
 /// Done when the listener closes, or has been dropped.
@@ -188,6 +199,12 @@ mod tests {
         assert_eq!(asked(&home).await["peer"], Fake::me().to_string());
         listener.close().await;
         assert_eq!(connect(&home).await.unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn the_owner_and_root_may_ask_and_nobody_else() {
+        assert!(may_ask(1000, 1000) && may_ask(0, 1000) && may_ask(0, 0));
+        assert!(!may_ask(1001, 1000) && !may_ask(1000, 0));
     }
 
     #[tokio::test]

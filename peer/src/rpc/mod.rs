@@ -15,7 +15,7 @@
 //! the answers come in; and a response comes before any event that its request caused, if the engine answers before it
 //! tells. A client that reads slowly loses events, which a `lagged` event tells it, but no response.
 //!
-//! What it does not do: it keeps nobody out. Who can open the socket may do everything; the home's mode sees to that.
+//! What it does not do: it tells no clients apart. Who may ask at all (the socket is its owner's alone) may do everything.
 
 mod client;
 mod connection;

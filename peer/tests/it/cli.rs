@@ -14,16 +14,16 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// The discard port: nobody answers there.
-const RENDEZVOUS: &str = "amaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaq@127.0.0.1:9";
+pub(crate) const RENDEZVOUS: &str = "amaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaq@127.0.0.1:9";
 
-const BOB: &str = "knothole:aibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaiba\
+pub(crate) const BOB: &str = "knothole:aibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaiba\
                    ?via=amaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaqcaibaeaq@127.0.0.1:9";
 
-fn home() -> TempDir {
+pub(crate) fn home() -> TempDir {
     tempfile::tempdir().unwrap()
 }
 
-fn command(home: &Path, arguments: &[&str]) -> Command {
+pub(crate) fn command(home: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_knothole"));
     command.args(["--home".as_ref(), home.as_os_str()]).args(arguments).stdin(Stdio::null());
     for variable in
@@ -34,19 +34,19 @@ fn command(home: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-fn run(home: &Path, arguments: &[&str]) -> Output {
+pub(crate) fn run(home: &Path, arguments: &[&str]) -> Output {
     command(home, arguments).output().unwrap()
 }
 
 /// Standard output of a run that must have gone well.
-fn done(home: &Path, arguments: &[&str]) -> String {
+pub(crate) fn done(home: &Path, arguments: &[&str]) -> String {
     let output = run(home, arguments);
     assert!(output.status.success(), "{arguments:?}: {output:?}");
     String::from_utf8(output.stdout).unwrap()
 }
 
 /// The one line on standard error of a run that must have ended with this code.
-fn reproach(home: &Path, arguments: &[&str], code: i32) -> String {
+pub(crate) fn reproach(home: &Path, arguments: &[&str], code: i32) -> String {
     let output = run(home, arguments);
     let told = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(code), "{arguments:?}: {told}");
@@ -55,15 +55,15 @@ fn reproach(home: &Path, arguments: &[&str], code: i32) -> String {
     told
 }
 
-fn json(text: &str) -> Value {
+pub(crate) fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
 /// A daemon that is ready, and gone when this is dropped.
-struct Daemon(Child);
+pub(crate) struct Daemon(Child);
 
 impl Daemon {
-    fn start(home: &Path) -> Self {
+    pub(crate) fn start(home: &Path) -> Self {
         let mut child = command(home, &["daemon"]).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();

@@ -15,6 +15,7 @@ mod people_cli;
 mod places;
 mod presence;
 mod requests;
+mod scripting;
 mod shells;
 mod tunnel;
 mod two_peers;

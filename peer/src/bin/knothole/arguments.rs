@@ -207,7 +207,8 @@ pub(crate) enum Verb {
     /// Talk, line by line: a line typed is a message, lines received are printed; works in a pipe
     #[command(after_help = "Example:\n  knothole chat bob\n  (echo hello; sleep 60) | knothole chat bob\n\n\
         Received lines go to standard output, all else to standard error. At the end of its input it waits up to 10 s for\n\
-        what was typed to be delivered. /quit or Ctrl-D ends it at a terminal.")]
+        what was typed to be delivered. /quit or Ctrl-D ends it at a terminal. With --json a line of output is an event of\n\
+        JSON-RPC: `message`, or the `change` of one.")]
     Chat {
         /// A name or a peer id
         name: String,
@@ -418,6 +419,9 @@ impl Verb {
                         "that link cannot be used ({why}); copy the whole line that `knothole id` prints there, in quotes"
                     );
                 }
+            }
+            Self::Send(message) if !message.files.is_empty() => {
+                bail!("files cannot be sent yet, and nothing was sent; leave --file out to send a text");
             }
             Self::Send(message) if message.text.is_none() && typed::at_terminal() => {
                 let name = &message.name;

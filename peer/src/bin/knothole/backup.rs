@@ -58,11 +58,16 @@ pub(crate) async fn import(home: &mut Home, from: Backup, file: Option<&Path>, o
         bail!("a knothole runs for {}; restore into an empty home, with --home DIR", home.path().display());
     };
     let given = Source::of_home(file).given()?;
+    if let Some(given) = &given {
+        passphrase::check(given)?;
+    }
     let passphrase = source(&from).ask("Passphrase of the backup: ", false).await?;
     backup::import(home, &lock, &from.file, &passphrase)?;
     let note = match given {
         Some(given) => {
-            passphrase::set(home, &lock, &given)?;
+            let unsealed =
+                format!("{} is restored, but not encrypted (`knothole passphrase set`)", home.path().display());
+            passphrase::set(home, &lock, &given).context(unsealed)?;
             "it is encrypted under its passphrase"
         }
         None => "it is not encrypted; `knothole passphrase set` encrypts it",

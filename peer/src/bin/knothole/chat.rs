@@ -34,7 +34,7 @@ pub(crate) struct Manner {
 }
 
 pub(crate) async fn run(session: &mut Session, who: &str, output: &Output) -> anyhow::Result<()> {
-    let terminal = typed::at_terminal() && Output::at_terminal();
+    let terminal = typed::at_terminal() && Output::at_terminal() && !output.json;
     let manner = Manner {
         terminal,
         // A person who leaves need not wait; what is not delivered stays queued, and they are told.
@@ -149,7 +149,12 @@ async fn take(
         session.call("contact.connect", json!({"peer": conversation.peer()})).await?;
         return catch_up(session, conversation).await;
     };
-    match conversation.take(&event) {
+    let told = conversation.take(&event);
+    if output.json && conversation.is_said(&event) {
+        output.data(&event, String::new)?;
+        return Ok(());
+    }
+    match told {
         Some(Told::Message { text, message }) => {
             output.line(&text)?;
             if manner.terminal {

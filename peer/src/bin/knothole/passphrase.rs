@@ -57,6 +57,8 @@ impl<'a> Source<'a> {
             return Ok(Some(Zeroizing::new(line.to_owned())));
         }
         match env::var(self.variable) {
+            // Set and empty is how a shell takes a variable back for one command.
+            Ok(text) if text.is_empty() => Ok(None),
             Ok(text) => Ok(Some(Zeroizing::new(text))),
             Err(env::VarError::NotPresent) => Ok(None),
             Err(env::VarError::NotUnicode(_)) => bail!("{} is no UTF-8 text; correct it", self.variable),

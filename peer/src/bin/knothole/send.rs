@@ -15,7 +15,7 @@ use crate::text::harmless;
 use crate::typed;
 
 pub(crate) async fn run(session: &mut Session, message: Message, output: &Output) -> anyhow::Result<()> {
-    let Message { name, text, wait, timeout, reply, expires } = message;
+    let Message { name, text, files: _, wait, timeout, reply, expires } = message;
     let text = match text {
         Some(text) if text != "-" => text,
         _ => typed::whole().await?,

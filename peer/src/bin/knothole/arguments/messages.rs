@@ -1,8 +1,9 @@
 //! What the verbs about messages take: `send`, `history`.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::{Args, ValueEnum, ValueHint};
 
 use crate::duration::{duration, lasting};
 
@@ -12,6 +13,9 @@ pub(crate) struct Message {
     pub(crate) name: String,
     /// What to say; `-`, or nothing where the input is no terminal, reads it from there
     pub(crate) text: Option<String>,
+    /// A file to send along; may be given more than once. Not possible yet
+    #[arg(long = "file", value_name = "PATH", value_hint = ValueHint::FilePath)]
+    pub(crate) files: Vec<PathBuf>,
     /// How far it must have come
     #[arg(long, value_enum, default_value_t = Wait::Delivered, value_name = "STATE")]
     pub(crate) wait: Wait,

@@ -80,6 +80,11 @@ impl Conversation {
         &self.name
     }
 
+    /// Whether an event tells what is said here: a message, or what becomes of one.
+    pub(super) fn is_said(&self, event: &Value) -> bool {
+        matches!(word(event, "type"), "message" | "change") && word(event, "peer") == self.peer
+    }
+
     /// How many messages are on their way.
     pub(super) fn waiting(&self) -> usize {
         self.waiting.len()
