@@ -298,3 +298,61 @@ fn line_mode_leaves_the_terminal_as_it_was() {
     assert!(alice.restored());
     assert!(town.done("alice", &["history", "bob"]).contains("a word"));
 }
+
+#[test]
+fn lines_are_broken_with_alt_enter_and_sent_with_enter_as_one_message() {
+    let town = town();
+    town.introduce("alice", "bob");
+    let alice = open(&town, "alice", USUAL);
+    alice.wait_for_text("bob");
+    // No terminal needs more than these bytes: ESC CR, ESC b, and 0x1f for Ctrl-/ and Ctrl-_.
+    alice.type_text("one\x1b\rtwo four\x1bb");
+    alice.wait_for("two lines", |screen| screen.lines().iter().any(|line| line.ends_with("  two four")));
+    alice.type_text("three \x1f");
+    alice.paste("and\r\nmore ");
+    alice.wait_for_text("more four");
+    alice.press(Key::Enter);
+    alice.wait_for_text("3 lines");
+    alice.press(Key::Enter);
+    alice.wait_for("an empty line", |screen| typed(screen).is_some_and(|typed| typed.is_empty()));
+    leave(&alice);
+    let told = town.done("alice", &["--json", "history", "bob"]);
+    assert!(told.contains(r"one\ntwo and\nmore four"), "{told}");
+}
+
+#[test]
+fn an_emoji_of_several_is_one_step_and_one_backspace() {
+    let town = town();
+    town.introduce("alice", "bob");
+    let alice = open(&town, "alice", USUAL);
+    alice.wait_for_text("bob");
+    alice.type_text(&format!("a{FAMILY}b:cat:\t|"));
+    alice.wait_for_text("🐱|");
+    alice.type_text("\x7f\x7f\x1b[D\x7f");
+    alice.wait_for("two letters", |screen| typed(screen).is_some_and(|typed| typed == "ab"));
+    alice.press(Key::Ctrl('d'));
+    alice.wait_for("one letter", |screen| typed(screen).is_some_and(|typed| typed == "a"));
+    alice.enter("\x7f/q\t");
+    assert_eq!(alice.wait_exit(), 0);
+}
+
+#[test]
+fn alt_enter_and_control_slash_arrive_through_tmux() {
+    if !Tmux::installed() {
+        return;
+    }
+    let town = town();
+    town.introduce("alice", "bob");
+    let alice = town.at("alice", &["--rendezvous", &town.address()]).in_tmux(USUAL);
+    alice.wait_for_text("bob");
+    alice.type_text("one");
+    alice.press("M-Enter");
+    alice.type_text("two four");
+    alice.press("C-/");
+    alice.wait_for("the word before", |screen| screen.lines().any(|line| line.ends_with("  two")));
+    alice.press("C-_");
+    alice.press("M-BSpace");
+    alice.wait_for("the first line", |screen| screen.lines().any(|line| line.ends_with("│>")));
+    alice.press("C-d");
+    alice.wait_exit();
+}

@@ -18,7 +18,8 @@ pub(super) struct Asked<'a> {
     whole: bool,
 }
 
-/// The shortcode that ends at the end of a text. A colon behind a letter or a digit begins none: it may be a time.
+/// The shortcode that ends at the end of a text. A colon behind a letter or a digit begins none, for it may be a time, unless a
+/// second one says that it does.
 pub(super) fn asked(before: &str) -> Option<Asked<'_>> {
     let (rest, whole) = before.strip_suffix(':').map_or((before, false), |rest| (rest, true));
     let start = rest.rfind(':')?;
@@ -26,7 +27,7 @@ pub(super) fn asked(before: &str) -> Option<Asked<'_>> {
     let begins = !rest.get(..start)?.ends_with(char::is_alphanumeric);
     let is_word =
         !word.is_empty() && word.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'_' | b'+' | b'-'));
-    (begins && is_word).then_some(Asked { start, word, whole })
+    ((begins || whole) && is_word).then_some(Asked { start, word, whole })
 }
 
 /// The emoji that are meant, the likeliest first: those called just so, those used recently, those whose shortcode begins so, the others.
@@ -74,6 +75,7 @@ mod tests {
     fn an_emoji_is_found_by_its_shortcode_or_its_name() {
         assert_eq!(first(":smile:"), Some("😄"));
         assert_eq!(first("good :smile_"), Some("😸"));
+        assert_eq!(first("good:smile:"), Some("😄"));
         assert_eq!(first(":+1"), Some("👍"));
         assert_eq!(first(":hedgeh"), Some("🦔"));
         assert_eq!(first(":volcan"), Some("🌋"));
