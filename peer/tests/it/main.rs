@@ -19,4 +19,5 @@ mod scripting;
 mod shells;
 mod tunnel;
 mod two_peers;
+mod typed;
 mod verification;
