@@ -201,8 +201,9 @@ fn what_was_sent_outlives_a_kill() {
 fn the_terminal_is_given_back_after_every_end() {
     let town = town();
     town.tell("alice", "bob", 2, &[(Who::Them, "well?")]);
-    let ends: [(&str, End); 3] = [
+    let ends: [(&str, End); 4] = [
         ("/quit", |terminal| _ = terminal.enter("/quit")),
+        ("Ctrl-D", |terminal| _ = terminal.press(Key::Ctrl('d'))),
         ("SIGTERM", Terminal::terminate),
         ("SIGINT", |terminal| terminal.signal(Signal::SIGINT)),
     ];
@@ -355,4 +356,35 @@ fn alt_enter_and_control_slash_arrive_through_tmux() {
     alice.wait_for("the first line", |screen| screen.lines().any(|line| line.ends_with("│>")));
     alice.press("C-d");
     alice.wait_exit();
+}
+
+#[test]
+fn a_new_size_keeps_what_is_typed_and_the_cursor() {
+    let town = town();
+    town.tell("alice", "bob", 2, &[(Who::Them, "well?")]);
+    let alice = open(&town, "alice", USUAL);
+    alice.wait_for_text("well?");
+    alice.type_text("half a 世界 th");
+    alice.press(Key::Left);
+    alice.press(Key::Left);
+    let at = |text: &str| {
+        let text = text.to_owned();
+        move |screen: &Screen<'_>| {
+            let before = screen.find("half").map(|(row, column)| (row, column + 12));
+            typed(screen).as_deref() == Some(&text) && before == Some(screen.cursor())
+        }
+    };
+    alice.wait_for("what is typed", at("half a 世界 th"));
+    for (size, letter) in [(SMALL, 'e'), (LARGE, 'i'), (USUAL, 'r')] {
+        alice.resize(size);
+        alice.wait_for("the new size", |screen| screen.line(size.rows - 1).contains("registered"));
+        alice.press(Key::Char(letter));
+        alice.press(Key::Left);
+        let text = match letter {
+            'e' => "half a 世界 eth",
+            'i' => "half a 世界 ieth",
+            _ => "half a 世界 rieth",
+        };
+        alice.wait_for("what is typed and the cursor in it", at(text));
+    }
 }
