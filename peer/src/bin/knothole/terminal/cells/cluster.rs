@@ -179,3 +179,23 @@ pub(crate) fn boundary_from(text: &str, at: usize) -> usize {
         _ => at,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_goes_the_short_way_joins_nothing_and_has_the_width_that_ratatui_gives_it() {
+        let mut counted = 0;
+        for c in ('\0'..=char::MAX).filter(|c| alone(*c).is_some()) {
+            assert_eq!(alone(c), Some(usize::from(c.to_string().cell_width())), "{c:?}");
+            for other in ['a', 'é', 'я', '字', 'か', '한'] {
+                for pair in [format!("{c}{other}"), format!("{other}{c}")] {
+                    assert_eq!(pair.graphemes(true).count(), 2, "{pair:?}");
+                }
+            }
+            counted += 1;
+        }
+        assert!(counted > 30_000);
+    }
+}

@@ -118,6 +118,8 @@ impl Side {
     fn may_end(self, before: Self, next: Self) -> bool {
         match (self.class, next.class) {
             (Class::None, _) | (_, Class::Glue | Class::Space) | (Class::Glue | Class::Opening, _) => false,
+            // As the French write them.
+            (Class::Space, Class::Closing) => !matches!(next.c, '!' | '?'),
             (Class::Space | Class::Invisible, _) => true,
             (_, Class::Closing | Class::Invisible | Class::Hyphen) => false,
             // Between words, not before a number, and not behind the hyphen that begins an option.

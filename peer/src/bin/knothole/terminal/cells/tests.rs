@@ -60,6 +60,7 @@ fn lines_end_between_words() {
     assert_eq!(lines("the quick brown fox", 10), ["the quick ", "brown fox"]);
     assert_eq!(lines("well-known places", 8), ["well-", "known ", "places"]);
     assert_eq!(lines("run -x", 5), ["run ", "-x"]);
+    assert_eq!(lines("bien sûr !", 9), ["bien ", "sûr !"]);
     assert_eq!(lines("pages 1-2", 8), ["pages ", "1-2"]);
     assert_eq!(lines("a\n\nb\n", 9), ["a", "", "b", ""]);
     assert_eq!(lines("", 9), [""]);
