@@ -64,33 +64,36 @@ fn clock(passed: Duration) -> String {
 
 /// A line for each finding, with what it means, and the sentence that sums them up.
 fn text(found: &Value) -> String {
-    let mut lines = vec![line("UDP", &udp(found))];
-    if found["udp"] == true {
-        lines.push(line("mapping", &explained(found, "mapping", mapping)));
-        lines.push(line("filtering", &explained(found, "filtering", filtering)));
-        lines.push(line("ports", ports(word(found, "ports"))));
-        // Without a NAT there is no other side to come back from.
-        if word(found, "mapping") != "none" {
-            lines.push(line("hairpin", hairpin(&found["hairpin"])));
-        }
-        // Where there is nothing that forgets, there is no lifetime.
-        if (word(found, "mapping"), word(found, "filtering")) != ("none", "none") {
-            lines.push(line("lifetime", &lifetime(&found["lifetime_s"])));
-        }
-    }
-    lines.push(line("IPv6", if found["ipv6"] == true { "works" } else { "no rendezvous answers over it" }));
-    let opened: Vec<_> = entries(&found["port_mapping"]).iter().filter_map(Value::as_str).collect();
-    let none = "no protocol known by which the router opens ports".to_owned();
-    lines.push(line("port mapping", &if opened.is_empty() { none } else { opened.join(", ") }));
-    for rendezvous in entries(&found["rendezvous"]) {
-        let far = rendezvous["rtt_ms"].as_f64().map_or("no answer".to_owned(), |rtt| format!("{rtt:.0} ms"));
-        lines.push(line("rendezvous", &format!("{far}, {}", harmless(word(rendezvous, "address")))));
-    }
+    let lines: Vec<_> = findings(found).into_iter().map(|(name, told)| format!("{name:14}{told}")).collect();
     format!("{}\n\n{}", lines.join("\n"), word(found, "summary"))
 }
 
-fn line(name: &str, told: &str) -> String {
-    format!("{name:14}{told}")
+/// Each finding by its name, with what it means.
+pub(crate) fn findings(found: &Value) -> Vec<(&'static str, String)> {
+    let mut all = vec![("UDP", udp(found))];
+    let mut tell = |name, told: String| all.push((name, told));
+    if found["udp"] == true {
+        tell("mapping", explained(found, "mapping", mapping));
+        tell("filtering", explained(found, "filtering", filtering));
+        tell("ports", ports(word(found, "ports")).to_owned());
+        // Without a NAT there is no other side to come back from.
+        if word(found, "mapping") != "none" {
+            tell("hairpin", hairpin(&found["hairpin"]).to_owned());
+        }
+        // Where there is nothing that forgets, there is no lifetime.
+        if (word(found, "mapping"), word(found, "filtering")) != ("none", "none") {
+            tell("lifetime", lifetime(&found["lifetime_s"]));
+        }
+    }
+    tell("IPv6", if found["ipv6"] == true { "works" } else { "no rendezvous answers over it" }.to_owned());
+    let opened: Vec<_> = entries(&found["port_mapping"]).iter().filter_map(Value::as_str).collect();
+    let none = "no protocol known by which the router opens ports".to_owned();
+    tell("port mapping", if opened.is_empty() { none } else { opened.join(", ") });
+    for rendezvous in entries(&found["rendezvous"]) {
+        let far = rendezvous["rtt_ms"].as_f64().map_or("no answer".to_owned(), |rtt| format!("{rtt:.0} ms"));
+        tell("rendezvous", format!("{far}, {}", harmless(word(rendezvous, "address"))));
+    }
+    all
 }
 
 fn udp(found: &Value) -> String {

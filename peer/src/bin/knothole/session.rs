@@ -110,6 +110,17 @@ impl Session {
         Ok(())
     }
 
+    /// Remembers a rendezvous where the home knows none, and starts the engine anew with it. `false`: another process runs the
+    /// engine, which does not use it.
+    pub(crate) async fn use_rendezvous(&mut self, address: RendezvousAddress) -> anyhow::Result<bool> {
+        self.rendezvous = self.home.rendezvous(&[address])?;
+        if self.hosted.is_none() {
+            return Ok(false);
+        }
+        self.renew().await?;
+        Ok(true)
+    }
+
     /// Says so where the rendezvous that were given make no difference, since the engine was running before.
     pub(crate) async fn tell_unused_rendezvous(&self, output: &Output) {
         let Ok(status) = self.call("status", json!({})).await else { return };

@@ -81,6 +81,16 @@ async fn attend(
         while let Some(effect) = screen.poll_effect() {
             match effect {
                 Effect::Call(ask) => calls.push(call(session.client(), ask).boxed()),
+                Effect::UseRendezvous(address) => {
+                    // What is said of it is seen while it is done.
+                    tty.terminal().draw(|frame| draw(screen, face.theme, frame))?;
+                    let input = match session.use_rendezvous(address).await {
+                        Ok(true) => Input::Renewed,
+                        Ok(false) => Input::RendezvousUnused(None),
+                        Err(error) => Input::RendezvousUnused(Some(error.to_string())),
+                    };
+                    screen.handle(input, now());
+                }
                 Effect::Quit => return Ok(()),
                 effect => show(effect, face, tty)?,
             }
@@ -122,7 +132,7 @@ fn show(effect: Effect, face: Face, tty: &mut Tty) -> io::Result<()> {
         Effect::Copy(text) => desktop::copy(&text),
         Effect::Redraw => return tty.terminal().clear(),
         Effect::Suspend => return tty.suspend(),
-        Effect::Notify { .. } | Effect::Call(_) | Effect::Quit => None,
+        Effect::Notify { .. } | Effect::Call(_) | Effect::UseRendezvous(_) | Effect::Quit => None,
     };
     sequence.map_or(Ok(()), |sequence| tty.write(&sequence))
 }
@@ -163,7 +173,7 @@ async fn call(client: Client, ask: Ask) -> (Ask, Result<Value, Refusal>) {
     let answer = client.call(ask.method, ask.parameters.clone()).await;
     let answer = answer.map_err(|error| match error {
         CallError::Closed => Refusal::Closed,
-        refused @ CallError::Refused { .. } => Refusal::Refused(refused.to_string()),
+        CallError::Refused { message, data, .. } => Refusal::Refused { why: message, data },
     });
     (ask, answer)
 }

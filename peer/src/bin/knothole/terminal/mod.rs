@@ -11,6 +11,7 @@ mod driver;
 #[cfg(test)]
 mod golden;
 pub(crate) mod plain;
+mod qr;
 mod screen;
 mod theme;
 mod tty;

@@ -19,7 +19,9 @@ impl Theme {
     pub(crate) fn style(self, tone: Tone) -> Style {
         let style = Style::new();
         match (self, tone) {
-            (_, Tone::Plain) => style,
+            (_, Tone::Plain) | (Self::Plain, Tone::Qr) => style,
+            // Cameras want dark on light, whatever the ground is.
+            (Self::Dark | Self::Light, Tone::Qr) => style.fg(Color::White).bg(Color::Black),
             (Self::Plain, Tone::Dim) => style.add_modifier(Modifier::DIM),
             (Self::Plain, Tone::Theirs | Tone::Mine) => style.add_modifier(Modifier::BOLD),
             (Self::Plain, Tone::Accent | Tone::Alarm) => style.add_modifier(Modifier::BOLD | Modifier::UNDERLINED),

@@ -28,7 +28,7 @@ use completion::{Completion, Recent};
 use keys::{Action, Motion};
 use kills::Kills;
 pub(crate) use layout::Layout;
-pub(crate) use quoting::words;
+pub(crate) use quoting::unquoted;
 use sent::Sent;
 use text::{Text, TooLong};
 

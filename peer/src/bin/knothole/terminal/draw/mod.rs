@@ -5,7 +5,9 @@ mod contacts;
 mod conversation;
 mod joined;
 mod overlay;
+mod setup;
 mod status;
+mod title;
 
 use ratatui::Frame;
 use ratatui::buffer::Buffer;
@@ -14,17 +16,32 @@ use ratatui::style::Style;
 
 use super::cells;
 use super::screen::Screen;
+use super::screen::rows::Row;
 use super::theme::Theme;
 
 /// Draws all of it, and puts the cursor where typing goes.
 pub(crate) fn draw(screen: &Screen, theme: Theme, frame: &mut Frame<'_>) {
     let geometry = screen.geometry();
     let buffer = frame.buffer_mut();
+    if screen.setup.is_some() && !overlay::is_whole(screen) {
+        let cursor = setup::draw(screen, theme, buffer);
+        if let Some(cursor) = cursor.filter(|_| screen.overlay.is_none()) {
+            frame.set_cursor_position(cursor);
+        }
+        return;
+    }
     if let Some(area) = geometry.contacts {
         contacts::draw(screen, theme, area, buffer);
     }
-    conversation::draw_title(screen, theme, geometry.title, buffer);
-    conversation::draw(screen, theme, geometry.conversation, buffer);
+    title::draw(screen, theme, geometry.title, buffer);
+    match screen.request() {
+        Some(rows) => {
+            for (row, content) in (0..geometry.conversation.height).zip(&rows) {
+                put_row(buffer, theme, geometry.conversation, row, content);
+            }
+        }
+        None => conversation::draw(screen, theme, geometry.conversation, buffer),
+    }
     status::draw(screen, theme, geometry.status, buffer);
     let cursor = composer::draw(screen, theme, geometry.composer, buffer);
     composer::draw_popup(screen, theme, geometry, buffer);
@@ -45,6 +62,20 @@ fn put(buffer: &mut Buffer, area: Rect, column: u16, row: u16, text: &str, style
     let room = usize::from(area.width - column);
     let (end, _) = buffer.set_stringn(area.x + column, area.y + row, cells::shown(text), room, style);
     end - area.x
+}
+
+/// Puts a row of pieces.
+fn put_row(buffer: &mut Buffer, theme: Theme, area: Rect, row: u16, content: &Row) {
+    let mut column = 0;
+    for piece in &content.pieces {
+        column = put(buffer, area, column, row, &piece.text, theme.style(piece.tone));
+    }
+    if let Some(right) = &content.right {
+        put_right(buffer, area, row, &right.text, theme.style(right.tone));
+    }
+    if content.chosen && row < area.height {
+        buffer.set_style(Rect { y: area.y + row, height: 1, ..area }, theme.reversed());
+    }
 }
 
 /// Puts a text at the right end of a row.

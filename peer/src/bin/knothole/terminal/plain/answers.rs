@@ -6,9 +6,9 @@ use super::open::Open;
 use super::teller::{Ask, Purpose, Teller, Telling};
 use crate::session::{entries, name, word};
 use crate::terminal::cells::isolated;
-use crate::terminal::screen::Refusal;
 use crate::terminal::screen::contacts::Standing;
 use crate::terminal::screen::message::Message;
+use crate::terminal::screen::{Refusal, refusal};
 use crate::terminal::words::fill;
 
 /// Messages told at a time: what one can listen to.
@@ -22,12 +22,12 @@ impl Teller {
         match answer {
             Ok(answer) => self.take(ask, &answer),
             Err(Refusal::Closed) => self.unanswered(ask),
-            Err(Refusal::Refused(why)) => {
+            Err(Refusal::Refused { why, data }) => {
                 if let Purpose::Send(sending) | Purpose::Recover(sending) = &ask.purpose {
                     self.settle(sending);
                 }
                 if ask.purpose != Purpose::Aside {
-                    self.say(&fill(self.words.plain.not_done, &[&isolated(&crate::text::harmless(&why))]));
+                    self.say(&fill(self.words.plain.not_done, &[&isolated(&refusal::told(&why, &data, self.words))]));
                 }
             }
         }

@@ -131,7 +131,7 @@ async fn call(client: Client, ask: Ask) -> (Ask, Result<Value, Refusal>) {
     let answer = client.call(ask.method, ask.parameters.clone()).await;
     let answer = answer.map_err(|error| match error {
         CallError::Closed => Refusal::Closed,
-        refused @ CallError::Refused { .. } => Refusal::Refused(refused.to_string()),
+        CallError::Refused { message, data, .. } => Refusal::Refused { why: message, data },
     });
     (ask, answer)
 }

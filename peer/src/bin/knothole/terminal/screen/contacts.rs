@@ -47,6 +47,10 @@ pub(crate) struct Contact {
     pub(crate) hidden: bool,
     pub(crate) greeting: Option<String>,
     pub(crate) unread: u64,
+    /// Something is begun to them, and not sent.
+    pub(crate) draft: bool,
+    /// Seconds after which texts disappear that were read.
+    pub(crate) timer: Option<u64>,
 }
 
 /// Everybody, in the order of the list: those who ask first, then by name; blocked ones last.
@@ -90,9 +94,14 @@ impl Contacts {
         self.list.iter().position(|contact| contact.peer == peer)
     }
 
-    /// Who is meant by a name or a peer id.
+    /// Who is meant by a name or a peer id; capitals do not count where only one is called so.
     pub(crate) fn named(&self, who: &str) -> Option<&Contact> {
-        self.list.iter().find(|contact| contact.name == who || contact.peer == who)
+        if let Some(found) = self.list.iter().find(|contact| contact.name == who || contact.peer == who) {
+            return Some(found);
+        }
+        let lower = who.to_lowercase();
+        let mut alike = self.list.iter().filter(|contact| contact.name.to_lowercase() == lower);
+        alike.next().filter(|_| alike.next().is_none())
     }
 }
 
@@ -118,6 +127,8 @@ impl Contact {
             hidden: word(value, "seen_as") == "invisible",
             greeting: value["greeting"].as_str().map(harmless).filter(|said| !said.is_empty()),
             unread: value["unread"].as_u64().unwrap_or_default(),
+            draft: value["draft"].is_string() || value["draft"].is_object(),
+            timer: value["expires_s"].as_u64(),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::contacts::Way;
+use super::contacts::{Standing, Way};
 use super::message::Message;
 use super::{Page, Purpose, Screen};
 use crate::delivery::Stage;
@@ -49,19 +49,29 @@ impl Screen {
                 self.ask_page(Page::Newest);
             }
             "contact.request" => {
+                // Somebody who asks again has been told of already.
+                if !self.contacts.find(&peer).is_some_and(|known| known.standing == Standing::Request) {
+                    let text = format!("{}: {}", harmless(word(event, "name")), self.words.status.asks);
+                    self.say(text, false);
+                }
                 self.ask_contacts();
-                let text = format!("{}: {}", harmless(word(event, "name")), self.words.status.asks);
-                self.say(text, false);
             }
-            "contact.code" => self.say(harmless(word(event, "why")), true),
-            "contact.added" | "contact.changed" | "contact.removed" | "read" => self.ask_contacts(),
+            "contact.code" => {
+                self.close_code();
+                self.say(harmless(word(event, "why")), true);
+            }
+            "contact.added" => {
+                self.ask_contacts();
+                self.code_was_used(&peer, &harmless(word(event, "name")));
+            }
+            "contact.changed" | "contact.removed" | "read" => self.ask_contacts(),
             "registered" | "unregistered" => self.ask(Purpose::Status, "status", serde_json::json!({})),
             "lagged" => self.refresh(),
             _ => {}
         }
     }
 
-    fn ask_contacts(&mut self) {
+    pub(super) fn ask_contacts(&mut self) {
         self.ask(Purpose::Contacts, "contact.list", serde_json::json!({}));
     }
 

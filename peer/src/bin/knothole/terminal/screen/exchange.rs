@@ -1,5 +1,6 @@
 //! What goes into the screen's machine, and what comes out of it.
 
+use knothole_proto::contact_link::RendezvousAddress;
 use ratatui::crossterm::event::KeyEvent;
 use serde_json::Value;
 
@@ -22,6 +23,8 @@ pub(crate) enum Input {
     Answer(Ask, Result<Value, Refusal>),
     /// Another process runs the engine from now on: whatever was known may be old, and whatever was asked may not have been done.
     Renewed,
+    /// [`Effect::UseRendezvous`] had no effect: this is why, or another process runs the engine.
+    RendezvousUnused(Option<String>),
     /// The moment of [`Screen::poll_timeout`](super::Screen::poll_timeout) has come.
     Timeout,
 }
@@ -29,8 +32,8 @@ pub(crate) enum Input {
 /// Why the engine did not do something.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    /// It says why.
-    Refused(String),
+    /// It says why, and tells programs more (docs/json-rpc.md, "Errors").
+    Refused { why: String, data: Value },
     /// Its process ended; [`Input::Renewed`] follows.
     Closed,
 }
@@ -57,8 +60,8 @@ pub(crate) enum Purpose {
     Page { peer: String, page: Page },
     /// A message of this peer's conversation is being stored; on refusal the text goes back to be edited.
     Send { peer: String, text: String },
-    /// A slash command was given.
-    Command(Command),
+    /// A slash command was given by this line, which comes back if it is refused.
+    Command { command: Command, typed: String },
     /// Nobody waits for it: drafts, typing, what was read.
     Aside,
 }
@@ -84,8 +87,9 @@ pub(crate) enum Effect {
     /// Tell the person, who looks elsewhere.
     Notify { title: String, text: String },
     /// Put this into the clipboard.
-    #[expect(dead_code, reason = "links and messages are to be copied")]
     Copy(String),
+    /// Remember this rendezvous, and start the engine anew with it: [`Input::Renewed`] follows, or [`Input::RendezvousUnused`].
+    UseRendezvous(RendezvousAddress),
     /// Draw everything anew: something else may have written to the terminal.
     Redraw,
     /// Let the shell have the terminal until the person comes back.

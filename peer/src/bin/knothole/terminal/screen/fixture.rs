@@ -29,6 +29,10 @@ pub(crate) struct Fixture {
     pub(crate) effects: Vec<Effect>,
     /// Methods that are refused, with the reason.
     pub(crate) refuses: BTreeMap<&'static str, String>,
+    /// What `status` tells.
+    pub(crate) status: Value,
+    /// What other methods answer, where that matters.
+    pub(crate) answers: BTreeMap<&'static str, Value>,
     /// While this holds, calls are taken and not answered.
     pub(crate) silent: bool,
     pub(crate) now: u64,
@@ -62,10 +66,29 @@ impl Fixture {
 
     /// A screen that has asked for all this.
     pub(crate) fn new(size: (u16, u16), contacts: Vec<Value>, messages: BTreeMap<String, Vec<Value>>) -> Self {
-        let screen = Screen::new(&ENGLISH, TimeZone::UTC, size, NOON);
-        let (asked, effects) = (Vec::new(), Vec::new());
-        let mut fixture =
-            Self { screen, contacts, messages, asked, effects, refuses: BTreeMap::new(), silent: false, now: NOON };
+        let status = json!({"peer": ME, "link": "knothole:me", "rendezvous": [
+            {"address": "key@rendezvous.example:3478", "state": "registered", "transport": "udp"}]});
+        Self::begin(size, status, contacts, messages)
+    }
+
+    /// A screen of somebody who has nobody yet, of whom `status` tells this.
+    pub(crate) fn alone(size: (u16, u16), status: Value) -> Self {
+        Self::begin(size, status, Vec::new(), BTreeMap::new())
+    }
+
+    fn begin(size: (u16, u16), status: Value, contacts: Vec<Value>, messages: BTreeMap<String, Vec<Value>>) -> Self {
+        let mut fixture = Self {
+            screen: Screen::new(&ENGLISH, TimeZone::UTC, size, NOON),
+            contacts,
+            messages,
+            asked: Vec::new(),
+            effects: Vec::new(),
+            refuses: BTreeMap::new(),
+            status,
+            answers: BTreeMap::new(),
+            silent: false,
+            now: NOON,
+        };
         fixture.settle();
         fixture
     }
@@ -124,15 +147,14 @@ impl Fixture {
 
     fn answer(&mut self, ask: &Ask) -> Result<Value, Refusal> {
         if let Some(why) = self.refuses.get(ask.method) {
-            return Err(Refusal::Refused(why.clone()));
+            return Err(Refusal::Refused { why: why.clone(), data: Value::Null });
         }
         Ok(match ask.method {
-            "status" => json!({"peer": ME, "link": "knothole:me", "rendezvous": [
-                {"address": "key@rendezvous.example:3478", "state": "registered", "transport": "udp"}]}),
+            "status" => self.status.clone(),
             "contact.list" => Value::Array(self.contacts.clone()),
             "message.history" => self.history(&ask.parameters),
             "message.send" => self.send(&ask.parameters),
-            _ => json!({}),
+            method => self.answers.get(method).cloned().unwrap_or_else(|| json!({})),
         })
     }
 

@@ -3,20 +3,21 @@
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::contacts::{Contact, Standing};
-use super::{Effect, Known, Outcome, Overlay, Screen};
+use super::pages::Subject;
+use super::{Effect, Known, Outcome, Screen};
 
 impl Screen {
     pub(super) fn handle_key(&mut self, key: KeyEvent) {
-        if self.overlay.is_some() {
-            return self.handle_overlay_key(key);
-        }
         let control = key.modifiers.contains(KeyModifiers::CONTROL);
         let alt = key.modifiers.contains(KeyModifiers::ALT);
         match key.code {
             KeyCode::Char('l') if control => self.effects.push_back(Effect::Redraw),
             KeyCode::Char('z') if control => self.effects.push_back(Effect::Suspend),
             KeyCode::Char('c') if control => self.say(self.words.status.how_to_quit.to_owned(), false),
-            KeyCode::F(1) => self.overlay = Some(Overlay::Help),
+            _ if self.overlay.is_some() => self.handle_overlay_key(key),
+            KeyCode::F(1) => self.show(Subject::Help { command: None }),
+            KeyCode::F(2) => self.show_contacts(),
+            _ if self.setup.is_some() => self.handle_setup_key(key),
             KeyCode::Char('a') if alt => self.open_unread(),
             KeyCode::Char(digit @ '1'..='9') if alt => self.open_at(digit as usize - '1' as usize),
             KeyCode::Up if alt => self.open_beside(false),
@@ -26,18 +27,12 @@ impl Screen {
             _ => {
                 let columns = self.geometry().composed_columns();
                 self.composer.resize(columns);
-                let outcome = self.composer.handle_key(key, &Known(&self.contacts));
+                let outcome = self.composer.handle_key(key, &Known::new(&self.contacts, self.words));
                 match outcome {
                     Outcome::Ignored => self.handle_rest(key),
                     outcome => self.composed(outcome),
                 }
             }
-        }
-    }
-
-    fn handle_overlay_key(&mut self, key: KeyEvent) {
-        if matches!(key.code, KeyCode::Esc | KeyCode::F(1) | KeyCode::Enter | KeyCode::Char('q')) {
-            self.overlay = None;
         }
     }
 

@@ -13,8 +13,12 @@ pub(crate) mod exchange;
 pub(crate) mod fixture;
 pub(crate) mod geometry;
 pub(crate) mod keys;
+pub(crate) mod listing;
 pub(crate) mod message;
+pub(crate) mod pages;
+pub(crate) mod refusal;
 pub(crate) mod rows;
+pub(crate) mod setup;
 #[cfg(test)]
 mod tests;
 
@@ -23,7 +27,7 @@ use std::collections::VecDeque;
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
-use super::composer::{Candidates, Completable, Composer, Outcome, Takes};
+use super::composer::{Candidates, Completable, Composer, Outcome};
 use super::words::{Words, fill};
 use crate::session::{entries, word};
 use attention::{Attention, Summons};
@@ -32,6 +36,8 @@ use contacts::{Contacts, Standing};
 use conversation::{Conversation, PAGE};
 pub(crate) use exchange::{Ask, Effect, Input, Page, Purpose, Refusal};
 use geometry::Geometry;
+pub(crate) use pages::Overlay;
+use setup::Setup;
 
 /// How long a draft may be on the screen and not on the disk, in milliseconds: less than it takes to type two letters.
 const DRAFT_DELAY: u64 = 150;
@@ -58,10 +64,15 @@ pub(crate) struct Screen {
     pub(crate) notice: Option<Notice>,
     /// What stands over the conversation.
     pub(crate) overlay: Option<Overlay>,
+    /// The first steps, while they stand in the place of the conversation.
+    pub(crate) setup: Option<Setup>,
+    /// Whether it was looked at if this is somebody's first time, and whether the contacts are known, which tell.
+    considered: bool,
+    contacts_known: bool,
     /// When the draft that is on the screen has to go to the disk.
     draft_due: Option<u64>,
     effects: VecDeque<Effect>,
-    now: u64,
+    pub(crate) now: u64,
 }
 
 /// How we stand with a rendezvous.
@@ -79,13 +90,6 @@ pub(crate) struct Notice {
     pub(crate) text: String,
     pub(crate) alarm: bool,
     until: u64,
-}
-
-/// What stands over the conversation, and takes the keys.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Overlay {
-    /// All keys and commands.
-    Help,
 }
 
 impl Screen {
@@ -106,6 +110,9 @@ impl Screen {
             composer: Composer::new(),
             notice: None,
             overlay: None,
+            setup: None,
+            considered: false,
+            contacts_known: false,
             draft_due: None,
             effects: VecDeque::new(),
             now,
@@ -123,6 +130,9 @@ impl Screen {
                 self.attention.handle_key(now);
                 self.handle_key(key);
             }
+            // A page takes no text.
+            Input::Paste(_) if self.overlay.is_some() => {}
+            Input::Paste(text) if self.setup.is_some() => self.handle_setup_paste(&text),
             Input::Paste(text) => {
                 let outcome = self.composer.handle_paste(&text);
                 self.composed(outcome);
@@ -135,6 +145,7 @@ impl Screen {
             Input::Event(event) => self.handle_event(&event),
             Input::Answer(ask, answer) => self.handle_answer(ask, answer),
             Input::Renewed => self.refresh(),
+            Input::RendezvousUnused(why) => self.rendezvous_unused(why),
             Input::Timeout => {}
         }
         if self.draft_due.is_some_and(|due| due <= now) {
@@ -148,7 +159,13 @@ impl Screen {
     /// When [`Input::Timeout`] is wanted at the latest.
     pub(crate) fn poll_timeout(&self) -> Option<u64> {
         let notice = self.notice.as_ref().map(|notice| notice.until);
-        self.draft_due.into_iter().chain(notice).chain(self.attention.poll_timeout()).min()
+        self.draft_due
+            .into_iter()
+            .chain(notice)
+            .chain(self.attention.poll_timeout())
+            .chain(self.page_due())
+            .chain(self.setup_due())
+            .min()
     }
 
     /// What the driver is to do next, if anything.
@@ -191,18 +208,26 @@ impl Screen {
             Ok(answer) => answer,
             // What was asked is asked again with `Renewed`, or by the person.
             Err(Refusal::Closed) => return,
-            Err(Refusal::Refused(why)) => {
-                if let Purpose::Send { peer, text } = ask.purpose {
-                    self.give_back(&peer, text);
+            Err(Refusal::Refused { why, data }) => {
+                match ask.purpose {
+                    Purpose::Send { peer, text } => self.give_back(&peer, text),
+                    Purpose::Command { command, typed } => self.not_carried_out(&command, &typed),
+                    _ => {}
                 }
-                return self.say(why, true);
+                return self.say(refusal::told(&why, &data, self.words), true);
             }
         };
         match ask.purpose {
-            Purpose::Status => self.take_status(&answer),
+            Purpose::Status => {
+                self.take_status(&answer);
+                self.advance_setup();
+                self.consider_setup();
+            }
             Purpose::Contacts => {
                 self.contacts.replace(&answer);
+                self.contacts_known = true;
                 self.open_first();
+                self.consider_setup();
             }
             Purpose::Page { peer, page } => {
                 let me = self.me.clone();
@@ -212,7 +237,7 @@ impl Screen {
                 self.note_read();
             }
             Purpose::Send { .. } | Purpose::Aside => {}
-            Purpose::Command(command) => self.carried_out(command, &answer),
+            Purpose::Command { command, .. } => self.carried_out(&command, &answer),
         }
     }
 
@@ -247,7 +272,10 @@ impl Screen {
         self.keep_draft();
         self.conversation = Some(Conversation::new(peer));
         self.composer.set_text("");
-        self.ask(Purpose::Aside, "contact.connect", json!({"peer": peer}));
+        let asks = self.contacts.find(peer).is_some_and(|contact| contact.standing == Standing::Request);
+        if !asks {
+            self.ask(Purpose::Aside, "contact.connect", json!({"peer": peer}));
+        }
         self.ask_page(Page::Newest);
     }
 
@@ -267,14 +295,16 @@ impl Screen {
 
     /// A finished line: a command, or a message to the open conversation.
     fn submit(&mut self, text: String) {
-        match commands::parse(&text) {
-            commands::Typed::Command(command) => self.carry_out(command),
-            commands::Typed::Wrong(why) => {
-                self.composer.set_text(&text);
-                self.say(why, true);
-            }
-            commands::Typed::Text(text) => self.send(text),
+        let wrong = match commands::parse(&text, self.words) {
+            commands::Typed::Command(command) => self.carry_out(command, &text).err(),
+            commands::Typed::Wrong(why) => Some(why),
+            commands::Typed::Text(text) => return self.send(text),
+        };
+        if let Some(why) = wrong {
+            self.give_back_command(&text);
+            self.say(why, true);
         }
+        self.draft_due = self.draft_due.or(Some(self.now + DRAFT_DELAY));
     }
 
     fn send(&mut self, text: String) {
@@ -298,6 +328,14 @@ impl Screen {
             self.composer.set_text(&text);
         } else {
             self.ask(Purpose::Aside, "draft.set", json!({"with": peer, "text": text}));
+        }
+    }
+
+    /// A command that was not carried out goes back where it was typed, unless something else is there.
+    fn give_back_command(&mut self, typed: &str) {
+        let place = self.setup.as_mut().map_or(&mut self.composer, |setup| &mut setup.input);
+        if place.is_empty() {
+            place.set_text(typed);
         }
     }
 
@@ -352,19 +390,28 @@ impl Screen {
 }
 
 /// What the composer completes with.
-pub(crate) struct Known<'a>(&'a Contacts);
+pub(crate) struct Known<'a> {
+    contacts: &'a Contacts,
+    words: &'static Words,
+}
+
+impl<'a> Known<'a> {
+    pub(crate) const fn new(contacts: &'a Contacts, words: &'static Words) -> Self {
+        Self { contacts, words }
+    }
+}
 
 impl Candidates for Known<'_> {
     fn commands(&self) -> Vec<Completable> {
-        let completable = |(name, takes): &(&str, Takes)| Completable {
-            name: (*name).to_owned(),
-            about: String::new(),
-            takes: *takes,
+        let completable = |listed: &commands::Listed| Completable {
+            name: format!("/{}", listed.name),
+            about: (listed.told)(&self.words.commands).help.to_owned(),
+            takes: listed.takes,
         };
-        commands::NAMES.iter().map(completable).collect()
+        commands::TABLE.iter().map(completable).collect()
     }
 
     fn names(&self) -> Vec<String> {
-        self.0.iter().map(|contact| contact.name.clone()).collect()
+        self.contacts.iter().map(|contact| contact.name.clone()).collect()
     }
 }

@@ -27,6 +27,8 @@ pub(crate) enum Tone {
     Accent,
     /// Something is wrong.
     Alarm,
+    /// The light half of a QR code.
+    Qr,
 }
 
 /// A piece of a row.

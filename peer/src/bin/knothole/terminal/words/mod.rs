@@ -2,9 +2,15 @@
 //!
 //! A `{}` stands for what is filled in, in the order of its coming.
 
+pub(crate) mod commands;
 pub(crate) mod composer;
 pub(crate) mod conversation;
+pub(crate) mod help;
+pub(crate) mod netcheck;
+pub(crate) mod people;
 pub(crate) mod plain;
+pub(crate) mod refusals;
+pub(crate) mod setup;
 pub(crate) mod status;
 
 /// All that is said, in each language, by the files of this directory.
@@ -25,9 +31,15 @@ macro_rules! words {
 }
 
 words! {
+    commands
     composer
     conversation
+    help
+    netcheck
+    people
     plain
+    refusals
+    setup
     status
 }
 

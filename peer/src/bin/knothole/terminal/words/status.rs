@@ -20,7 +20,6 @@ pub(crate) struct Words {
     pub(crate) one_message: &'static str,
     pub(crate) messages: &'static str,
     pub(crate) asks: &'static str,
-    pub(crate) is_a_contact: &'static str,
     pub(crate) no_contacts: &'static str,
 }
 
@@ -43,7 +42,6 @@ pub(super) const ENGLISH: Words = Words {
     one_message: "{} wrote to you",
     messages: "{} more messages",
     asks: "asks to be a contact; /accept or /block",
-    is_a_contact: "is a contact now",
     no_contacts: "no contacts yet: /add LINK",
 };
 
@@ -66,6 +64,5 @@ pub(super) const CHINESE: Words = Words {
     one_message: "{} 给你发来消息",
     messages: "又有 {} 条消息",
     asks: "请求成为联系人；/accept 接受，/block 拒绝",
-    is_a_contact: "已成为联系人",
     no_contacts: "还没有联系人：/add 链接",
 };

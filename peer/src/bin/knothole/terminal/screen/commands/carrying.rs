@@ -1,0 +1,232 @@
+//! What is done about a command, and what is said when it is done.
+
+use serde_json::{Value, json};
+
+use super::Command;
+use super::table::nearest;
+use crate::contacts::at_first;
+use crate::session::{name, word};
+use crate::terminal::screen::contacts::{Contact, Standing};
+use crate::terminal::screen::pages::{Overlay, Question, Subject, span};
+use crate::terminal::screen::{Effect, Purpose, Screen};
+use crate::terminal::words::fill;
+use crate::text::harmless;
+
+impl Screen {
+    /// Carries a command out. `typed` is the line that gave it: it comes back where the engine refuses. An error says what is
+    /// right, and nothing was done then.
+    pub(crate) fn carry_out(&mut self, command: Command, typed: &str) -> Result<(), String> {
+        match &command {
+            Command::Accept { name, relay } => {
+                let peer = self.who_asks(name.as_deref())?;
+                self.command(&command, typed, "contact.accept", json!({"peer": peer, "path": at_first(*relay)}));
+            }
+            Command::Add { link, name, relay } => {
+                let parameters = json!({"link": link, "name": name, "path": at_first(*relay)});
+                self.command(&command, typed, "contact.add", parameters);
+            }
+            Command::Block { name } => {
+                let peer = self.meant(name.as_deref())?;
+                self.command(&command, typed, "contact.block", json!({"peer": peer}));
+            }
+            Command::Code { name } => {
+                self.show(Subject::Code { made: None });
+                self.command(&command, typed, "contact.code", json!({"name": name}));
+            }
+            Command::Contacts => self.show_contacts(),
+            Command::Copy { link } => self.copy(*link)?,
+            Command::Delete => {
+                let change = json!({"with": self.meant(None)?, "message": self.message(true)?});
+                self.command(&command, typed, "message.delete", change);
+            }
+            Command::Edit { text } => {
+                let change = json!({"with": self.meant(None)?, "message": self.message(true)?, "text": text});
+                self.command(&command, typed, "message.edit", change);
+            }
+            Command::Go { name } => {
+                let peer = self.meant(Some(name))?;
+                self.open(&peer);
+            }
+            Command::Help { command } => self.show(Subject::Help { command: *command }),
+            Command::Link => self.show(Subject::Link),
+            Command::Mailbox { open } => self.command(&command, typed, "mailbox.set", json!({"open": open})),
+            Command::Netcheck => {
+                self.show(Subject::Netcheck { found: None, since: self.now });
+                self.command(&command, typed, "netcheck", json!({}));
+            }
+            Command::Path { relay, name } => {
+                let peer = self.meant(name.as_deref())?;
+                let mode = if *relay { "relay" } else { "any" };
+                self.command(&command, typed, "contact.path", json!({"peer": peer, "mode": mode}));
+            }
+            Command::Presence { visible, name } => {
+                let peer = name.as_deref().map(|name| self.meant(Some(name))).transpose()?;
+                let mode = if *visible { "online" } else { "invisible" };
+                self.command(&command, typed, "presence.set", json!({"mode": mode, "peer": peer}));
+            }
+            Command::Quit => self.quit(),
+            Command::React { emoji } => {
+                let change = json!({"with": self.meant(None)?, "message": self.message(false)?, "emoji": emoji});
+                self.command(&command, typed, "message.react", change);
+            }
+            Command::Remove { name, sure: false } => {
+                let peer = self.meant(name.as_deref())?;
+                let text = fill(self.words.people.sure_to_remove, &[self.name_of(&peer)]);
+                // By the peer's id from here on: what is open, or is called so, may change before the answer.
+                let command = Command::Remove { name: Some(peer), sure: true };
+                self.overlay = Some(Overlay::Question(Question { text, command }));
+            }
+            Command::Remove { name, sure: true } => {
+                let peer = self.meant(name.as_deref())?;
+                let told = Command::Remove { name: Some(self.name_of(&peer).to_owned()), sure: true };
+                self.command(&told, typed, "contact.remove", json!({"peer": peer}));
+            }
+            Command::Rename { name, new } => {
+                let peer = self.meant(name.as_deref())?;
+                self.command(&command, typed, "contact.rename", json!({"peer": peer, "name": new}));
+            }
+            Command::Reply { text } => {
+                let to = self.meant(None)?;
+                let message = self.message(false)?;
+                self.command(&command, typed, "message.send", json!({"to": to, "text": text, "reply": message}));
+            }
+            Command::Setup => self.begin_setup(),
+            Command::Timer { seconds } => {
+                let peer = self.meant(None)?;
+                self.command(&command, typed, "conversation.timer", json!({"with": peer, "expires_s": seconds}));
+            }
+            Command::Verify { name, same } => {
+                let peer = self.meant(name.as_deref())?;
+                let method = if *same { "contact.verify" } else { "contact.words" };
+                if !same {
+                    self.show(Subject::Verify { peer: peer.clone(), told: None });
+                }
+                self.command(&command, typed, method, json!({"peer": peer}));
+            }
+            Command::Whois { name } => {
+                let peer = self.meant(name.as_deref())?;
+                self.show(Subject::Whois { peer });
+            }
+        }
+        Ok(())
+    }
+
+    /// A command was carried out.
+    pub(in crate::terminal::screen) fn carried_out(&mut self, command: &Command, answer: &Value) {
+        let words = &self.words.people;
+        let told = match command {
+            Command::Accept { .. } | Command::Add { .. } => {
+                self.ask_contacts();
+                let peer = word(answer, "peer").to_owned();
+                return self.welcome(&peer, &name(answer));
+            }
+            Command::Block { .. } => fill(words.now_blocked, &[&name(answer)]),
+            Command::Mailbox { open } => if *open { words.mailbox_on } else { words.mailbox_off }.to_owned(),
+            Command::Path { relay, .. } => fill(if *relay { words.now_relay } else { words.now_any }, &[&name(answer)]),
+            Command::Presence { visible, name: None } => {
+                self.invisible = !visible;
+                if *visible { words.now_online } else { words.now_invisible }.to_owned()
+            }
+            Command::Presence { visible, name: Some(who) } => {
+                let told = if *visible { words.now_online_to } else { words.now_invisible_to };
+                fill(told, &[&harmless(who)])
+            }
+            Command::Remove { name, .. } => fill(words.removed, &[name.as_deref().unwrap_or_default()]),
+            Command::Rename { new, .. } => fill(words.renamed, &[&harmless(new)]),
+            Command::Timer { seconds } => match seconds {
+                Some(seconds) => fill(words.timer_on, &[&span(u64::from(*seconds))]),
+                None => words.timer_off.to_owned(),
+            },
+            Command::Verify { same: true, .. } => fill(words.now_verified, &[&name(answer)]),
+            Command::Code { .. } | Command::Verify { .. } | Command::Netcheck => {
+                return self.fill_page(command, answer);
+            }
+            Command::Delete | Command::Edit { .. } | Command::React { .. } | Command::Reply { .. } => {
+                return self.ask_page(crate::terminal::screen::Page::Newest);
+            }
+            Command::Contacts
+            | Command::Copy { .. }
+            | Command::Go { .. }
+            | Command::Help { .. }
+            | Command::Link
+            | Command::Quit
+            | Command::Setup
+            | Command::Whois { .. } => return,
+        };
+        self.say(told, false);
+        self.ask_contacts();
+    }
+
+    /// The engine refused a command: what was typed comes back, to be put right.
+    pub(in crate::terminal::screen) fn not_carried_out(&mut self, command: &Command, typed: &str) {
+        if matches!(command, Command::Code { .. } | Command::Verify { same: false, .. } | Command::Netcheck) {
+            self.overlay = None;
+        }
+        self.give_back_command(typed);
+    }
+
+    fn command(&mut self, command: &Command, typed: &str, method: &'static str, parameters: Value) {
+        let purpose = Purpose::Command { command: command.clone(), typed: typed.to_owned() };
+        self.ask(purpose, method, parameters);
+    }
+
+    /// Who is meant by a name; without one, by the open conversation.
+    fn meant(&self, who: Option<&str>) -> Result<String, String> {
+        let words = &self.words.commands;
+        let Some(who) = who else {
+            let open = self.conversation.as_ref().map(|open| open.peer.clone());
+            return open.ok_or_else(|| words.not_open.to_owned());
+        };
+        if let Some(contact) = self.contacts.named(who) {
+            return Ok(contact.peer.clone());
+        }
+        let shown = harmless(who);
+        Err(match nearest(who, self.contacts.iter().map(|contact| contact.name.as_str())) {
+            Some(near) => fill(words.nobody_near, &[&shown, near]),
+            None => fill(words.nobody, &[&shown]),
+        })
+    }
+
+    /// Who is to become a contact: the one named, the open one if it is none yet, else the first who asks.
+    fn who_asks(&self, who: Option<&str>) -> Result<String, String> {
+        if who.is_some() {
+            return self.meant(who);
+        }
+        let open = self.conversation.as_ref().and_then(|open| self.contacts.find(&open.peer));
+        let open = open.filter(|contact| matches!(contact.standing, Standing::Request | Standing::Blocked));
+        let first = || self.contacts.iter().find(|contact| contact.standing == Standing::Request);
+        let asks = open.or_else(first).map(|contact| contact.peer.clone());
+        asks.ok_or_else(|| self.words.commands.nobody_asks.to_owned())
+    }
+
+    /// The chosen message; where none is, the newest of ours, or of theirs.
+    fn message(&self, mine: bool) -> Result<String, String> {
+        let open = self.conversation.as_ref().ok_or_else(|| self.words.commands.not_open.to_owned())?;
+        if let Some(chosen) = &open.chosen {
+            return Ok(chosen.clone());
+        }
+        let mut newest_first = (0..open.len()).rev().filter_map(|index| open.at(index));
+        let found = newest_first.find(|message| message.mine == mine && message.text().is_some());
+        found.map(|message| message.id.clone()).ok_or_else(|| self.words.commands.no_message.to_owned())
+    }
+
+    fn copy(&mut self, link: bool) -> Result<(), String> {
+        let open = self.conversation.as_ref().filter(|_| !link);
+        let chosen = open.and_then(|open| open.find(open.chosen.as_deref()?)?.text());
+        let text = chosen.unwrap_or(&self.link).to_owned();
+        if text.is_empty() {
+            return Err(self.words.commands.nothing_to_copy.to_owned());
+        }
+        self.effects.push_back(Effect::Copy(text));
+        self.say(self.words.people.copied.to_owned(), false);
+        Ok(())
+    }
+
+    /// What a peer is called here.
+    pub(in crate::terminal::screen) fn name_of(&self, peer: &str) -> &str {
+        self.contacts.find(peer).map_or("", |contact: &Contact| contact.name.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,29 @@
+//! The page that tells what this network does: a row for each finding, and what they mean together.
+
+use serde_json::Value;
+
+use super::leaf::{blank, line, pair, paragraph};
+use crate::netcheck::findings;
+use crate::session::word;
+use crate::terminal::cells;
+use crate::terminal::screen::rows::{Row, Tone};
+use crate::terminal::words::{Words, fill};
+use crate::text::harmless;
+
+/// How often it is seen that time passes, in milliseconds: as seconds are counted.
+pub(super) const BEAT: u64 = 1_000;
+
+/// `passed`: milliseconds since it was asked for.
+pub(super) fn rows(words: &Words, found: Option<&Value>, passed: u64, width: usize) -> Vec<Row> {
+    let Some(found) = found else {
+        let mut rows = paragraph(words.netcheck.asking, Tone::Plain, width);
+        rows.push(line(fill(words.netcheck.passed, &[&(passed / BEAT).to_string()]), Tone::Dim));
+        return rows;
+    };
+    let mut rows = paragraph(&harmless(word(found, "summary")), Tone::Accent, width);
+    rows.push(blank());
+    let findings = findings(found);
+    let columns = findings.iter().map(|(name, _)| cells::width(name)).max().unwrap_or_default();
+    rows.extend(findings.iter().flat_map(|(name, told)| pair(name, Tone::Dim, told, columns, width)));
+    rows
+}
