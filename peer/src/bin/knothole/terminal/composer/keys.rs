@@ -41,8 +41,6 @@ pub(super) enum Motion {
     SpaceLeft,
     LineStart,
     LineEnd,
-    TextStart,
-    TextEnd,
 }
 
 /// What becomes of a word's letters.
@@ -118,15 +116,13 @@ fn with_control(code: KeyCode) -> Option<Action> {
         },
         KeyCode::Left => Action::Move(Motion::WordLeft),
         KeyCode::Right => Action::Move(Motion::WordRight),
-        KeyCode::Home => Action::Move(Motion::TextStart),
-        KeyCode::End => Action::Move(Motion::TextEnd),
         KeyCode::Backspace => Action::Kill(Motion::WordLeft),
         KeyCode::Delete => Action::Kill(Motion::WordRight),
         _ => return None,
     })
 }
 
-/// Alt-A and Alt with digits are the screen's.
+/// Alt-A, Alt-<, Alt-> and Alt with digits are the screen's, as Ctrl-Home and Ctrl-End are.
 fn with_alt(code: KeyCode) -> Option<Action> {
     Some(match code {
         KeyCode::Char(c) => match c.to_ascii_lowercase() {
@@ -139,8 +135,6 @@ fn with_alt(code: KeyCode) -> Option<Action> {
             'l' => Action::Recase(Case::Lower),
             'u' => Action::Recase(Case::Upper),
             'y' => Action::YankPop,
-            '<' => Action::Move(Motion::TextStart),
-            '>' => Action::Move(Motion::TextEnd),
             '_' => Action::Redo,
             _ => return None,
         },

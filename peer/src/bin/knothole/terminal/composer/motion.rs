@@ -25,8 +25,6 @@ pub(super) fn target(text: &str, at: usize, motion: Motion) -> usize {
         }
         Motion::LineStart => before.rfind('\n').map_or(0, |feed| feed + 1),
         Motion::LineEnd => behind.find('\n').map_or(text.len(), |feed| at + feed),
-        Motion::TextStart => 0,
-        Motion::TextEnd => text.len(),
     }
 }
 

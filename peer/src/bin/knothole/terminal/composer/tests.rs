@@ -129,7 +129,6 @@ fn words_are_those_of_unicode_and_ideographs_one_by_one() {
 fn a_line_is_a_logical_one_for_home_and_end() {
     assert_eq!(after("one\ntw|o", "C-a"), "one\n|two");
     assert_eq!(after("on|e\ntwo", "end"), "one|\ntwo");
-    assert_eq!(after("one\ntw|o", "C-home"), "|one\ntwo");
     assert_eq!(after("one\ntw|o three", "C-u"), "one\n|o three");
     assert_eq!(after("one\n|two", "C-u"), "one|two");
     assert_eq!(after("o|ne\ntwo", "M-k"), "o|\ntwo");
@@ -176,7 +175,7 @@ fn changes_are_undone_word_by_word_and_made_again() {
 
 #[test]
 fn keys_of_the_screen_are_passed_over() {
-    let all = "M-a M-1 C-k C-l C-s C-c C-g C-z C-x ESC pageup f1 M-up M-down";
+    let all = "M-a M-1 M-< C-home C-k C-l C-s C-c C-g C-z C-x ESC pageup f1 M-up M-down";
     let mut composer = composer("text|");
     for name in all.split(' ') {
         assert_eq!(press(&mut composer, name), Outcome::Ignored, "{name}");
@@ -359,7 +358,7 @@ fn input() -> impl Strategy<Value = Result<KeyEvent, String>> {
         '🇪', '\u{301}', 'ש', 'क', '\u{94D}', '\u{1100}', '\u{1161}', '\t', 'ß', 'İ',
     ]);
     let letter = letters.prop_map(|c| Ok(KeyEvent::new(KeyCode::Char(c), KeyModifiers::NONE)));
-    let names = "RET M-RET C-j left right C-left C-right home end C-home C-end up down DEL delete M-DEL C-w M-d C-u M-k C-y M-y C-t \
+    let names = "RET M-RET C-j left right C-left C-right home end up down DEL delete M-DEL C-w M-d C-u M-k C-y M-y C-t \
                  M-u M-l M-c C-7 M-_ TAB S-TAB ESC C-p C-n C-k pageup";
     let name = prop::sample::select(names.split_whitespace().collect::<Vec<_>>()).prop_map(|name| Ok(key(name)));
     let any_key = (any::<char>(), 0_u8..64)
