@@ -96,6 +96,11 @@ impl Teller {
             .map(|contact| contact.peer.clone())
             .collect();
         self.contacts.replace(list);
+        // What was told just now is read, although the engine may not have written that down yet.
+        let told = self.open.as_ref().filter(|open| open.online.is_some()).map(|open| open.peer.as_str());
+        if let Some(contact) = told.and_then(|peer| self.contacts.find_mut(peer)) {
+            contact.unread = 0;
+        }
         for peer in requested {
             let answered = self
                 .contacts
@@ -110,6 +115,7 @@ impl Teller {
         match telling {
             Telling::Nothing => self.tell_presence(),
             Telling::List => self.list(),
+            Telling::This(told) => self.say(&told),
             Telling::Welcome => self.welcome(),
             Telling::Open(peer) => self.opened(&peer),
         }

@@ -181,6 +181,7 @@ impl Teller {
         }
     }
 
+    /// Somebody asks to be a contact. It is told once the list has them, so that whoever hears it can answer.
     fn take_request(&mut self, event: &Value) {
         let name = isolated(&harmless(word(event, "name"))).into_owned();
         let greeting = isolated(&beginning(word(event, "text"))).into_owned();
@@ -189,7 +190,6 @@ impl Teller {
             true => fill(words.asks, &[&name, &name, &name]),
             false => fill(words.asks_saying, &[&name, &greeting, &name, &name]),
         };
-        self.say(&told);
-        self.ask_contacts(Telling::Nothing);
+        self.ask_contacts(Telling::This(told));
     }
 }

@@ -85,6 +85,8 @@ pub(crate) enum Telling {
     List,
     /// The first time: all of them, and how to begin.
     Welcome,
+    /// Something that needs the list to be as it is now.
+    This(String),
     /// The conversation with this peer is opened.
     Open(String),
 }
@@ -235,7 +237,11 @@ impl Teller {
 
     /// Opens the conversation with a contact: how it is there is told, and the newest messages.
     pub(super) fn go(&mut self, peer: &str) {
-        self.open = Some(Open::new(peer));
+        // Of the one that is open everything is told already.
+        let online = self.open.take().filter(|open| open.peer == peer).and_then(|open| open.online);
+        let mut open = Open::new(peer);
+        open.online = online;
+        self.open = Some(open);
         self.announced.remove(peer);
         self.ask(Purpose::Aside, "contact.connect", json!({"peer": peer}));
         self.ask_contacts(Telling::Open(peer.to_owned()));

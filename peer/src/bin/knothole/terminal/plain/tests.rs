@@ -302,6 +302,20 @@ fn a_mistyped_command_is_not_sent_and_a_lacking_one_is_taught() {
 }
 
 #[test]
+fn who_asks_can_be_answered_as_soon_as_that_is_told() {
+    let mut listener = Listener::with_contacts(&ENGLISH);
+    listener.event(json!({"type": "contact.request", "peer": "d", "name": "dave", "text": "from the club"}));
+    assert_eq!(listener.told(), "");
+    listener.answer(
+        "contact.list",
+        json!([{"peer": "d", "name": "dave", "state": "request", "greeting": "from the club"}]),
+    );
+    assert_eq!(listener.told(), "dave asks to be a contact, and says \"from the club\". /accept dave or /block dave");
+    listener.line("/accept");
+    assert_eq!(listener.take("contact.accept").parameters, json!({"peer": "d"}));
+}
+
+#[test]
 fn it_ends_when_all_that_was_typed_is_stored() {
     let mut listener = Listener::with_bob(&ENGLISH, json!([]));
     listener.line("bye");
@@ -328,7 +342,7 @@ fn it_speaks_chinese_as_well() {
     let mut listener = Listener::with_bob(&CHINESE, json!([message("1", "b", "你好")]));
     listener.line("/contacts");
     listener.answer("contact.list", contacts());
-    assert_eq!(listener.told(), "联系人：2 位。\n1. bob，在线，直连，2 条未读\n2. carol，离线");
+    assert_eq!(listener.told(), "联系人：2 位。\n1. bob，在线，直连\n2. carol，离线");
     listener.event(json!({"type": "message", "peer": "b", "message": "2", "text": "在吗？", "at": NOW, "reply": "1"}));
     assert_eq!(listener.told(), "bob，14:02，回复“你好”：在吗？");
 }

@@ -199,7 +199,7 @@ pub(super) const CHINESE: Words = Words {
     unknown_name: "没有名为 {} 的联系人。/contacts 列出所有联系人。",
     several_names: "{} 可以指几位：{}。",
     none_open: "没有发送，因为没有打开的对话。/go 名字 打开对话。",
-    opened: "与 {} 的对话。",
+    opened: "对话：{}。",
     nothing_said: "还没有消息。",
     no_more: "对话到头了，没有更早的消息。",
     message: "{}，{}：{}",
