@@ -416,6 +416,8 @@ proptest! {
                 // What is sent or recalled is another text.
                 Ok(key) if matches!(keys::action(key), Some(Action::Submit | Action::Up | Action::Down | Action::Earlier | Action::Later)) => {}
                 Ok(key) => drop(composer.handle_key(key, &Known)),
+                // Of so much, only the last changes are kept.
+                Err(text) if text.len() > 1000 => {}
                 Err(text) => drop(composer.handle_paste(&text)),
             }
         }
@@ -423,9 +425,7 @@ proptest! {
         while press(&mut composer, "M-_") == Outcome::Changed {}
         let end = composer.text().to_owned();
         while press(&mut composer, "C-7") == Outcome::Changed {}
-        if end.len() < 1000 {
-            prop_assert_eq!(composer.text(), "");
-        }
+        prop_assert_eq!(composer.text(), "");
         while press(&mut composer, "M-_") == Outcome::Changed {}
         prop_assert_eq!(composer.text(), end);
     }
