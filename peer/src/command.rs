@@ -271,6 +271,8 @@ pub enum Command {
 /// A text about to be sent.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct NewMessage {
+    /// Its name, chosen by whoever may have to send it again: under the same name it is stored once. `None`: any.
+    pub id: Option<MessageId>,
     /// At most 64 KiB.
     pub text: String,
     /// The message that it answers.

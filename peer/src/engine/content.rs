@@ -12,7 +12,7 @@ use super::timers::Timer;
 use super::{Engine, answer, message_id, wall_clock};
 use crate::command::{CommandError, NewMessage, Reply};
 use crate::event::EventKind;
-use crate::store::{Change, News, Summary, What};
+use crate::store::{Change, News, StoreError, Summary, What};
 
 /// How long after a clock may have started the store is asked which text ends next: one question for many messages.
 const GATHER: Duration = Duration::from_millis(250);
@@ -35,13 +35,17 @@ impl Engine {
         });
         let expires_s = written.expires_s.or(timer).filter(|seconds| *seconds > 0);
         let content = Content::Text { text: written.text, reply: written.answers, expires_s };
-        let (message, at) = (message_id(), wall_clock());
+        let named = written.id.is_some();
+        let (message, at) = (written.id.unwrap_or_else(message_id), wall_clock());
         self.store.clone().together(|| {
             let stored = match written.from_draft {
                 true => self.store.compose_from_draft(peer, message, content.clone(), at),
                 false => self.store.compose(peer, message, content.clone(), at),
             };
             self.after(stored, move |engine, result| {
+                if named && matches!(result, Err(StoreError::MessageKnown)) {
+                    return engine.answer_again(peer, message, reply);
+                }
                 answer(reply, result.as_ref().map(|_| message).map_err(|error| error.clone().into()));
                 if let Ok(position) = result {
                     if written.from_draft
@@ -54,6 +58,18 @@ impl Engine {
                 }
             });
             self.begin_letters(id);
+        });
+    }
+
+    /// Answers whoever sends a message once more, since it did not hear that it was stored.
+    fn answer_again(&mut self, peer: PeerId, message: MessageId, reply: Reply<MessageId>) {
+        self.after(self.store.has_composed(peer, message), move |_, result| {
+            let answered = match result {
+                Ok(true) => Ok(message),
+                Ok(false) => Err(StoreError::MessageKnown),
+                Err(error) => Err(error),
+            };
+            answer(reply, answered.map_err(Into::into));
         });
     }
 

@@ -370,8 +370,15 @@ mod tests {
         let mut session = Session::new();
         assert_eq!(session.result("draft.set", json!({"with": "bob", "text": "hel"})).await, json!({}));
         session.result("message.send", json!({"to": "bob", "text": "hello", "from_draft": true})).await;
+        let id = message_id(9).to_string();
+        let named = session.result("message.send", json!({"to": "bob", "text": "hello", "message": id})).await;
+        assert_eq!(named, json!({"message": id}));
+        let wrong = json!({"to": "bob", "text": "hello", "message": "mine"});
+        assert_eq!(session.failure("message.send", wrong).await.0, -32_602);
         session.result("draft.set", json!(["bob", ""])).await;
-        assert_eq!(session.fake.log(), ["draft bob \"hel\"", "send bob \"hello\" from its draft", "draft bob \"\""]);
+        let send = "send bob \"hello\"";
+        let expected = ["draft bob \"hel\"", &format!("{send} from its draft"), send, "draft bob \"\""];
+        assert_eq!(session.fake.log(), expected);
         assert_eq!(session.failure("draft.set", json!({"with": "bob"})).await.0, -32_602);
     }
 

@@ -23,6 +23,8 @@ struct Send {
     expires_s: Option<u32>,
     #[serde(default)]
     from_draft: bool,
+    #[serde(default)]
+    message: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -77,12 +79,18 @@ const fn there() -> bool {
 
 /// `message.send`.
 pub(super) async fn send(peer: &Peer, given: Value) -> Result<Value, Failure> {
-    let Send { to, text, reply, expires_s, from_draft } = parameters(given)?;
+    let Send { to, text, reply, expires_s, from_draft, message } = parameters(given)?;
     says_something(&text)?;
     let answers = reply.map(|reply| message_id("reply", &reply)).transpose()?;
-    let message = NewMessage { text, answers, expires_s, from_draft };
+    let id = message.map(|message| chosen_id(&message)).transpose()?;
+    let message = NewMessage { id, text, answers, expires_s, from_draft };
     let message = peer.request(|reply| Command::Send { to, message, reply }).await?;
     Ok(json!({"message": message.to_string()}))
+}
+
+/// The name that a client has chosen for a message.
+fn chosen_id(text: &str) -> Result<MessageId, Failure> {
+    text.parse().map_err(|_| Failure::parameters("message is no message id: 26 random characters of base32 (a-z, 2-7)"))
 }
 
 /// `draft.set`.

@@ -114,7 +114,7 @@ fn carry_out(
             });
         }
         Command::Send { to, message, reply } => {
-            let NewMessage { text, answers, expires_s, from_draft } = message;
+            let NewMessage { id, text, answers, expires_s, from_draft } = message;
             if to == "nobody" {
                 drop(reply.send(Err(CommandError::UnknownContact(to))));
                 return;
@@ -123,7 +123,7 @@ fn carry_out(
             if answers.is_some() || expires_s.is_some() {
                 note(format!("answering {answers:?}, lasting {expires_s:?}"));
             }
-            drop(reply.send(Ok(message_id(1))));
+            drop(reply.send(Ok(id.unwrap_or_else(|| message_id(1)))));
             if text.ends_with("tell") {
                 let kind = EventKind::State { message: message_id(1), state: MessageState::Sent };
                 drop(events.send(Arc::new(Event { at: 7, kind })));

@@ -252,6 +252,7 @@ async fn history(peer: &Peer, asked: History) -> Result<Value, Failure> {
     let place = match (before, after) {
         (None, None) => Place::End,
         (Some(before), None) => Place::Before(message_id("before", &before)?),
+        (None, Some(after)) if after.is_empty() => Place::Beginning,
         (None, Some(after)) => Place::After(message_id("after", &after)?),
         (Some(_), Some(_)) => return Err(Failure::parameters("before and after do not go together; ask twice")),
     };

@@ -55,6 +55,8 @@ pub enum Kind {
 /// Where a page of a conversation lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
+    /// At its beginning: the oldest messages.
+    Beginning,
     /// At its end: the newest messages.
     End,
     /// The newest of those that are older than this one.
@@ -156,6 +158,7 @@ pub(super) fn page(
 ) -> Result<Vec<Message>, StoreError> {
     let contact = known(database, peer)?.contact;
     let (edge, order) = match place {
+        Place::Beginning => (i64::MIN, Order::Forth),
         Place::End => (i64::MAX, Order::Back),
         Place::Before(id) => (sequence(database, contact, id)?, Order::Back),
         Place::After(id) => (sequence(database, contact, id)?, Order::Forth),

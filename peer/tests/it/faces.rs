@@ -7,7 +7,7 @@ use std::sync::Arc;
 use knothole::command::{Command, CommandError, ContactView, NewMessage, PresenceMode};
 use knothole::event::{Event, EventKind};
 use knothole::handle::Peer;
-use knothole::store::{ContactState, MessageState, Summary};
+use knothole::store::{ContactState, MessageState, StoreError, Summary};
 use knothole_proto::content::Content;
 use knothole_proto::frames::MessageId;
 use knothole_rendezvous::serve::Serving;
@@ -99,6 +99,24 @@ async fn a_contact_tells_where_the_unread_messages_begin_and_when_the_newest_cam
     read(&bob, "alice", ids[2]).await;
     let page = history(&bob, "alice").await;
     assert_eq!((page.len(), summary(&bob).await.first_unread), (3, None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_is_sent_again_under_its_name_is_stored_once() {
+    let Meeting { alice, bob, mut at_alice, serving: _serving, homes: _homes, .. } = meeting().await;
+    let id = MessageId([7; 16]);
+    let named = || NewMessage { id: Some(id), text: "hello".into(), ..NewMessage::default() };
+    assert_eq!(send(&alice, "bob", named()).await, id);
+    assert_eq!(send(&alice, "bob", named()).await, id);
+    let told = history(&alice, "bob").await;
+    assert_eq!(told.iter().map(|message| message.id).collect::<Vec<_>>(), [id]);
+
+    let theirs = send(&bob, "alice", "hi").await;
+    arrives(&mut at_alice, "hi").await;
+    let message = NewMessage { id: Some(theirs), text: "hello".into(), ..NewMessage::default() };
+    let refused = alice.request(|reply| Command::Send { to: "bob".into(), message, reply }).await;
+    assert_eq!(refused, Err(CommandError::Store(StoreError::MessageKnown)));
+    assert_eq!(history(&alice, "bob").await.len(), 2);
 }
 
 async fn changed(events: &mut Receiver<Arc<Event>>) -> ContactView {

@@ -1,9 +1,7 @@
 //! Sending a message and following it, also across the end of the process that runs the engine.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use anyhow::Context as _;
-use knothole::rpc::CallError;
+use knothole_proto::frames::MessageId;
 use serde_json::{Value, json};
 
 use crate::session::{Session, entries, word};
@@ -48,42 +46,23 @@ impl Stage {
 
 /// Sends a message: it is in durable storage here when this is done. Gives its id.
 pub(crate) async fn send(session: &mut Session, to: &str, text: &str) -> anyhow::Result<String> {
-    send_as(session, to, text, json!({"to": to, "text": text})).await
+    send_as(session, json!({"to": to, "text": text})).await
 }
 
-/// Sends a message with these parameters, which name the recipient and the text among others.
-pub(crate) async fn send_as(session: &mut Session, to: &str, text: &str, asked: Value) -> anyhow::Result<String> {
-    let begun = SystemTime::now();
-    loop {
-        match session.call("message.send", asked.clone()).await {
-            Ok(sent) => return Ok(word(&sent, "message").to_owned()),
-            Err(CallError::Closed) => {
-                // The engine's process ended; whether it had stored the message before that, its successor knows.
-                session.renew().await?;
-                if let Some(message) = stored_since(session, to, text, begun).await? {
-                    return Ok(message);
-                }
-            }
-            Err(refused) => return Err(refused.into()),
-        }
-    }
+/// Sends a message with these parameters. It has a name before it is sent, so that the successor of an engine that ends over it
+/// can be told once more: whether it was stored already, that one knows.
+pub(crate) async fn send_as(session: &mut Session, mut asked: Value) -> anyhow::Result<String> {
+    let mut id = [0; 16];
+    aws_lc_rs::rand::fill(&mut id).context("the system gives no random bytes")?;
+    asked["message"] = MessageId(id).to_string().into();
+    let sent = session.insist("message.send", asked).await?;
+    Ok(word(&sent, "message").to_owned())
 }
 
 /// Where messages are now, by the conversation's history; those that are not in it are left out.
 pub(crate) async fn stages(session: &Session, with: &str) -> anyhow::Result<Vec<(String, Stage)>> {
     let stage = |message: &Value| (word(message, "message").to_owned(), Stage::of(word(message, "state")));
     Ok(entries(&newest(session, with).await?).iter().map(stage).collect())
-}
-
-async fn stored_since(session: &Session, to: &str, text: &str, begun: SystemTime) -> anyhow::Result<Option<String>> {
-    let begun = begun.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
-    let history = newest(session, to).await?;
-    let same = |message: &&Value| {
-        word(message, "from") == session.me()
-            && word(message, "text") == text
-            && message["at"].as_u64().is_some_and(|at| u128::from(at) >= begun)
-    };
-    Ok(entries(&history).iter().find(same).map(|message| word(message, "message").to_owned()))
 }
 
 async fn newest(session: &Session, with: &str) -> anyhow::Result<Value> {

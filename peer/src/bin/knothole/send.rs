@@ -29,7 +29,7 @@ pub(crate) async fn run(session: &mut Session, message: Message, output: &Output
         None => None,
     };
     let asked = json!({"to": name, "text": text, "reply": reply, "expires_s": expires});
-    let id = delivery::send_as(session, &name, &text, asked).await?;
+    let id = delivery::send_as(session, asked).await?;
     let mut stage = Stage::Queued;
     let goal = Stage::of(wait.as_str());
     let reached =
