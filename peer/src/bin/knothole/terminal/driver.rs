@@ -9,7 +9,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, ready};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use knothole::rpc::{CallError, Client};
-use ratatui::crossterm::event::{self, Event, KeyEventKind};
+use ratatui::crossterm::event::{self, Event, KeyEventKind, MouseEventKind};
 use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -189,6 +189,8 @@ fn keys() -> mpsc::Receiver<Input> {
                 Event::Resize(columns, rows) => Input::Resized(columns, rows),
                 Event::FocusGained => Input::Focused(true),
                 Event::FocusLost => Input::Focused(false),
+                Event::Mouse(mouse) if mouse.kind == MouseEventKind::ScrollUp => Input::Wheel { up: true },
+                Event::Mouse(mouse) if mouse.kind == MouseEventKind::ScrollDown => Input::Wheel { up: false },
                 Event::Key(_) | Event::Mouse(_) => continue,
             };
             if sender.blocking_send(input).is_err() {

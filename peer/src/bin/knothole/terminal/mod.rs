@@ -20,6 +20,7 @@ mod words;
 use std::env;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use anyhow::Context as _;
 use jiff::tz::TimeZone;
 use knothole::home::{Interface, Language, TerminalConfiguration, Theme as Chosen};
 
@@ -43,6 +44,9 @@ pub(crate) async fn run(
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
     let mut screen = Screen::new(language(settings), TimeZone::system(), size, now);
     screen.previews = settings.previews;
+    let mut seed = [0; 32];
+    aws_lc_rs::rand::fill(&mut seed).context("the system gives no random bytes")?;
+    screen.seed(seed);
     let TerminalConfiguration { bell, notify, .. } = *settings;
     let face = Face { theme: theme(settings), bell, notify, desktop: Desktop::find() };
     let mut tty = Tty::take(settings.mouse)?;

@@ -29,6 +29,8 @@ impl Theme {
             (Self::Light, Tone::Dim) => style.fg(Color::Gray),
             (Self::Dark, Tone::Theirs) => style.fg(Color::Cyan).add_modifier(Modifier::BOLD),
             (Self::Light, Tone::Theirs) => style.fg(Color::Blue).add_modifier(Modifier::BOLD),
+            (Self::Plain, Tone::Hit) => style.add_modifier(Modifier::REVERSED),
+            (_, Tone::Hit) => style.fg(Color::Black).bg(Color::Yellow),
             (_, Tone::Mine) => style.fg(Color::Green).add_modifier(Modifier::BOLD),
             (Self::Dark, Tone::Accent) => style.fg(Color::Yellow),
             (Self::Light, Tone::Accent) => style.fg(Color::Magenta),

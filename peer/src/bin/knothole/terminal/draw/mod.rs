@@ -5,6 +5,7 @@ mod contacts;
 mod conversation;
 mod joined;
 mod overlay;
+mod search;
 mod setup;
 mod status;
 mod title;
@@ -42,14 +43,18 @@ pub(crate) fn draw(screen: &Screen, theme: Theme, frame: &mut Frame<'_>) {
         }
         None => conversation::draw(screen, theme, geometry.conversation, buffer),
     }
+    conversation::draw_caption(screen, theme, geometry.caption, buffer);
     status::draw(screen, theme, geometry.status, buffer);
-    let cursor = composer::draw(screen, theme, geometry.composer, buffer);
+    let mut cursor = composer::draw(screen, theme, geometry.composer, buffer);
     composer::draw_popup(screen, theme, geometry, buffer);
-    if screen.overlay.is_some() {
+    if let Some(search) = &screen.search {
+        cursor = search::draw(screen, search, theme, buffer);
+    } else if screen.overlay.is_some() {
         overlay::draw(screen, theme, buffer);
+        cursor = None;
     }
     joined::settle(buffer);
-    if let Some(cursor) = cursor.filter(|_| screen.overlay.is_none()) {
+    if let Some(cursor) = cursor {
         frame.set_cursor_position(cursor);
     }
 }

@@ -47,8 +47,10 @@ pub(crate) struct Contact {
     pub(crate) hidden: bool,
     pub(crate) greeting: Option<String>,
     pub(crate) unread: u64,
-    /// Something is begun to them, and not sent.
-    pub(crate) draft: bool,
+    /// The first message that is unread.
+    pub(crate) first_unread: Option<String>,
+    /// What is begun to them, and not sent.
+    pub(crate) draft: Option<String>,
     /// Seconds after which texts disappear that were read.
     pub(crate) timer: Option<u64>,
 }
@@ -67,6 +69,25 @@ impl Contacts {
         for contact in &mut self.list {
             contact.typing = former.iter().any(|was| was.peer == contact.peer && was.typing && contact.online);
         }
+        self.sort();
+    }
+
+    /// Takes what a `contact.changed` event tells of one, who may be new.
+    pub(crate) fn change(&mut self, told: &Value) {
+        let mut contact = Contact::read(told);
+        if let Some(former) = self.find(&contact.peer) {
+            contact.typing = former.typing && contact.online;
+        }
+        self.remove(&contact.peer);
+        self.list.push(contact);
+        self.sort();
+    }
+
+    pub(crate) fn remove(&mut self, peer: &str) {
+        self.list.retain(|contact| contact.peer != peer);
+    }
+
+    fn sort(&mut self) {
         self.list.sort_by_key(|contact| (contact.rank(), contact.name.to_lowercase(), contact.peer.clone()));
     }
 
@@ -127,7 +148,8 @@ impl Contact {
             hidden: word(value, "seen_as") == "invisible",
             greeting: value["greeting"].as_str().map(harmless).filter(|said| !said.is_empty()),
             unread: value["unread"].as_u64().unwrap_or_default(),
-            draft: value["draft"].is_string() || value["draft"].is_object(),
+            first_unread: value["first_unread"].as_str().map(str::to_owned),
+            draft: value["draft"].as_str().map(str::to_owned),
             timer: value["expires_s"].as_u64(),
         }
     }

@@ -3,8 +3,9 @@
 use serde_json::Value;
 
 use super::contacts::{Standing, Way};
+use super::conversation::Place;
 use super::message::Message;
-use super::{Page, Purpose, Screen};
+use super::{Purpose, Screen};
 use crate::delivery::Stage;
 use crate::session::word;
 use crate::text::{beginning, harmless};
@@ -34,19 +35,33 @@ impl Screen {
                 }
             }
             "message" => self.take_message(&peer, event),
+            "sent" => self.take_sent(&peer, event),
             "state" => {
-                let stage = Stage::of(word(event, "state"));
-                let id = word(event, "message");
-                if let Some(conversation) = &mut self.conversation
-                    && !conversation.reached(id, stage)
-                    && conversation.holds_newest()
-                {
-                    // Something that another face has sent, perhaps in this conversation.
-                    self.ask_page(Page::Newest);
+                if let Some(conversation) = &mut self.conversation {
+                    conversation.reached(word(event, "message"), Stage::of(word(event, "state")));
                 }
             }
-            "change" if self.conversation.as_ref().is_some_and(|open| open.peer == peer && open.holds(event)) => {
-                self.ask_page(Page::Newest);
+            "read" => {
+                if let Some(contact) = self.contacts.find_mut(&peer) {
+                    contact.unread = event["unread"].as_u64().unwrap_or_default();
+                }
+            }
+            "change" => {
+                if let Some(conversation) = self.conversation.as_mut().filter(|open| open.peer == peer) {
+                    conversation.change(event, &self.me);
+                }
+            }
+            "contact.changed" => self.contacts.change(event),
+            "contact.removed" => {
+                self.contacts.remove(&peer);
+                if self.is_open(&peer) {
+                    // There is nobody any more for whom a draft could be kept.
+                    self.draft_due = None;
+                    self.leave();
+                    self.conversation = None;
+                    self.composer.set_text("");
+                    self.open_first();
+                }
             }
             "contact.request" => {
                 // Somebody who asks again has been told of already.
@@ -64,7 +79,7 @@ impl Screen {
                 self.ask_contacts();
                 self.code_was_used(&peer, &harmless(word(event, "name")));
             }
-            "contact.changed" | "contact.removed" | "read" => self.ask_contacts(),
+            "contact.renamed" => self.ask_contacts(),
             "registered" | "unregistered" => self.ask(Purpose::Status, "status", serde_json::json!({})),
             "lagged" => self.refresh(),
             _ => {}
@@ -79,17 +94,42 @@ impl Screen {
         let mut message = Message::read(event, &self.me);
         message.mine = false;
         let text = message.text().map(beginning).unwrap_or_default();
+        let mut first = false;
         if let Some(contact) = self.contacts.find_mut(peer) {
+            first = contact.unread == 0;
             contact.unread += 1;
+            if first {
+                contact.first_unread = Some(message.id.clone());
+            }
             contact.typing = false;
             contact.last_at = Some(message.at);
         }
+        let sees = self.attention.sees();
         if let Some(open) = self.conversation.as_mut().filter(|open| open.peer == peer) {
+            // Who comes back finds where the new begins.
+            if first && (!sees || open.place != Place::Bottom) {
+                open.unread_from = Some(message.id.clone());
+            }
             open.add(message);
+            if let Some(chosen) = open.chosen.clone() {
+                self.bring_into_sight(&chosen);
+            }
         }
         if let Some(summons) = self.attention.handle_message(&harmless(word(event, "name")), self.now) {
             self.summon(summons, Some(text));
         }
         self.note_read();
+    }
+
+    /// A message of ours is on the disk, whichever client sent it.
+    fn take_sent(&mut self, peer: &str, event: &Value) {
+        let mut message = Message::read(event, &self.me);
+        message.mine = true;
+        if let Some(contact) = self.contacts.find_mut(peer) {
+            contact.last_at = Some(message.at);
+        }
+        if let Some(open) = self.conversation.as_mut().filter(|open| open.peer == peer) {
+            open.add_sent(message);
+        }
     }
 }

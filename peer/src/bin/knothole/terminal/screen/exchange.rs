@@ -13,6 +13,8 @@ pub(crate) enum Input {
     Key(KeyEvent),
     /// Something was pasted, as the terminal says.
     Paste(String),
+    /// The mouse's wheel was turned.
+    Wheel { up: bool },
     /// The terminal has so many columns and rows now.
     Resized(u16, u16),
     /// The terminal's window has the person's attention, or lost it.
@@ -58,8 +60,12 @@ pub(crate) enum Purpose {
     Contacts,
     /// A page of the conversation with this peer.
     Page { peer: String, page: Page },
-    /// A message of this peer's conversation is being stored; on refusal the text goes back to be edited.
-    Send { peer: String, text: String },
+    /// The message of ours with this id is being stored.
+    Send { message: String },
+    /// An earlier message is being changed; on refusal a text goes back to be edited.
+    Change { peer: String, text: Option<String> },
+    /// Messages in which this is found, in the conversation with this peer, older than this one.
+    Search { peer: String, wanted: String, before: Option<String> },
     /// A slash command was given by this line, which comes back if it is refused.
     Command { command: Command, typed: String },
     /// Nobody waits for it: drafts, typing, what was read.
@@ -67,14 +73,20 @@ pub(crate) enum Purpose {
 }
 
 /// Which part of a conversation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Page {
     /// The newest messages, in the place of all that is shown.
     Newest,
+    /// The oldest messages, in the place of all that is shown.
+    Oldest,
     /// What is older than the oldest that is shown.
     Older,
     /// What is newer than the newest that is shown.
     Newer,
+    /// What follows the message to jump to.
+    Beyond(String),
+    /// The message to jump to, with what goes before it: all before this one, which follows it.
+    Upto(String),
 }
 
 /// What the driver is to do.

@@ -163,9 +163,10 @@ impl Fixture {
         let all = self.messages.get(word(asked, "with")).unwrap_or(&none);
         let place = |field: &str| all.iter().position(|message| message["message"] == asked[field]);
         let limit = asked["limit"].as_u64().map_or(50, |limit| limit as usize);
-        let (from, to) = match (place("before"), place("after")) {
+        let after = place("after").map_or(0, |after| after + 1);
+        let (from, to) = match (place("before"), asked["after"].as_str().map(|_| after)) {
             (Some(before), _) => (0, before),
-            (None, Some(after)) => (after + 1, all.len()),
+            (None, Some(after)) => (after, all.len()),
             (None, None) => (0, all.len()),
         };
         let found = all[from..to].iter().filter(|message| match asked["search"].as_str() {

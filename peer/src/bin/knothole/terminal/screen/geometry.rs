@@ -16,14 +16,17 @@ pub(crate) struct Geometry {
     /// Who the conversation is with.
     pub(crate) title: Rect,
     pub(crate) conversation: Rect,
+    /// What the composer is for, where there is something to say of it.
+    pub(crate) caption: Rect,
     pub(crate) composer: Rect,
     /// The last row.
     pub(crate) status: Rect,
 }
 
 impl Geometry {
-    /// The areas in so many columns and rows; `composed` tells how many rows the composer wants of a width, at most so many.
-    pub(crate) fn of((columns, rows): (u16, u16), composed: impl Fn(usize, usize) -> usize) -> Self {
+    /// The areas in so many columns and rows; `composed` tells how many rows the composer wants of a width, at most so many;
+    /// `caption`, whether there is one.
+    pub(crate) fn of((columns, rows): (u16, u16), caption: bool, composed: impl Fn(usize, usize) -> usize) -> Self {
         let list = if columns >= BESIDE { (columns / 4).clamp(16, 28) } else { 0 };
         let left = if list > 0 { list + 1 } else { 0 };
         let width = columns - left;
@@ -31,14 +34,16 @@ impl Geometry {
         let most = (rows / 3).max(1);
         let wanted = composed(usize::from(width.saturating_sub(PROMPT)), usize::from(most));
         let composer = u16::try_from(wanted).unwrap_or(most).clamp(1, most);
-        let conversation = rows.saturating_sub(composer + 2);
+        let caption = u16::from(caption && rows > composer + 3);
+        let conversation = rows.saturating_sub(composer + caption + 2);
         let row =
             |y: u16, height: u16| Rect { x: left, y: y.min(rows), width, height: height.min(rows.saturating_sub(y)) };
         Self {
             contacts: (list > 0).then_some(Rect { x: 0, y: 0, width: list, height: rows.saturating_sub(1) }),
             title: row(0, 1),
             conversation: row(1, conversation),
-            composer: row(1 + conversation, composer),
+            caption: row(1 + conversation, caption),
+            composer: row(1 + conversation + caption, composer),
             status: Rect { x: 0, width: columns, ..row(rows.saturating_sub(1), 1) },
         }
     }
@@ -56,15 +61,15 @@ mod tests {
     #[test]
     fn every_row_belongs_to_somebody_and_nothing_lies_outside() {
         for columns in [1, 20, 40, 59, 60, 80, 120, 300] {
-            for rows in [1, 2, 3, 4, 10, 24, 40] {
-                let geometry = Geometry::of((columns, rows), |_, most| most.min(3));
-                for area in [geometry.title, geometry.conversation, geometry.composer, geometry.status] {
+            for (rows, caption) in [1, 2, 3, 4, 10, 24, 40].into_iter().flat_map(|rows| [(rows, false), (rows, true)]) {
+                let geometry = Geometry::of((columns, rows), caption, |_, most| most.min(3));
+                let Geometry { title, conversation, caption, composer, status, .. } = geometry;
+                for area in [title, conversation, caption, composer, status] {
                     assert!(area.right() <= columns && area.bottom() <= rows, "{columns}×{rows}: {geometry:?}");
                 }
                 if rows >= 4 {
-                    let heights = geometry.title.height + geometry.conversation.height + geometry.composer.height + 1;
-                    assert_eq!(heights, rows);
-                    assert!(geometry.conversation.height >= 1);
+                    assert_eq!(title.height + conversation.height + caption.height + composer.height + 1, rows);
+                    assert!(conversation.height >= 1);
                 }
             }
         }

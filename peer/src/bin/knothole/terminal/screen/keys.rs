@@ -2,6 +2,7 @@
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
+use super::acting::Doing;
 use super::contacts::{Contact, Standing};
 use super::pages::Subject;
 use super::{Effect, Known, Outcome, Screen};
@@ -18,10 +19,18 @@ impl Screen {
             KeyCode::F(1) => self.show(Subject::Help { command: None }),
             KeyCode::F(2) => self.show_contacts(),
             _ if self.setup.is_some() => self.handle_setup_key(key),
+            _ if self.search.is_some() => self.handle_search_key(key),
+            _ if self.handle_acting_key(key) => {}
             KeyCode::Char('a') if alt => self.open_unread(),
             KeyCode::Char(digit @ '1'..='9') if alt => self.open_at(digit as usize - '1' as usize),
             KeyCode::Up if alt => self.open_beside(false),
             KeyCode::Down if alt => self.open_beside(true),
+            KeyCode::Char('s') if control => self.search_on(),
+            KeyCode::Char('n') if alt => self.next_hit(),
+            KeyCode::Home if control => self.go_to_beginning(),
+            KeyCode::Char('<') if alt => self.go_to_beginning(),
+            KeyCode::End if control => self.go_to_end(),
+            KeyCode::Char('>') if alt => self.go_to_end(),
             KeyCode::PageUp => self.scroll(self.page(), true),
             KeyCode::PageDown => self.scroll(self.page(), false),
             _ => {
@@ -39,8 +48,9 @@ impl Screen {
     /// Keys that are the screen's when the composer passes them over.
     fn handle_rest(&mut self, key: KeyEvent) {
         match key.code {
-            KeyCode::Up => self.scroll(1, true),
+            KeyCode::Up if self.doing == Doing::Write => self.choose(),
             KeyCode::Down => self.scroll(1, false),
+            KeyCode::Esc => self.step_back(),
             KeyCode::Char('d') if key.modifiers.contains(KeyModifiers::CONTROL) => self.quit(),
             _ => {}
         }
@@ -84,10 +94,5 @@ impl Screen {
 
     pub(super) fn quit(&mut self) {
         self.effects.push_back(Effect::Quit);
-    }
-
-    /// The person leaves, or is made to: what is typed goes to the disk.
-    pub(crate) fn leave(&mut self) {
-        self.keep_draft();
     }
 }

@@ -9,7 +9,7 @@ pub(crate) fn entry(place: usize, contact: &Contact, width: usize) -> Row {
     let number = if place < 9 { format!("{} ", place + 1) } else { "  ".to_owned() };
     let (sign, tone) = sign(contact);
     let unread = if contact.unread > 0 { format!(" {}", contact.unread) } else { String::new() };
-    let marks = [(contact.verified, " ✓"), (contact.draft, " ✎")];
+    let marks = [(contact.verified, " ✓"), (contact.draft.is_some(), " ✎")];
     let marks: String = marks.iter().filter(|(is, _)| *is).map(|(_, mark)| *mark).collect();
     let taken = number.len() + sign.len() + cells::width(&marks) + unread.len();
     let name = cells::truncate(&contact.name, width.saturating_sub(taken)).into_owned();

@@ -6,6 +6,9 @@ use crate::delivery::Stage;
 use crate::session::{entries, word};
 use crate::text::harmless;
 
+/// Reactions of a message that are shown: two persons have no use for more.
+const REACTIONS: usize = 64;
+
 /// One thing said. All that others wrote is harmless.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Message {
@@ -60,8 +63,54 @@ impl Message {
             reply: entry["reply"].as_str().map(str::to_owned),
             edited: entry["edited"] == true,
             disappears: entry["expires_s"].is_number() && !matches!(body, Body::Timer(_)),
-            reactions: entries(&entry["reactions"]).iter().map(reaction).collect(),
+            reactions: entries(&entry["reactions"]).iter().take(REACTIONS).map(reaction).collect(),
             body,
+        }
+    }
+
+    /// A text of ours that the engine is still to store.
+    pub(crate) fn begun(id: &str, text: &str, reply: Option<String>, at: u64) -> Self {
+        Self {
+            id: id.to_owned(),
+            mine: true,
+            at,
+            body: Body::Text(lines(text)),
+            stage: Stage::Queued,
+            reply,
+            edited: false,
+            disappears: false,
+            reactions: Vec::new(),
+        }
+    }
+
+    /// The timer that a `change` event tells of.
+    pub(crate) fn timer(event: &Value, me: &str) -> Self {
+        let mut timer = Self::read(event, me);
+        timer.mine = event["mine"] == true;
+        timer.body = Body::Timer(event["expires_s"].as_u64());
+        timer.disappears = false;
+        timer
+    }
+
+    /// An edit, a deletion or a reaction.
+    pub(super) fn change(&mut self, event: &Value) {
+        match word(event, "what") {
+            "edited" if self.body != Body::Deleted => {
+                self.body = Body::Text(lines(word(event, "text")));
+                self.edited = true;
+            }
+            "deleted" => {
+                (self.body, self.edited, self.disappears) = (Body::Deleted, false, false);
+                self.reactions.clear();
+            }
+            "reaction" => {
+                let reaction = Reaction { emoji: harmless(word(event, "emoji")), mine: event["mine"] == true };
+                self.reactions.retain(|known| *known != reaction);
+                if event["on"] == true && self.reactions.len() < REACTIONS {
+                    self.reactions.push(reaction);
+                }
+            }
+            _ => {}
         }
     }
 

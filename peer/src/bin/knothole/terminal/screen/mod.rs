@@ -3,6 +3,7 @@
 //! It is pure: no clock, no terminal, no engine. What it deliberately does not do: wait for anything. A call goes out as an
 //! [`Effect`], and its answer comes back as an [`Input`], whenever that is.
 
+mod acting;
 mod attention;
 pub(crate) mod commands;
 pub(crate) mod contacts;
@@ -15,12 +16,17 @@ pub(crate) mod geometry;
 pub(crate) mod keys;
 pub(crate) mod listing;
 pub(crate) mod message;
+mod naming;
 pub(crate) mod pages;
 pub(crate) mod refusal;
 pub(crate) mod rows;
+pub(crate) mod search;
+mod sending;
 pub(crate) mod setup;
+mod sight;
 #[cfg(test)]
 mod tests;
+mod wrapped;
 
 use std::collections::VecDeque;
 
@@ -30,17 +36,24 @@ use serde_json::{Value, json};
 use super::composer::{Candidates, Completable, Composer, Outcome};
 use super::words::{Words, fill};
 use crate::session::{entries, word};
+use acting::Doing;
 use attention::{Attention, Summons};
 pub(crate) use commands::Command;
 use contacts::{Contacts, Standing};
-use conversation::{Conversation, PAGE};
+use conversation::{Conversation, Goal, PAGE, Place};
 pub(crate) use exchange::{Ask, Effect, Input, Page, Purpose, Refusal};
 use geometry::Geometry;
+use naming::Naming;
 pub(crate) use pages::Overlay;
+use search::{Search, Walk};
+use sending::Outgoing;
 use setup::Setup;
 
 /// How long a draft may be on the screen and not on the disk, in milliseconds: less than it takes to type two letters.
 const DRAFT_DELAY: u64 = 150;
+
+/// Rows that a notch of the mouse's wheel goes.
+const WHEEL: usize = 3;
 
 /// How long something that was said besides stays on the screen, in milliseconds.
 const NOTICE: u64 = 8_000;
@@ -69,8 +82,27 @@ pub(crate) struct Screen {
     /// Whether it was looked at if this is somebody's first time, and whether the contacts are known, which tell.
     considered: bool,
     contacts_known: bool,
+    /// The search whose list stands over the conversation.
+    pub(crate) search: Option<Search>,
+    /// The search whose hits are gone through.
+    walk: Option<Walk>,
+    /// What the composer is for, and the message that the next one answers.
+    doing: Doing,
+    reply: Option<String>,
+    /// The message that is deleted if the person says yes.
+    deleting: Option<String>,
     /// When the draft that is on the screen has to go to the disk.
     draft_due: Option<u64>,
+    /// Whether the draft on the disk is of what stands in the composer.
+    drafted: bool,
+    /// Whether nothing was typed since the conversation was opened.
+    untouched: bool,
+    /// When the contact was told last that one types, while one does.
+    typing_told: Option<u64>,
+    naming: Naming,
+    outgoing: Vec<Outgoing>,
+    /// Changes of earlier messages that the engine has not answered.
+    changes: Vec<Ask>,
     effects: VecDeque<Effect>,
     pub(crate) now: u64,
 }
@@ -113,12 +145,28 @@ impl Screen {
             setup: None,
             considered: false,
             contacts_known: false,
+            search: None,
+            walk: None,
+            doing: Doing::Write,
+            reply: None,
+            deleting: None,
             draft_due: None,
+            drafted: false,
+            untouched: true,
+            typing_told: None,
+            naming: Naming::new([0; 32]),
+            outgoing: Vec::new(),
+            changes: Vec::new(),
             effects: VecDeque::new(),
             now,
         };
         screen.refresh();
         screen
+    }
+
+    /// Lets the names of messages come from this, which has to be random.
+    pub(crate) const fn seed(&mut self, seed: [u8; 32]) {
+        self.naming = Naming::new(seed);
     }
 
     /// Takes something in, at a time in milliseconds since 1970.
@@ -133,18 +181,29 @@ impl Screen {
             // A page takes no text.
             Input::Paste(_) if self.overlay.is_some() => {}
             Input::Paste(text) if self.setup.is_some() => self.handle_setup_paste(&text),
+            Input::Paste(text) if self.search.is_some() => self.paste_search(&text),
             Input::Paste(text) => {
+                self.unchoose();
                 let outcome = self.composer.handle_paste(&text);
                 self.composed(outcome);
             }
-            Input::Resized(columns, rows) => self.size = (columns, rows),
+            Input::Wheel { up } => self.scroll(WHEEL, up),
+            Input::Resized(columns, rows) => {
+                let former = self.height_at_place();
+                self.size = (columns, rows);
+                self.keep_place(former);
+                self.note_read();
+            }
             Input::Focused(focused) => {
                 self.attention.handle_focus(focused);
                 self.note_read();
             }
             Input::Event(event) => self.handle_event(&event),
             Input::Answer(ask, answer) => self.handle_answer(ask, answer),
-            Input::Renewed => self.refresh(),
+            Input::Renewed => {
+                self.refresh();
+                self.send_again();
+            }
             Input::RendezvousUnused(why) => self.rendezvous_unused(why),
             Input::Timeout => {}
         }
@@ -175,14 +234,19 @@ impl Screen {
 
     /// The areas of the screen as it is now.
     pub(crate) fn geometry(&self) -> Geometry {
-        Geometry::of(self.size, |width, most| self.composer.layout(width, most).rows.len())
+        Geometry::of(self.size, self.caption().is_some(), |width, most| self.composer.layout(width, most).rows.len())
     }
 
     /// Asks anew for all that is shown.
     fn refresh(&mut self) {
         self.ask(Purpose::Status, "status", json!({}));
         self.ask(Purpose::Contacts, "contact.list", json!({}));
-        self.ask_page(Page::Newest);
+        let page = match self.conversation.as_ref().map(|open| &open.place) {
+            None => return,
+            Some(Place::Bottom) => Page::Newest,
+            Some(Place::At { message, .. }) => Page::Beyond(message.clone()),
+        };
+        self.ask_page(page);
     }
 
     fn ask(&mut self, purpose: Purpose, method: &'static str, parameters: Value) {
@@ -192,7 +256,7 @@ impl Screen {
     fn ask_page(&mut self, page: Page) {
         let Some(conversation) = &mut self.conversation else { return };
         let peer = conversation.peer.clone();
-        let Some((before, after)) = conversation.wanted(page) else { return };
+        let Some((before, after)) = conversation.wanted(&page) else { return };
         let mut parameters = json!({"with": peer, "limit": PAGE});
         if let Some(before) = before {
             parameters["before"] = before.into();
@@ -209,12 +273,7 @@ impl Screen {
             // What was asked is asked again with `Renewed`, or by the person.
             Err(Refusal::Closed) => return,
             Err(Refusal::Refused { why, data }) => {
-                match ask.purpose {
-                    Purpose::Send { peer, text } => self.give_back(&peer, text),
-                    Purpose::Command { command, typed } => self.not_carried_out(&command, &typed),
-                    _ => {}
-                }
-                return self.say(refusal::told(&why, &data, self.words), true);
+                return self.handle_refusal(ask, refusal::told(&why, &data, self.words));
             }
         };
         match ask.purpose {
@@ -226,18 +285,75 @@ impl Screen {
             Purpose::Contacts => {
                 self.contacts.replace(&answer);
                 self.contacts_known = true;
+                self.take_draft();
                 self.open_first();
                 self.consider_setup();
-            }
-            Purpose::Page { peer, page } => {
-                let me = self.me.clone();
-                if let Some(conversation) = self.conversation.as_mut().filter(|open| open.peer == peer) {
-                    conversation.take(page, &answer, &me);
-                }
                 self.note_read();
             }
-            Purpose::Send { .. } | Purpose::Aside => {}
+            Purpose::Page { peer, page } => self.take_page(&peer, &page, &answer),
+            Purpose::Send { message } => self.stored(&message),
+            Purpose::Change { .. } => self.changes.retain(|change| *change != ask),
+            Purpose::Search { peer, wanted, before } => {
+                self.take_hits(&peer, &wanted, before.as_deref(), Some(&answer));
+            }
+            Purpose::Aside => {}
             Purpose::Command { command, .. } => self.carried_out(&command, &answer),
+        }
+    }
+
+    fn handle_refusal(&mut self, ask: Ask, why: String) {
+        match ask.purpose {
+            Purpose::Send { ref message } => self.not_stored(message),
+            Purpose::Change { ref peer, ref text } => {
+                self.changes.retain(|change| *change != ask);
+                if let Some(text) = text {
+                    self.give_back(peer, text);
+                }
+            }
+            Purpose::Page { peer, page } => {
+                if let Some(conversation) = self.conversation.as_mut().filter(|open| open.peer == peer) {
+                    conversation.refuse(page);
+                }
+            }
+            Purpose::Search { peer, wanted, before } => self.take_hits(&peer, &wanted, before.as_deref(), None),
+            Purpose::Command { ref command, ref typed } => self.not_carried_out(command, typed),
+            Purpose::Status | Purpose::Contacts | Purpose::Aside => {}
+        }
+        self.say(why, true);
+    }
+
+    fn take_page(&mut self, peer: &str, page: &Page, answer: &Value) {
+        let Some(conversation) = self.conversation.as_mut().filter(|open| open.peer == peer) else { return };
+        let sought = conversation.beyond_goal().is_none() && conversation.seeks();
+        if !conversation.take(page, answer, &self.me) {
+            return;
+        }
+        match page {
+            Page::Beyond(_) => {
+                // The message itself is the last of what lies before the first that follows it; or it is the newest of all.
+                let next = conversation.beyond_goal().map(str::to_owned);
+                self.ask_page(next.map_or(Page::Newest, Page::Upto));
+            }
+            _ => {
+                self.show_outgoing();
+                self.reach_goal();
+                let missed = self.conversation.as_ref().and_then(|open| open.goal.clone());
+                match missed.as_ref().and_then(Goal::message) {
+                    Some(message) if *page == Page::Newest && !sought => {
+                        self.ask_page(Page::Beyond(message.to_owned()))
+                    }
+                    // It is gone.
+                    Some(_) if matches!(page, Page::Newest | Page::Upto(_)) => self.forget_goal(),
+                    _ => {}
+                }
+            }
+        }
+        self.note_read();
+    }
+
+    fn forget_goal(&mut self) {
+        if let Some(conversation) = &mut self.conversation {
+            conversation.goal = None;
         }
     }
 
@@ -266,23 +382,47 @@ impl Screen {
 
     /// Opens the conversation with a peer, and leaves the one that is open.
     pub(crate) fn open(&mut self, peer: &str) {
-        if self.conversation.as_ref().is_some_and(|open| open.peer == peer) {
+        if self.is_open(peer) {
             return;
         }
-        self.keep_draft();
-        self.conversation = Some(Conversation::new(peer));
+        self.leave();
+        let mut conversation = Conversation::new(peer);
+        if let Some(contact) = self.contacts.find(peer).filter(|contact| contact.unread > 0) {
+            conversation.unread_from.clone_from(&contact.first_unread);
+            conversation.goal = contact.first_unread.clone().map(Goal::Unread);
+        }
+        self.conversation = Some(conversation);
         self.composer.set_text("");
+        self.untouched = true;
+        self.take_draft();
         let asks = self.contacts.find(peer).is_some_and(|contact| contact.standing == Standing::Request);
         if !asks {
             self.ask(Purpose::Aside, "contact.connect", json!({"peer": peer}));
         }
+        // What is begun to this one may have been begun elsewhere, a moment ago.
+        self.ask(Purpose::Contacts, "contact.list", json!({}));
         self.ask_page(Page::Newest);
+    }
+
+    /// The conversation is left, or the screen: what is typed goes to the disk.
+    pub(crate) fn leave(&mut self) {
+        self.write_again();
+        self.keep_draft();
+        self.stop_typing();
+        (self.reply, self.deleting, self.search, self.walk) = (None, None, None, None);
+        self.drafted = false;
     }
 
     /// What the composer made of a key or a paste.
     fn composed(&mut self, outcome: Outcome) {
         match outcome {
-            Outcome::Changed => self.draft_due = self.draft_due.or(Some(self.now + DRAFT_DELAY)),
+            Outcome::Changed => {
+                if self.doing == Doing::Write {
+                    self.untouched = false;
+                    self.draft_due = self.draft_due.or(Some(self.now + DRAFT_DELAY));
+                }
+                self.note_typing();
+            }
             Outcome::Submit(text) => self.submit(text),
             Outcome::Confirm { lines, characters } => {
                 let asked = fill(self.words.composer.confirm, &[&lines.to_string(), &characters.to_string()]);
@@ -293,9 +433,15 @@ impl Screen {
         }
     }
 
-    /// A finished line: a command, or a message to the open conversation.
+    /// A finished line: of an earlier message, a command, or a message to the open conversation.
     fn submit(&mut self, text: String) {
-        let wrong = match commands::parse(&text, self.words) {
+        let Some(text) = self.finish_doing(text) else { return };
+        let parsed = commands::parse(&text, self.words);
+        if !matches!(parsed, commands::Typed::Text(_)) {
+            // It was a draft for a moment, and is none any more, unless it comes back.
+            self.draft_due = Some(self.now);
+        }
+        let wrong = match parsed {
             commands::Typed::Command(command) => self.carry_out(command, &text).err(),
             commands::Typed::Wrong(why) => Some(why),
             commands::Typed::Text(text) => return self.send(text),
@@ -307,64 +453,12 @@ impl Screen {
         self.draft_due = self.draft_due.or(Some(self.now + DRAFT_DELAY));
     }
 
-    fn send(&mut self, text: String) {
-        if text.trim().is_empty() {
-            return;
-        }
-        let Some(peer) = self.conversation.as_ref().map(|open| open.peer.clone()) else {
-            self.composer.set_text(&text);
-            return self.say(self.words.status.nobody_open.to_owned(), true);
-        };
-        self.draft_due = None;
-        let parameters = json!({"to": peer, "text": text, "from_draft": true});
-        self.ask(Purpose::Send { peer, text }, "message.send", parameters);
-        // The message itself is shown when the engine has it on the disk.
-        self.ask_page(Page::Newest);
-    }
-
-    /// A text that was not sent goes back where it was typed.
-    fn give_back(&mut self, peer: &str, text: String) {
-        if self.conversation.as_ref().is_some_and(|open| open.peer == peer) && self.composer.is_empty() {
-            self.composer.set_text(&text);
-        } else {
-            self.ask(Purpose::Aside, "draft.set", json!({"with": peer, "text": text}));
-        }
-    }
-
     /// A command that was not carried out goes back where it was typed, unless something else is there.
     fn give_back_command(&mut self, typed: &str) {
         let place = self.setup.as_mut().map_or(&mut self.composer, |setup| &mut setup.input);
         if place.is_empty() {
             place.set_text(typed);
         }
-    }
-
-    /// Puts what is typed on the disk.
-    fn keep_draft(&mut self) {
-        if self.draft_due.take().is_none() {
-            return;
-        }
-        if let Some(peer) = self.conversation.as_ref().map(|open| open.peer.clone()) {
-            let text = self.composer.text().to_owned();
-            self.ask(Purpose::Aside, "draft.set", json!({"with": peer, "text": text}));
-        }
-    }
-
-    /// Notes that what is in sight is read, while the person looks here.
-    fn note_read(&mut self) {
-        if !self.attention.sees() {
-            return;
-        }
-        let Some(conversation) = &self.conversation else { return };
-        let peer = conversation.peer.clone();
-        let unread = self.contacts.find(&peer).is_some_and(|contact| contact.unread > 0);
-        let Some(upto) = conversation.last_received().filter(|_| unread).map(|message| message.id.clone()) else {
-            return;
-        };
-        if let Some(contact) = self.contacts.find_mut(&peer) {
-            contact.unread = 0;
-        }
-        self.ask(Purpose::Aside, "message.read", json!({"with": peer, "upto": upto}));
     }
 
     /// Calls the person, who looks elsewhere, to a message or several.

@@ -1,17 +1,25 @@
-//! A conversation as rows of a screen, and the eye's way through them. Only the rows in sight, and those passed by, are made.
+//! A conversation as rows of a screen: each message a block of them. Only the rows in sight are made; others are counted.
+
+use std::borrow::Cow;
+use std::cell::OnceCell;
+use std::ops::Range;
+use std::rc::Rc;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::conversation::{Conversation, Place};
+use super::conversation::Conversation;
 use super::message::{Body, Message};
-use super::{Page, Screen};
+use super::search::occurrences;
 use crate::delivery::Stage;
 use crate::terminal::cells;
-use crate::terminal::words::Words;
+use crate::terminal::words::{Words, conversation, fill};
 
-/// Messages above the view below which older ones are asked for: a few screens.
-const AHEAD: usize = 40;
+/// Columns from which on names have all the room they may want.
+const WIDE: usize = 48;
+
+/// Columns below which there is no room for times.
+const NARROW: usize = 24;
 
 /// What a piece of text is; the theme says how that looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +33,8 @@ pub(crate) enum Tone {
     Mine,
     /// To be noticed: what is unread.
     Accent,
+    /// What was searched.
+    Hit,
     /// Something is wrong.
     Alarm,
     /// The light half of a QR code.
@@ -47,7 +57,7 @@ pub(crate) struct Row {
     pub(crate) chosen: bool,
 }
 
-fn piece(text: impl Into<String>, tone: Tone) -> Piece {
+pub(super) fn piece(text: impl Into<String>, tone: Tone) -> Piece {
     Piece { text: text.into(), tone }
 }
 
@@ -58,77 +68,121 @@ pub(crate) struct Paper<'a> {
     /// What the other one is called.
     pub(crate) name: &'a str,
     pub(crate) width: usize,
+    /// What is searched, folded; and the message that was found.
+    pub(crate) wanted: Option<(&'a [char], &'a str)>,
+}
+
+/// A message as rows, which are made when they are wanted.
+pub(super) struct Block<'a> {
+    paper: &'a Paper<'a>,
+    message: &'a Message,
+    /// What stands above it, over the whole width.
+    above: Vec<Row>,
+    /// Whether it goes on what its author said before in the same minute.
+    follows: bool,
+    quoted: Option<String>,
+    text: Cow<'a, str>,
+    tone: Tone,
+    lines: Rc<[Range<usize>]>,
+    /// What stands behind the last line, or below it where there is no room.
+    note: Option<String>,
+    note_below: bool,
+    reactions: Vec<Piece>,
+    chosen: bool,
+    hits: OnceCell<Vec<Range<usize>>>,
 }
 
 impl Paper<'_> {
-    /// Columns before a text: the time, the name, and a space after each.
-    fn margin(&self) -> (usize, usize) {
-        let name = if self.width >= 60 { 12 } else { 6 };
-        (6, name)
+    /// Columns of the time and of the name, each with the space behind it.
+    fn columns(&self) -> (usize, usize) {
+        let most = if self.width >= WIDE { 12 } else { 6 };
+        let name = cells::width(self.name).max(cells::width(self.words.conversation.me)).min(most);
+        match self.width {
+            0..NARROW => (0, name.min(4) + 1),
+            _ => (6, name + 1),
+        }
     }
 
-    /// The rows of one message, with the day line and the mark of the unread that go before it.
-    pub(crate) fn rows(&self, conversation: &Conversation, index: usize) -> Vec<Row> {
-        let Some(message) = conversation.at(index) else { return Vec::new() };
-        let mut rows = Vec::new();
+    fn margin(&self) -> usize {
+        let (time, name) = self.columns();
+        time + name
+    }
+
+    /// Columns of the text: behind it is room for a mark of two.
+    fn room(&self) -> usize {
+        self.width.saturating_sub(self.margin() + 3).max(4)
+    }
+
+    pub(super) fn block<'a>(&'a self, conversation: &'a Conversation, index: usize) -> Option<Block<'a>> {
+        let message = conversation.at(index)?;
+        let words = &self.words.conversation;
         let before = index.checked_sub(1).and_then(|before| conversation.at(before));
+        let mut above = Vec::new();
         if before.is_none_or(|before| self.day(before.at) != self.day(message.at)) {
-            rows.push(self.line(&self.day(message.at), Tone::Dim));
+            above.push(self.line(&self.day(message.at), Tone::Dim));
         }
         if conversation.unread_from.as_ref() == Some(&message.id) {
-            rows.push(self.line(self.words.conversation.unread, Tone::Accent));
+            above.push(self.line(words.unread, Tone::Accent));
         }
         let follows = before.is_some_and(|before| {
-            before.mine == message.mine && rows.is_empty() && self.minute(before.at) == self.minute(message.at)
+            before.mine == message.mine && above.is_empty() && self.minute(before.at) == self.minute(message.at)
         });
-        self.message(conversation, message, follows, &mut rows);
-        if conversation.chosen.as_ref() == Some(&message.id) {
-            rows.iter_mut().for_each(|row| row.chosen = true);
-        }
-        rows
+        let room = self.room();
+        let quoted = message.reply.as_ref().map(|reply| self.quoted(conversation.find(reply), room));
+        let (text, tone) = match &message.body {
+            Body::Text(text) => (Cow::Borrowed(text.as_str()), Tone::Plain),
+            Body::Deleted => (words.deleted.into(), Tone::Dim),
+            Body::Timer(Some(seconds)) => (fill(words.timer_on, &[&words.span(*seconds)]).into(), Tone::Dim),
+            Body::Timer(None) => (words.timer_off.into(), Tone::Dim),
+            Body::Unknown => (words.unknown.into(), Tone::Dim),
+        };
+        let lines = conversation.wrapped.lines(&message.id, &text, room);
+        let notes: Vec<_> = [(message.edited, words.edited), (message.disappears, words.disappears)]
+            .into_iter()
+            .filter_map(|(is, note)| is.then_some(note))
+            .collect();
+        let note = (!notes.is_empty()).then(|| format!("({})", notes.join(", ")));
+        let last = lines.last().and_then(|last| text.get(last.clone())).map_or(0, |last| cells::width(last.trim_end()));
+        let note_below = note.as_ref().is_some_and(|note| last + 1 + cells::width(note) > room);
+        Some(Block {
+            paper: self,
+            message,
+            above,
+            follows,
+            quoted,
+            text,
+            tone,
+            lines,
+            note,
+            note_below,
+            reactions: reactions(message, words, room),
+            chosen: conversation.chosen.as_ref() == Some(&message.id),
+            hits: OnceCell::new(),
+        })
     }
 
-    fn message(&self, conversation: &Conversation, message: &Message, follows: bool, rows: &mut Vec<Row>) {
-        let (time, name_width) = self.margin();
-        let margin = time + name_width + 1;
-        let width = self.width.saturating_sub(margin + 3).max(4);
-        let blank = || piece(" ".repeat(margin), Tone::Plain);
-        let name = if message.mine { self.words.conversation.me } else { self.name };
-        let tone = if message.mine { Tone::Mine } else { Tone::Theirs };
-        let head = if follows {
-            vec![blank()]
-        } else {
-            let name = cells::pad(&cells::truncate(name, name_width), name_width);
-            vec![piece(format!("{} ", self.minute(message.at)), Tone::Dim), piece(format!("{name} "), tone)]
+    /// How many rows a message has.
+    pub(super) fn height(&self, conversation: &Conversation, index: usize) -> usize {
+        self.block(conversation, index).map_or(0, |block| block.height())
+    }
+
+    /// The row that the message itself begins with, below what stands above it.
+    pub(super) fn first_row(&self, conversation: &Conversation, index: usize) -> usize {
+        self.block(conversation, index).map_or(0, |block| block.above.len())
+    }
+
+    /// The message that another answers, on one row.
+    fn quoted(&self, answered: Option<&Message>, room: usize) -> String {
+        let words = &self.words.conversation;
+        let told = match answered {
+            None => words.earlier.to_owned(),
+            Some(message) => {
+                let name = if message.mine { words.me } else { self.name };
+                let text = message.text().unwrap_or(words.deleted);
+                format!("{name}: {}", beginning(text))
+            }
         };
-        let mut head = Some(head);
-        let mut push = |text: String, tone: Tone| {
-            let mut pieces = head.take().unwrap_or_else(|| vec![blank()]);
-            pieces.push(piece(text, tone));
-            rows.push(Row { pieces, ..Row::default() });
-        };
-        if let Some(reply) = &message.reply {
-            let answered = conversation.find(reply).and_then(Message::text).unwrap_or(self.words.conversation.earlier);
-            let answered = answered.lines().next().unwrap_or_default();
-            push(cells::truncate(&format!("> {answered}"), width).into_owned(), Tone::Dim);
-        }
-        let (text, tone) = match &message.body {
-            Body::Text(text) => (text.as_str(), Tone::Plain),
-            Body::Deleted => (self.words.conversation.deleted, Tone::Dim),
-            Body::Timer(Some(_)) => (self.words.conversation.timer_on, Tone::Dim),
-            Body::Timer(None) => (self.words.conversation.timer_off, Tone::Dim),
-            Body::Unknown => (self.words.conversation.unknown, Tone::Dim),
-        };
-        for range in cells::wrap(text, width) {
-            push(text[range].to_owned(), tone);
-        }
-        if !message.reactions.is_empty() {
-            let all: Vec<_> = message.reactions.iter().map(|reaction| reaction.emoji.as_str()).collect();
-            push(cells::truncate(&format!("[{}]", all.join(" ")), width).into_owned(), Tone::Dim);
-        }
-        if let Some(last) = rows.last_mut().filter(|_| message.mine) {
-            last.right = Some(mark(message.stage));
-        }
+        cells::truncate(&format!("> {told}"), room).into_owned()
     }
 
     /// A line across with a text in its middle.
@@ -144,15 +198,121 @@ impl Paper<'_> {
         self.time(at, self.words.conversation.day)
     }
 
-    fn minute(&self, at: u64) -> String {
+    pub(super) fn minute(&self, at: u64) -> String {
         self.time(at, "%H:%M")
     }
 
-    fn time(&self, at: u64, format: &str) -> String {
+    pub(super) fn time(&self, at: u64, format: &str) -> String {
         let time = i64::try_from(at).ok().and_then(|at| Timestamp::from_millisecond(at).ok());
         // The clock of another may say anything.
         time.map_or_else(|| "??:??".into(), |time| time.to_zoned(self.zone.clone()).strftime(format).to_string())
     }
+}
+
+impl Block<'_> {
+    pub(super) fn height(&self) -> usize {
+        let small = [self.quoted.is_some(), self.note_below, !self.reactions.is_empty()];
+        self.above.len() + self.lines.len() + small.into_iter().filter(|is| *is).count()
+    }
+
+    /// The row of this number, counted from the top.
+    pub(super) fn row(&self, number: usize) -> Row {
+        if let Some(row) = self.above.get(number) {
+            return row.clone();
+        }
+        let number = number - self.above.len();
+        let mut row = Row { pieces: self.head(number), right: None, chosen: self.chosen };
+        let quoted = usize::from(self.quoted.is_some());
+        let last = quoted + self.lines.len() - 1;
+        match (&self.quoted, self.lines.get(number.wrapping_sub(quoted))) {
+            (Some(quoted), _) if number == 0 => row.pieces.push(piece(quoted, Tone::Dim)),
+            (_, Some(line)) => self.put_line(line, &mut row.pieces),
+            _ if number == last + 1 && self.note_below => {
+                row.pieces.extend(self.note.as_ref().map(|note| piece(note, Tone::Dim)));
+            }
+            _ => row.pieces.extend(self.reactions.iter().cloned()),
+        }
+        if number == last {
+            if let Some(note) = self.note.as_ref().filter(|_| !self.note_below) {
+                row.pieces.push(piece(format!(" {note}"), Tone::Dim));
+            }
+            row.right = self.message.mine.then(|| mark(self.message.stage));
+        }
+        row
+    }
+
+    /// What stands before the text: on the first row when and who, below that nothing.
+    fn head(&self, number: usize) -> Vec<Piece> {
+        if number > 0 || self.follows {
+            return vec![piece(" ".repeat(self.paper.margin()), Tone::Plain)];
+        }
+        let (time, width) = self.paper.columns();
+        let (name, tone) = match self.message.mine {
+            true => (self.paper.words.conversation.me, Tone::Mine),
+            false => (self.paper.name, Tone::Theirs),
+        };
+        let name = piece(format!("{} ", cells::pad(name, width - 1)), tone);
+        match time {
+            0 => vec![name],
+            time => vec![piece(cells::pad(&self.paper.minute(self.message.at), time), Tone::Dim), name],
+        }
+    }
+
+    /// A line of the text, with what was searched told apart.
+    fn put_line(&self, line: &Range<usize>, pieces: &mut Vec<Piece>) {
+        let text = self.text.get(line.clone()).unwrap_or_default();
+        let text = text.trim_end_matches(' ');
+        let hits = self.hits.get_or_init(|| match self.paper.wanted {
+            Some((wanted, _)) if self.message.text().is_some() => occurrences(&self.text, wanted),
+            _ => Vec::new(),
+        });
+        let found = self.paper.wanted.is_some_and(|(_, found)| found == self.message.id);
+        let mut at = 0;
+        for hit in hits {
+            let from = hit.start.clamp(line.start, line.start + text.len()) - line.start;
+            let to = hit.end.clamp(line.start, line.start + text.len()) - line.start;
+            if from < to && at <= from {
+                pieces.push(piece(text.get(at..from).unwrap_or_default(), self.tone));
+                let tone = if found { Tone::Hit } else { Tone::Accent };
+                pieces.push(piece(text.get(from..to).unwrap_or_default(), tone));
+                at = to;
+            }
+        }
+        pieces.push(piece(text.get(at..).unwrap_or_default(), self.tone));
+    }
+}
+
+/// The first line of a text.
+pub(super) fn beginning(text: &str) -> &str {
+    text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default()
+}
+
+/// Each emoji with the number of those who gave it, and whether that is one of us.
+fn reactions(message: &Message, words: &conversation::Words, room: usize) -> Vec<Piece> {
+    let mut pieces = Vec::new();
+    let mut left = room;
+    for (index, reaction) in message.reactions.iter().enumerate() {
+        if message.reactions.iter().take(index).any(|before| before.emoji == reaction.emoji) {
+            continue;
+        }
+        let same = message.reactions.iter().filter(|other| other.emoji == reaction.emoji);
+        let (number, mine) = same.fold((0, false), |(number, mine), other| (number + 1, mine || other.mine));
+        let mut told = reaction.emoji.clone();
+        if number > 1 {
+            told = format!("{told} {number}");
+        }
+        if mine {
+            told = format!("{told} ({})", words.me);
+        }
+        let told = cells::truncate(&told, left).into_owned();
+        left = left.saturating_sub(cells::width(&told) + 2);
+        pieces.push(piece(told, if mine { Tone::Mine } else { Tone::Dim }));
+        if left == 0 {
+            break;
+        }
+        pieces.push(piece("  ", Tone::Dim));
+    }
+    pieces
 }
 
 /// How far a message of ours has come.
@@ -163,148 +323,5 @@ fn mark(stage: Stage) -> Piece {
         Stage::Delivered => piece("✓", Tone::Dim),
         Stage::Read => piece("✓✓", Tone::Accent),
         Stage::Failed => piece("!", Tone::Alarm),
-    }
-}
-
-impl Screen {
-    /// The rows in sight, from the top; fewer than the area has where the conversation is short.
-    pub(crate) fn view(&self) -> Vec<Row> {
-        let area = self.geometry().conversation;
-        let height = usize::from(area.height);
-        let Some(conversation) = &self.conversation else { return Vec::new() };
-        let Some(paper) = self.paper(conversation) else { return Vec::new() };
-        let Some((last, row)) = self.last_row(conversation, &paper) else { return Vec::new() };
-        let mut view = Vec::new();
-        let mut index = last;
-        let mut rows = paper.rows(conversation, index);
-        rows.truncate(row + 1);
-        loop {
-            view.extend(rows.into_iter().rev());
-            if view.len() >= height || index == 0 {
-                break;
-            }
-            index -= 1;
-            rows = paper.rows(conversation, index);
-        }
-        view.truncate(height);
-        view.reverse();
-        view
-    }
-
-    fn paper(&self, conversation: &Conversation) -> Option<Paper<'_>> {
-        let name = self.contacts.find(&conversation.peer).map_or("", |contact| contact.name.as_str());
-        let width = usize::from(self.geometry().conversation.width);
-        (width > 0).then_some(Paper { words: self.words, zone: &self.zone, name, width })
-    }
-
-    /// The message, and the row of it, that the view ends with.
-    fn last_row(&self, conversation: &Conversation, paper: &Paper<'_>) -> Option<(usize, usize)> {
-        let newest = conversation.len().checked_sub(1)?;
-        let (index, row) = match &conversation.place {
-            Place::Bottom => (newest, usize::MAX),
-            Place::At { message, row } => {
-                conversation.index(message).map_or((newest, usize::MAX), |index| (index, *row))
-            }
-        };
-        Some((index, row.min(paper.rows(conversation, index).len().saturating_sub(1))))
-    }
-
-    /// Moves the view by so many rows. What is not loaded is asked for ahead.
-    pub(super) fn scroll(&mut self, by: usize, up: bool) {
-        let height = usize::from(self.geometry().conversation.height);
-        let Some(conversation) = &self.conversation else { return };
-        let Some(paper) = self.paper(conversation) else { return };
-        let Some(from) = self.last_row(conversation, &paper) else { return };
-        let heights = |index: usize| paper.rows(conversation, index).len();
-        let (index, row) = if up {
-            // Not above the row at which the conversation's beginning stands at the top.
-            let least = forth((0, 0), height.saturating_sub(1), conversation.len(), heights);
-            back(from, by, heights).max(least)
-        } else {
-            forth(from, by, conversation.len(), heights)
-        };
-        let end = index + 1 == conversation.len() && row + 1 >= heights(index);
-        let place = match conversation.at(index) {
-            Some(message) if !(end && conversation.holds_newest()) => Place::At { message: message.id.clone(), row },
-            _ => Place::Bottom,
-        };
-        let (older, newer) = (index < AHEAD, index + AHEAD > conversation.len());
-        if let Some(conversation) = &mut self.conversation {
-            if place == Place::Bottom {
-                conversation.below = 0;
-            }
-            conversation.place = place;
-        }
-        if older && up {
-            self.ask_page(Page::Older);
-        }
-        if newer && !up {
-            self.ask_page(Page::Newer);
-        }
-        self.note_read();
-    }
-}
-
-/// The row so many rows above, or the first.
-fn back((mut index, row): (usize, usize), by: usize, heights: impl Fn(usize) -> usize) -> (usize, usize) {
-    let (mut row, mut left) = (row, by);
-    while left > row {
-        if index == 0 {
-            return (0, 0);
-        }
-        left -= row + 1;
-        index -= 1;
-        row = heights(index).saturating_sub(1);
-    }
-    (index, row - left)
-}
-
-/// The row so many rows below, or the last.
-fn forth(
-    (mut index, mut row): (usize, usize),
-    by: usize,
-    len: usize,
-    heights: impl Fn(usize) -> usize,
-) -> (usize, usize) {
-    let mut left = by;
-    loop {
-        let rest = heights(index).saturating_sub(row + 1);
-        if left <= rest {
-            return (index, row + left);
-        }
-        if index + 1 >= len {
-            return (index, row + rest);
-        }
-        left -= rest + 1;
-        index += 1;
-        row = 0;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::terminal::golden;
-    use crate::terminal::screen::fixture::{Fixture, talk};
-
-    #[test]
-    fn a_conversation_is_drawn_at_every_size() {
-        for size in golden::SIZES {
-            let mut bob = Fixture::with_bob(size, talk(30));
-            bob.type_text("I have begun");
-            golden::check("conversation", &bob.screen);
-        }
-    }
-
-    #[test]
-    fn rows_are_counted_across_messages_in_both_directions() {
-        let heights = |index: usize| [1, 3, 2][index];
-        assert_eq!(back((2, 1), 1, heights), (2, 0));
-        assert_eq!(back((2, 1), 2, heights), (1, 2));
-        assert_eq!(back((2, 1), 5, heights), (0, 0));
-        assert_eq!(back((2, 1), 50, heights), (0, 0));
-        assert_eq!(forth((0, 0), 1, 3, heights), (1, 0));
-        assert_eq!(forth((0, 0), 5, 3, heights), (2, 1));
-        assert_eq!(forth((0, 0), 50, 3, heights), (2, 1));
     }
 }

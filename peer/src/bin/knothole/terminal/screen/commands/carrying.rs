@@ -86,9 +86,8 @@ impl Screen {
                 self.command(&command, typed, "contact.rename", json!({"peer": peer, "name": new}));
             }
             Command::Reply { text } => {
-                let to = self.meant(None)?;
-                let message = self.message(false)?;
-                self.command(&command, typed, "message.send", json!({"to": to, "text": text, "reply": message}));
+                self.reply = Some(self.message(false)?);
+                self.send(text.clone());
             }
             Command::Setup => self.begin_setup(),
             Command::Timer { seconds } => {
@@ -141,11 +140,13 @@ impl Screen {
             Command::Code { .. } | Command::Verify { .. } | Command::Netcheck => {
                 return self.fill_page(command, answer);
             }
-            Command::Delete | Command::Edit { .. } | Command::React { .. } | Command::Reply { .. } => {
-                return self.ask_page(crate::terminal::screen::Page::Newest);
-            }
+            // The messages change by their events.
             Command::Contacts
             | Command::Copy { .. }
+            | Command::Delete
+            | Command::Edit { .. }
+            | Command::React { .. }
+            | Command::Reply { .. }
             | Command::Go { .. }
             | Command::Help { .. }
             | Command::Link
