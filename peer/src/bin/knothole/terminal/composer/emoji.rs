@@ -38,11 +38,13 @@ pub(super) fn found(asked: &Asked<'_>, recent: impl Fn(&str) -> bool) -> Vec<&'s
     }
     let rank = |emoji: &'static Emoji| {
         let near = nearness(emoji, &word)?;
-        Some(if near > 0 && recent(emoji.as_str()) { 1 } else { near * 2 })
+        let near = if near > 0 && recent(emoji.as_str()) { 1 } else { near * 2 };
+        // What is nearly typed is meant rather than what has much to come.
+        Some((near, emoji.shortcode().unwrap_or_else(|| emoji.name()).len()))
     };
     let known = emojis::iter().filter(|emoji| emoji.unicode_version() <= NEWEST);
     let mut found: Vec<_> = known.filter_map(|emoji| Some((rank(emoji)?, emoji))).collect();
-    // Stable: within a rank the order is that of Unicode's charts, faces first.
+    // Stable: beyond that the order is that of Unicode's charts, faces first.
     found.sort_by_key(|(rank, _)| *rank);
     found.into_iter().take(MOST).map(|(_, emoji)| emoji).collect()
 }
@@ -77,6 +79,7 @@ mod tests {
         assert_eq!(first("good :smile_"), Some("😸"));
         assert_eq!(first("good:smile:"), Some("😄"));
         assert_eq!(first(":+1"), Some("👍"));
+        assert_eq!(first(":hear"), Some("❤\u{FE0F}"));
         assert_eq!(first(":hedgeh"), Some("🦔"));
         assert_eq!(first(":volcan"), Some("🌋"));
         assert_eq!(first(":no_such_thing"), None);

@@ -425,7 +425,11 @@ impl Screen {
             }
             Outcome::Submit(text) => self.submit(text),
             Outcome::Confirm { lines, characters } => {
-                let asked = fill(self.words.composer.confirm, &[&lines.to_string(), &characters.to_string()]);
+                let (words, characters) = (&self.words.composer, characters.to_string());
+                let asked = match lines {
+                    1 => fill(words.pasted_characters, &[&characters]),
+                    lines => fill(words.pasted_lines, &[&lines.to_string(), &characters]),
+                };
                 self.say(asked, false);
             }
             Outcome::Full => self.say(self.words.composer.full.to_owned(), true),

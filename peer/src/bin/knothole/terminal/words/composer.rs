@@ -2,17 +2,21 @@
 
 #[derive(Debug)]
 pub(crate) struct Words {
-    /// Lines, and characters.
-    pub(crate) confirm: &'static str,
+    /// Lines and characters that were pasted, and what sends them; within 40 columns.
+    pub(crate) pasted_lines: &'static str,
+    /// Characters on one line.
+    pub(crate) pasted_characters: &'static str,
     pub(crate) full: &'static str,
 }
 
 pub(super) const ENGLISH: Words = Words {
-    confirm: "pasted: {} lines, {} characters; Enter once more sends them as one message",
+    pasted_lines: "{} lines, {} characters: Enter sends",
+    pasted_characters: "{} characters: Enter sends",
     full: "a message has at most 64 KiB; send this as several",
 };
 
 pub(super) const CHINESE: Words = Words {
-    confirm: "粘贴了 {} 行、{} 个字符；再按一次 Enter 作为一条消息发送",
+    pasted_lines: "共 {} 行、{} 个字符：按 Enter 发送",
+    pasted_characters: "共 {} 个字符：按 Enter 发送",
     full: "一条消息最多 64 KiB；请分几条发送",
 };
