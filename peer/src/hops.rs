@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use knothole_proto::hops::opener_ttl;
 
 /// The TTL that openers need toward whoever is beyond `rendezvous`. Takes half a second.
-pub async fn needed_ttl(rendezvous: SocketAddr) -> u8 {
+pub(crate) async fn needed_ttl(rendezvous: SocketAddr) -> u8 {
     let reports = probe::routers(rendezvous).await.unwrap_or_else(|error| {
         tracing::debug!(%error, "the routers on the way cannot be asked");
         Vec::new()

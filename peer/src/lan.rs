@@ -27,7 +27,7 @@ const AT_ONCE: u32 = 64;
 
 /// What was heard on the LAN.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Heard {
+pub(crate) enum Heard {
     /// The network has changed: this peer announces under another salt, and nobody is known to be here.
     Began(LanSalt),
     /// Somebody announces.
@@ -38,7 +38,7 @@ pub enum Heard {
 
 /// Announces `me` at `port` on whatever private networks there are, and reports what is heard, until the pictures end or
 /// nobody listens. `chance` gives a new salt. A network where multicast DNS cannot run is gone without.
-pub async fn discover(
+pub(crate) async fn discover(
     me: PeerId,
     port: u16,
     mut pictures: watch::Receiver<Picture>,

@@ -21,7 +21,7 @@ const LABEL: &[u8] = b"EXPORTER-knothole-registration";
 
 /// What a rendezvous answered.
 #[derive(Clone, PartialEq, Eq)]
-pub struct SignedIn {
+pub(crate) struct SignedIn {
     /// The answer's bytes, at most 4 KiB.
     pub answer: Vec<u8>,
     /// 32 bytes that both sides take from TLS (RFC 8446 section 7.5), with an empty context.
@@ -32,7 +32,7 @@ pub struct SignedIn {
 
 /// Why there is no registration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SignInError {
+pub(crate) enum SignInError {
     /// Nothing comes back from the address.
     #[error("the rendezvous does not answer; check its address and your network")]
     Unreachable,
@@ -58,7 +58,7 @@ pub enum SignInError {
 /// # Errors
 /// [`SignInError`]. That the connection came about means nothing yet: a client that is refused learns so only by not
 /// getting an answer.
-pub fn sign_in(
+pub(crate) fn sign_in(
     links: &Links,
     virtual_address: VirtualAddress,
     key: PublicKey,

@@ -25,7 +25,7 @@ use tokio_rustls::client::TlsStream;
 use crate::socket::TunnelEnd;
 
 /// A stream over which a rendezvous has proved its key.
-pub type Stream = TlsStream<TcpStream>;
+pub(crate) type Stream = TlsStream<TcpStream>;
 
 /// Where networks that let hardly anything out let TLS out.
 const HTTPS: u16 = 443;
@@ -47,7 +47,7 @@ const STUN_TRIES: usize = 2;
 ///
 /// # Errors
 /// Neither answers within 2.5 s, or another key does.
-pub async fn open(remote: SocketAddr, key: PublicKey) -> io::Result<Stream> {
+pub(crate) async fn open(remote: SocketAddr, key: PublicKey) -> io::Result<Stream> {
     let tls = tunnel_client_config(key).map_err(io::Error::other)?;
     let tls = TlsConnector::from(Arc::new(tls));
     let own = connect(remote, tls.clone());
@@ -90,7 +90,7 @@ async fn connect(remote: SocketAddr, tls: TlsConnector) -> io::Result<Stream> {
 ///
 /// # Errors
 /// Why it broke.
-pub async fn carry(stream: Stream, mut end: TunnelEnd) -> io::Result<()> {
+pub(crate) async fn carry(stream: Stream, mut end: TunnelEnd) -> io::Result<()> {
     let (read, write) = tokio::io::split(stream);
     let (closed, outgoing) = mpsc::channel(1);
     let mut outgoing = std::mem::replace(&mut end.outgoing, outgoing);
@@ -141,7 +141,7 @@ async fn send(mut stream: impl AsyncWrite + Unpin, outgoing: &mut mpsc::Receiver
 
 /// Whether the rendezvous answers by UDP: a STUN request of 20 bytes, from a socket of its own, since what the peer's
 /// socket gets from there is not told apart from what comes by the stream.
-pub async fn answers_udp(remote: SocketAddr) -> bool {
+pub(crate) async fn answers_udp(remote: SocketAddr) -> bool {
     for _ in 0..STUN_TRIES {
         if timeout(STUN_PATIENCE, ask(remote)).await.is_ok_and(|asked| asked.is_ok()) {
             return true;

@@ -37,7 +37,7 @@ const TICKETS: usize = 2;
 
 /// How a link finds out that the other side is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Heartbeat {
+pub(crate) struct Heartbeat {
     /// After how long a silence a sign of life is sent.
     pub keep_alive: Duration,
     /// After how long a silence of the other side the link is down. The smaller one of both sides holds.
@@ -59,7 +59,7 @@ impl Default for Heartbeat {
 /// Why QUIC could not be set up. No valid identity and heartbeat is known to lead here.
 #[derive(Debug, thiserror::Error)]
 #[error("QUIC cannot be set up: {0}")]
-pub struct SetupError(pub(crate) String);
+pub(crate) struct SetupError(pub(crate) String);
 
 impl SetupError {
     pub(super) fn because(why: impl ToString) -> Self {

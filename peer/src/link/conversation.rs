@@ -35,7 +35,7 @@ pub(super) const RESTING: VarInt = VarInt::from_u32(5);
 
 /// Why a link is closed at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Abort {
+pub(crate) enum Abort {
     /// We want no more of the contact.
     Goodbye,
     /// Another link to the same contact takes its place, and carries what this one did not.

@@ -27,8 +27,8 @@ use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
-pub use configuration::{Heartbeat, SetupError};
-pub use conversation::Abort;
+pub(crate) use configuration::{Heartbeat, SetupError};
+pub(crate) use conversation::Abort;
 use conversation::{Conversation, FAREWELL, GOODBYE};
 pub(crate) use handshake::exported;
 use live::{Enlisted, Live, Shared, locked};
@@ -36,7 +36,7 @@ use live::{Enlisted, Live, Shared, locked};
 use crate::socket::{Socket, VirtualAddress};
 
 /// The most bytes that a body may have: a file's chunk of 128 KiB with its frame and proof fits with room to spare.
-pub const BODY: usize = 192 << 10;
+pub(crate) const BODY: usize = 192 << 10;
 
 /// How many events wait for the engine before links stop reading; with bodies of full length, 12 MiB.
 const EVENTS: usize = 64;
@@ -47,11 +47,11 @@ const LAST_WORDS: Duration = Duration::from_millis(150);
 
 /// A link, never used again for another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct LinkId(u64);
+pub(crate) struct LinkId(u64);
 
 /// What happens on links.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LinkEvent {
+pub(crate) enum LinkEvent {
     /// Both sides have proved their keys and let each other in.
     Up {
         /// The new link.
@@ -90,7 +90,7 @@ pub enum LinkEvent {
 
 /// Why a link ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Down {
+pub(crate) enum Down {
     /// One of the two closed it in good order.
     Goodbye,
     /// The other side keeps another link to us.
@@ -109,7 +109,7 @@ pub enum Down {
 
 /// Why a body was not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SendError {
+pub(crate) enum SendError {
     /// The link's queue is full; here is the body back, and [`LinkEvent::Drained`] will say when to come again.
     #[error("the link is busy")]
     Full(Vec<u8>),
@@ -123,7 +123,7 @@ pub enum SendError {
 
 /// All links of a peer. Dropping it ends them without waiting for anything.
 #[derive(Debug)]
-pub struct Links {
+pub(crate) struct Links {
     endpoint: Endpoint,
     tokens: Arc<TokenMemoryCache>,
     /// How each contact that was ever dialled is known, with the sessions that may be resumed with it.
@@ -137,7 +137,7 @@ impl Links {
     ///
     /// # Errors
     /// [`SetupError`]. Must be called within a Tokio runtime.
-    pub fn new(
+    pub(crate) fn new(
         socket: Arc<Socket>,
         secret: &IdentitySecret,
         heartbeat: Heartbeat,
@@ -168,12 +168,12 @@ impl Links {
 
     /// Lets in `peer` at this virtual address from now on, and no other. At an address where nobody is expected,
     /// nothing is answered.
-    pub fn expect(&self, virtual_address: VirtualAddress, peer: PeerId) {
+    pub(crate) fn expect(&self, virtual_address: VirtualAddress, peer: PeerId) {
         locked(&self.shared.expected).insert(virtual_address, peer);
     }
 
     /// Lets in nobody at this virtual address any more. Links that are up stay up.
-    pub fn expect_nobody(&self, virtual_address: VirtualAddress) {
+    pub(crate) fn expect_nobody(&self, virtual_address: VirtualAddress) {
         locked(&self.shared.expected).remove(&virtual_address);
     }
 
@@ -183,7 +183,7 @@ impl Links {
     ///
     /// `rtt` is the round trip to assume until one is measured, as the check of the path found it.
     #[must_use]
-    pub fn dial(&self, virtual_address: VirtualAddress, expected: PeerId, rtt: Duration) -> LinkId {
+    pub(crate) fn dial(&self, virtual_address: VirtualAddress, expected: PeerId, rtt: Duration) -> LinkId {
         let connecting = self.connect(virtual_address, expected, PEER_ALPN, Some(rtt));
         let shared = self.shared.clone();
         let Enlisted { link, pressure, queue, aborted } = shared.enlist(virtual_address);
@@ -217,7 +217,7 @@ impl Links {
     ///
     /// # Errors
     /// [`SendError`]; never waits.
-    pub fn send(&self, link: LinkId, body: Vec<u8>) -> Result<(), SendError> {
+    pub(crate) fn send(&self, link: LinkId, body: Vec<u8>) -> Result<(), SendError> {
         if body.len() > BODY {
             return Err(SendError::TooLong);
         }
@@ -228,12 +228,12 @@ impl Links {
 
     /// Closes a link in good order: what is queued is sent, and acknowledged unless that takes longer than a second.
     /// [`LinkEvent::Down`] follows.
-    pub fn close(&self, link: LinkId) {
+    pub(crate) fn close(&self, link: LinkId) {
         locked(&self.shared.live).remove(&link);
     }
 
     /// Closes a link at once; what was queued on it is dropped.
-    pub fn abort(&self, link: LinkId, why: Abort) {
+    pub(crate) fn abort(&self, link: LinkId, why: Abort) {
         match locked(&self.shared.live).remove(&link) {
             Some(Live { connection: Some(connection), .. }) => {
                 let (code, reason) = why.said();
@@ -248,7 +248,7 @@ impl Links {
     /// Has every link at a virtual address send something at once: to be called when its route has changed. QUIC would
     /// else find out that the new path carries only when it next repeats itself, which after an outage may take as long
     /// again as the outage took.
-    pub fn nudge(&self, virtual_address: VirtualAddress) {
+    pub(crate) fn nudge(&self, virtual_address: VirtualAddress) {
         let live = locked(&self.shared.live);
         for Live { queue, pressure, connection, .. } in
             live.values().filter(|live| live.virtual_address == virtual_address)
@@ -262,15 +262,9 @@ impl Links {
         }
     }
 
-    /// The present estimate of a link's round trip, once it is connected.
-    #[must_use]
-    pub fn rtt(&self, link: LinkId) -> Option<Duration> {
-        Some(locked(&self.shared.live).get(&link)?.connection.as_ref()?.rtt())
-    }
-
     /// A secret that only the two ends of a link have (RFC 8446 section 7.5), the same on both for the same label.
     #[must_use]
-    pub fn exported_secret(&self, link: LinkId, label: &[u8]) -> Option<[u8; 32]> {
+    pub(crate) fn exported_secret(&self, link: LinkId, label: &[u8]) -> Option<[u8; 32]> {
         let live = locked(&self.shared.live);
         exported(live.get(&link)?.connection.as_ref()?, label)
     }
@@ -278,7 +272,7 @@ impl Links {
     /// Closes all links in good order, as [`Self::close`] does, and takes two seconds at most. No more events come, and
     /// they need not be read. The routes must lead to the contacts until it is done; the socket goes on receiving as long
     /// as this lives.
-    pub async fn shutdown(&self) {
+    pub(crate) async fn shutdown(&self) {
         self.shared.leaving.store(true, SeqCst);
         locked(&self.shared.live).clear();
         self.accepting.abort();

@@ -30,11 +30,11 @@ const VIRTUAL: [&str; 17] = [
 ];
 
 /// How many addresses are offered at most: as many as an invitation carries. A laptop has a handful.
-pub const MAX_HOSTS: usize = knothole_proto::control::MAX_CANDIDATES;
+pub(crate) const MAX_HOSTS: usize = knothole_proto::control::MAX_CANDIDATES;
 
 /// One address of one network interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InterfaceAddress {
+pub(crate) struct InterfaceAddress {
     /// The system's name for the interface, `eth0` for instance.
     pub interface: String,
     /// The address.
@@ -53,7 +53,7 @@ pub struct InterfaceAddress {
 
 /// Of these, the addresses that mean something to others on some network, in the system's order.
 #[must_use]
-pub fn usable(all: Vec<InterfaceAddress>) -> Vec<InterfaceAddress> {
+pub(crate) fn usable(all: Vec<InterfaceAddress>) -> Vec<InterfaceAddress> {
     let usable = |one: &InterfaceAddress| {
         let kept = VIRTUAL.iter().all(|prefix| !one.interface.starts_with(prefix));
         one.running && !one.loopback && !one.unusable && kept && is_unicast(one.address)
@@ -69,7 +69,7 @@ pub fn usable(all: Vec<InterfaceAddress>) -> Vec<InterfaceAddress> {
 /// each family named before another has its second, and lines with two ends come last: a VPN's address works, but around
 /// a corner.
 #[must_use]
-pub fn hosts(usable: &[InterfaceAddress]) -> Vec<IpAddr> {
+pub(crate) fn hosts(usable: &[InterfaceAddress]) -> Vec<IpAddr> {
     let mut ranked: Vec<((bool, usize, bool), IpAddr)> = Vec::new();
     for one in usable.iter().filter(|one| !is_link_local(one.address)) {
         let of_network =
@@ -97,7 +97,7 @@ pub fn hosts(usable: &[InterfaceAddress]) -> Vec<IpAddr> {
 
 /// Whether contacts without a rendezvous may be looked for here: on private networks that more than two share.
 #[must_use]
-pub fn is_lan(one: &InterfaceAddress) -> bool {
+pub(crate) fn is_lan(one: &InterfaceAddress) -> bool {
     let scoped = matches!(one.address, IpAddr::V6(v6) if v6.is_unicast_link_local());
     !one.tunnel && !scoped && knothole_proto::lan::is_lan(one.address)
 }

@@ -7,9 +7,9 @@
 //! Not here: what the world sees of us (the rendezvous tells), and what our router opens for us
 //! ([`port_mapping`](crate::port_mapping)).
 
-pub mod hosts;
+pub(crate) mod hosts;
 mod system;
-pub mod watch;
+pub(crate) mod watch;
 
 use std::net::IpAddr;
 
@@ -17,7 +17,7 @@ use hosts::InterfaceAddress;
 
 /// The router to which an interface sends what is not for its own network.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Gateway {
+pub(crate) struct Gateway {
     /// The interface's name.
     pub interface: String,
     /// The router's address there; unspecified on a line that has only two ends.
@@ -26,7 +26,7 @@ pub struct Gateway {
 
 /// The network at one moment. Two that are equal mean the same to every contact.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Picture {
+pub(crate) struct Picture {
     addresses: Vec<InterfaceAddress>,
     gateways: Vec<Gateway>,
 }
@@ -34,7 +34,7 @@ pub struct Picture {
 impl Picture {
     /// Looks at the system. Where that fails there are no addresses, and the peer is reached by what the rendezvous observes.
     #[must_use]
-    pub fn take() -> Self {
+    pub(crate) fn take() -> Self {
         let all = system::interface_addresses().unwrap_or_else(|why| {
             tracing::debug!(%why, "the interfaces cannot be listed");
             Vec::new()
@@ -46,24 +46,24 @@ impl Picture {
 
     /// The addresses to offer as host candidates, the best first.
     #[must_use]
-    pub fn hosts(&self) -> Vec<IpAddr> {
+    pub(crate) fn hosts(&self) -> Vec<IpAddr> {
         hosts::hosts(&self.addresses)
     }
 
     /// The addresses on local networks, each with its interface: where contacts without any rendezvous may be.
-    pub fn lan(&self) -> impl Iterator<Item = &InterfaceAddress> {
+    pub(crate) fn lan(&self) -> impl Iterator<Item = &InterfaceAddress> {
         self.addresses.iter().filter(|known| hosts::is_lan(known))
     }
 
     /// The default routers. Empty where the system does not tell.
     #[must_use]
-    pub fn gateways(&self) -> &[Gateway] {
+    pub(crate) fn gateways(&self) -> &[Gateway] {
         &self.gateways
     }
 
     /// Whether there is no network at all.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.addresses.is_empty()
     }
 }

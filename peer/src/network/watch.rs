@@ -20,7 +20,7 @@ const BURST: Duration = Duration::from_millis(40);
 
 /// Tells `changes` of every picture that differs from the one before, `known` being the first. Ends when nobody listens,
 /// or when the system does not tell: then it is gone without, and silence has to show that something changed.
-pub async fn watch(mut known: Picture, changes: mpsc::Sender<Picture>) {
+pub(crate) async fn watch(mut known: Picture, changes: mpsc::Sender<Picture>) {
     let mut signals = match signals::Signals::new() {
         Ok(signals) => signals,
         Err(error) => return tracing::info!(%error, "the network cannot be watched; changes are noticed late"),

@@ -37,7 +37,7 @@ const FAREWELL: Duration = Duration::from_millis(500);
 
 /// A protocol by which routers open ports, as `netcheck` names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Protocol {
+pub(crate) enum Protocol {
     /// RFC 6887.
     Pcp,
     /// RFC 6886.
@@ -49,7 +49,7 @@ pub enum Protocol {
 impl Protocol {
     /// Its name in `netcheck`.
     #[must_use]
-    pub const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Pcp => "pcp",
             Self::NatPmp => "nat-pmp",
@@ -60,7 +60,7 @@ impl Protocol {
 
 /// What came of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Mapped {
+pub(crate) struct Mapped {
     /// What leads to our port from outside, as the router says. Not believed to be public yet.
     pub external: Option<SocketAddr>,
     /// What the router speaks.
@@ -69,7 +69,7 @@ pub struct Mapped {
 
 /// Where routers are looked for.
 #[derive(Debug, Clone)]
-pub struct Search {
+pub(crate) struct Search {
     /// The router, if it is not to be taken from the system's routes.
     pub gateway: Option<Ipv4Addr>,
     /// Where UPnP devices are asked for: the SSDP group, 239.255.255.250:1900.
@@ -135,7 +135,7 @@ impl Lease {
 
 /// Keeps one UDP port open on whatever router there is.
 #[derive(Debug)]
-pub struct PortMapping {
+pub(crate) struct PortMapping {
     port: u16,
     search: Search,
 }
@@ -150,12 +150,12 @@ struct Place {
 impl PortMapping {
     /// For our UDP port.
     #[must_use]
-    pub const fn new(port: u16, search: Search) -> Self {
+    pub(crate) const fn new(port: u16, search: Search) -> Self {
         Self { port, search }
     }
 
     /// Keeps the port open and tells what comes of it, until the pictures end or nobody listens.
-    pub async fn run(self, mut pictures: watch::Receiver<Picture>, mapped: mpsc::Sender<Mapped>) {
+    pub(crate) async fn run(self, mut pictures: watch::Receiver<Picture>, mapped: mpsc::Sender<Mapped>) {
         let mut told = Mapped::default();
         loop {
             let place = self.place(&pictures.borrow_and_update());

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 /// not acknowledged after one to three round trips (RFC 9002 section 6.2), so on most paths this is its second or third
 /// try; a lone acknowledgement, to which no answer is due, is followed by nothing and never announced. Whether the time
 /// is long for this path's round trip is for the one who is told to judge.
-pub const SILENCE_MS: u64 = 150;
+pub(crate) const SILENCE_MS: u64 = 150;
 
 /// What passes between this peer and one virtual address on its present route. Times are milliseconds since the
 /// socket was bound, never 0.
@@ -14,7 +14,7 @@ pub const SILENCE_MS: u64 = 150;
 /// Written by the socket without a lock. A reader may see a datagram's effects one after the other; nothing here
 /// needs them at once.
 #[derive(Debug, Default)]
-pub struct Activity {
+pub(crate) struct Activity {
     epoch: AtomicU64,
     sent: AtomicU64,
     received: AtomicU64,
@@ -27,31 +27,31 @@ impl Activity {
     /// How many times the route has changed. Congestion control and anyone else who learnt a path starts afresh when
     /// this moves.
     #[must_use]
-    pub fn epoch(&self) -> u64 {
+    pub(crate) fn epoch(&self) -> u64 {
         self.epoch.load(Relaxed)
     }
 
     /// When a datagram last went to the present route.
-    #[must_use]
-    pub fn last_sent(&self) -> Option<u64> {
+    #[cfg(test)]
+    pub(crate) fn last_sent(&self) -> Option<u64> {
         nonzero(&self.sent)
     }
 
     /// When a datagram last came from the present route.
     #[must_use]
-    pub fn last_received(&self) -> Option<u64> {
+    pub(crate) fn last_received(&self) -> Option<u64> {
         nonzero(&self.received)
     }
 
-    /// When the first datagram was sent after which nothing has come from the present route. With
-    /// [`Self::last_sent`] more than an acknowledgement's delay (25 ms) later, QUIC is repeating itself.
+    /// When the first datagram was sent after which nothing has come from the present route. If one
+    /// goes more than an acknowledgement's delay (25 ms) later, QUIC is repeating itself.
     #[must_use]
-    pub fn unanswered_since(&self) -> Option<u64> {
+    pub(crate) fn unanswered_since(&self) -> Option<u64> {
         nonzero(&self.unanswered)
     }
 
     /// Says that the present route was otherwise proved to carry datagrams both ways, by a check for instance.
-    pub fn note_answer(&self) {
+    pub(crate) fn note_answer(&self) {
         self.unanswered.store(0, Relaxed);
         self.announced.store(false, Relaxed);
     }

@@ -19,7 +19,7 @@ use super::port::{KERNEL_BUFFER, Port};
 
 /// How many further sockets are open at once: with 1,024 random probes from the other side, 256 meet in 98 of 100
 /// cases, and some home routers hold no more than a few thousand mappings.
-pub const BASES: usize = 256;
+pub(crate) const BASES: usize = 256;
 
 /// What the kernel holds for a socket that awaits checks, in bytes: some twenty of them, with the kernel's own overhead.
 /// All sockets together could so be made to hold 4 MiB.

@@ -4,12 +4,12 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// A number that only grows.
 #[derive(Debug, Default)]
-pub struct Counter(AtomicU64);
+pub(crate) struct Counter(AtomicU64);
 
 impl Counter {
     /// The count so far.
-    #[must_use]
-    pub fn count(&self) -> u64 {
+    #[cfg(test)]
+    pub(crate) fn count(&self) -> u64 {
         self.0.load(Relaxed)
     }
 
@@ -20,7 +20,7 @@ impl Counter {
 
 /// The datagrams that a socket did not pass on, by reason.
 #[derive(Debug, Default)]
-pub struct Counters {
+pub(crate) struct Counters {
     /// QUIC datagrams from sources that nobody admitted.
     pub dropped_unknown_source: Counter,
     /// Relay frames of channels that nobody admitted.
@@ -48,7 +48,7 @@ pub struct Counters {
 /// What was handed to the kernel, by port of destination; relay frames, which go to a rendezvous, are not counted.
 #[cfg(test)]
 #[derive(Debug, Default)]
-pub struct Sent(std::sync::Mutex<std::collections::BTreeMap<u16, u64>>);
+pub(crate) struct Sent(std::sync::Mutex<std::collections::BTreeMap<u16, u64>>);
 
 #[cfg(test)]
 impl Sent {
@@ -58,7 +58,7 @@ impl Sent {
 
     /// Transmissions to this port so far.
     #[must_use]
-    pub fn to(&self, port: u16) -> u64 {
+    pub(crate) fn to(&self, port: u16) -> u64 {
         self.0.lock().unwrap().get(&port).copied().unwrap_or_default()
     }
 }

@@ -42,17 +42,16 @@ use knothole_proto::path::Base;
 use quinn::udp::RecvMeta;
 use tokio::sync::mpsc;
 
-pub use activity::{Activity, SILENCE_MS};
-pub use bases::BASES;
+pub(crate) use activity::{Activity, SILENCE_MS};
 use bases::Bases;
-pub use counters::{Counter, Counters};
+pub(crate) use counters::{Counter, Counters};
 use demultiplex::{Origin, Waiting, sift};
 use port::{Port, bind_families};
-pub use route::Route;
+pub(crate) use route::Route;
 use route::normal;
-pub use routes::Routes;
-pub use tunnels::{TunnelEnd, Tunnels};
-pub use virtual_address::VirtualAddress;
+pub(crate) use routes::Routes;
+pub(crate) use tunnels::{TunnelEnd, Tunnels};
+pub(crate) use virtual_address::VirtualAddress;
 
 /// How many arrivals wait for the engine. Checks of a full birthday search (256 sockets, bounded in rate) fit;
 /// a stranger's flood does not grow beyond it.
@@ -60,7 +59,7 @@ const ARRIVALS: usize = 1024;
 
 /// A datagram that is not QUIC's: STUN or Knothole's own.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Arrival {
+pub(crate) struct Arrival {
     /// Our socket that it came to.
     pub base: Base,
     /// The real address that it came from. Nothing vouches for it.
@@ -71,7 +70,7 @@ pub struct Arrival {
 
 /// The UDP port of a peer, in both address families where the system has both.
 #[derive(Debug)]
-pub struct Socket {
+pub(crate) struct Socket {
     /// One or two, IPv4 first.
     ports: Vec<Port>,
     bases: Bases,
@@ -93,7 +92,7 @@ impl Socket {
     ///
     /// # Errors
     /// Neither family can be bound. Must be called within a Tokio runtime.
-    pub fn bind(port: u16) -> io::Result<(Arc<Self>, mpsc::Receiver<Arrival>)> {
+    pub(crate) fn bind(port: u16) -> io::Result<(Arc<Self>, mpsc::Receiver<Arrival>)> {
         let (sender, arrivals) = mpsc::channel(ARRIVALS);
         let socket = Self {
             ports: bind_families(port)?,
@@ -111,43 +110,43 @@ impl Socket {
 
     /// The port number: IPv4's, where the system has that. The same in both families until [`Self::renew`].
     #[must_use]
-    pub fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         self.bases.main().map_or_else(|| self.ports.first().map_or(0, Port::number), |fresh| fresh.port().number())
     }
 
     /// Whether this system has the address family of `address`.
     #[must_use]
-    pub fn reaches(&self, address: SocketAddr) -> bool {
+    pub(crate) fn reaches(&self, address: SocketAddr) -> bool {
         self.port_for(address).is_some()
     }
 
     /// The map between virtual and real addresses.
     #[must_use]
-    pub const fn routes(&self) -> &Routes {
+    pub(crate) const fn routes(&self) -> &Routes {
         &self.routes
     }
 
     /// The rendezvous that are reached through streams.
     #[must_use]
-    pub const fn tunnels(&self) -> &Tunnels {
+    pub(crate) const fn tunnels(&self) -> &Tunnels {
         &self.tunnels
     }
 
     /// What was dropped, and what failed.
-    #[must_use]
-    pub const fn counters(&self) -> &Counters {
+    #[cfg(test)]
+    pub(crate) const fn counters(&self) -> &Counters {
         &self.counters
     }
 
-    /// Opens further IPv4 sockets, each at a port of the system's choice: `count`, or as many as the system and [`BASES`]
+    /// Opens further IPv4 sockets, each at a port of the system's choice: `count`, or as many as the system and `BASES`
     /// allow. No number is given twice before all others have been. Must be called within a Tokio runtime.
     #[must_use]
-    pub fn open_bases(&self, count: usize) -> Vec<Base> {
+    pub(crate) fn open_bases(&self, count: usize) -> Vec<Base> {
         self.bases.open(count)
     }
 
     /// Closes a further socket, with all that went and came by it. The main one stays.
-    pub fn close_base(&self, base: Base) {
+    pub(crate) fn close_base(&self, base: Base) {
         if self.bases.close(base) {
             self.routes.leave(base);
         }
@@ -158,7 +157,7 @@ impl Socket {
     ///
     /// With `ttl` it lives for so many hops (1–255), where the system can limit a single datagram (Linux);
     /// elsewhere it goes with the system's ordinary limit.
-    pub fn send(&self, base: Base, to: SocketAddr, datagram: &[u8], ttl: Option<u8>) {
+    pub(crate) fn send(&self, base: Base, to: SocketAddr, datagram: &[u8], ttl: Option<u8>) {
         let to = normal(to);
         if base == Base::MAIN && self.tunnels.send(to, datagram, &self.counters) {
             return;
@@ -230,7 +229,7 @@ impl Socket {
 
     /// Takes a relay frame that came as an arrival, since its channel was not admitted then. If it is by now, what is in
     /// it goes to QUIC as if it came now; else it is dropped and counted.
-    pub fn receive(&self, arrival: &Arrival) {
+    pub(crate) fn receive(&self, arrival: &Arrival) {
         let Some((channel, _)) = parse_relay(&arrival.datagram) else { return };
         let Some(address) = self.routes.heard(Route::Relay { rendezvous: normal(arrival.from), channel }) else {
             return self.counters.dropped_unknown_channel.increase();

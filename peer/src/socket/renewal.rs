@@ -27,7 +27,7 @@ impl Socket {
     ///
     /// # Errors
     /// The system has no IPv4, or no further port; nothing has changed then. Must be called within a Tokio runtime.
-    pub fn renew(self: &Arc<Self>) -> io::Result<()> {
+    pub(crate) fn renew(self: &Arc<Self>) -> io::Result<()> {
         self.renew_heard(HEARD)
     }
 
@@ -50,7 +50,7 @@ impl Socket {
 
     /// The port number by which we send to addresses like this one.
     #[must_use]
-    pub fn port_of(&self, ip: IpAddr) -> u16 {
+    pub(crate) fn port_of(&self, ip: IpAddr) -> u16 {
         let bound = self.ports.iter().find(|port| port.is_ipv6() && ip.is_ipv6()).map(Port::number);
         bound.unwrap_or_else(|| self.port())
     }

@@ -7,7 +7,7 @@ use knothole_proto::path::Base;
 
 /// Where datagrams go, or come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Route {
+pub(crate) enum Route {
     /// Straight from a socket of ours to an address, or the other way.
     Direct {
         /// Our socket.
@@ -36,7 +36,7 @@ pub enum Route {
 impl Route {
     /// The address that the network sees: the other end's or the rendezvous'.
     #[must_use]
-    pub const fn hop(self) -> SocketAddr {
+    pub(crate) const fn hop(self) -> SocketAddr {
         match self {
             Self::Direct { remote, .. } => remote,
             Self::Relay { rendezvous, .. } | Self::Flight { rendezvous, .. } => rendezvous,
@@ -45,7 +45,7 @@ impl Route {
 
     /// Our socket: relays are reached from the main one.
     #[must_use]
-    pub const fn base(self) -> Base {
+    pub(crate) const fn base(self) -> Base {
         match self {
             Self::Direct { base, .. } => base,
             Self::Relay { .. } | Self::Flight { .. } => Base::MAIN,

@@ -28,7 +28,7 @@ const CHANNELS: usize = 4;
 ///
 /// Read for every batch of datagrams under a lock that is held for a look-up, written when a path changes.
 #[derive(Debug)]
-pub struct Routes {
+pub(crate) struct Routes {
     table: RwLock<Table>,
     silent: Mutex<BTreeSet<VirtualAddress>>,
     announced: Notify,
@@ -56,13 +56,13 @@ impl Routes {
 
     /// Milliseconds since the socket was bound, from 1 on: the clock of every [`Activity`].
     #[must_use]
-    pub fn now(&self) -> u64 {
+    pub(crate) fn now(&self) -> u64 {
         u64::try_from(self.bound.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1)
     }
 
     /// Sends what QUIC has for `address` to `route` from now on. With `None` it is dropped and counted: QUIC repeats
     /// it. The route is not admitted as a source by this.
-    pub fn set_route(&self, address: VirtualAddress, route: Option<Route>) {
+    pub(crate) fn set_route(&self, address: VirtualAddress, route: Option<Route>) {
         let route = route.map(Route::normal);
         let mut table = self.write();
         let entry = table.entries.entry(address).or_default();
@@ -74,23 +74,23 @@ impl Routes {
 
     /// The present route of a virtual address.
     #[must_use]
-    pub fn route(&self, address: VirtualAddress) -> Option<Route> {
+    pub(crate) fn route(&self, address: VirtualAddress) -> Option<Route> {
         self.read().entries.get(&address)?.route
     }
 
     /// Whose a source is. A bare address is a source at the main socket, here and below.
     #[must_use]
-    pub fn owner(&self, source: impl Into<Route>) -> Option<VirtualAddress> {
+    pub(crate) fn owner(&self, source: impl Into<Route>) -> Option<VirtualAddress> {
         self.read().sources.get(&source.into().normal()).copied()
     }
 
     /// Takes QUIC datagrams from `source` as coming from `address`; from no other, if it was another's before.
-    pub fn admit(&self, source: impl Into<Route>, address: VirtualAddress) {
+    pub(crate) fn admit(&self, source: impl Into<Route>, address: VirtualAddress) {
         self.admit_source(source.into(), address);
     }
 
     /// Takes no more QUIC datagrams from `source`. Channels that are relayed from the same address stay.
-    pub fn revoke(&self, source: impl Into<Route>) {
+    pub(crate) fn revoke(&self, source: impl Into<Route>) {
         self.revoke_source(source.into());
     }
 
@@ -109,12 +109,12 @@ impl Routes {
     /// Takes the relay frames of a channel as coming from `address`, if `rendezvous` is where they come from; from no
     /// other contact, if it was another's before. It is not the route by this, and what comes straight from the
     /// rendezvous is still the rendezvous'.
-    pub fn admit_relay(&self, rendezvous: SocketAddr, channel: u32, address: VirtualAddress) {
+    pub(crate) fn admit_relay(&self, rendezvous: SocketAddr, channel: u32, address: VirtualAddress) {
         self.admit_source(Route::Relay { rendezvous, channel }, address);
     }
 
     /// Takes no more relay frames of a channel from `rendezvous`.
-    pub fn revoke_relay(&self, rendezvous: SocketAddr, channel: u32) {
+    pub(crate) fn revoke_relay(&self, rendezvous: SocketAddr, channel: u32) {
         self.revoke_source(Route::Relay { rendezvous, channel });
     }
 
@@ -143,7 +143,7 @@ impl Routes {
     }
 
     /// Forgets a virtual address, its route and its sources.
-    pub fn forget(&self, address: VirtualAddress) {
+    pub(crate) fn forget(&self, address: VirtualAddress) {
         let table = &mut *self.write();
         for source in table.entries.remove(&address).unwrap_or_default().sources {
             table.sources.remove(&source);
@@ -152,7 +152,7 @@ impl Routes {
 
     /// What passes between this peer and a virtual address; it stays the same until the address is forgotten.
     #[must_use]
-    pub fn activity(&self, address: VirtualAddress) -> Arc<Activity> {
+    pub(crate) fn activity(&self, address: VirtualAddress) -> Arc<Activity> {
         if let Some(entry) = self.read().entries.get(&address) {
             return entry.activity.clone();
         }
@@ -162,7 +162,7 @@ impl Routes {
     /// The next virtual address whose route has fallen silent: QUIC has been sending for
     /// [`SILENCE_MS`](super::SILENCE_MS) or longer and nothing came back. Each silence is announced once, at a moment
     /// of sending: an idle path is never announced and costs no timer. Cancelling loses nothing; one reader is meant.
-    pub async fn next_silent(&self) -> VirtualAddress {
+    pub(crate) async fn next_silent(&self) -> VirtualAddress {
         loop {
             let next = self.silent.lock().unwrap_or_else(PoisonError::into_inner).pop_first();
             match next {

@@ -25,7 +25,7 @@ const INCOMING: usize = 64;
 
 /// The streams in use, by their rendezvous' address.
 #[derive(Debug)]
-pub struct Tunnels {
+pub(crate) struct Tunnels {
     open: RwLock<HashMap<SocketAddr, Tunnel>>,
     /// Whether there are any: mostly there are none, and sending should not take a lock to learn that.
     any: AtomicBool,
@@ -42,7 +42,7 @@ struct Tunnel {
 
 /// The stream's end of a tunnel.
 #[derive(Debug)]
-pub struct TunnelEnd {
+pub(crate) struct TunnelEnd {
     rendezvous: SocketAddr,
     /// What goes into the stream; it ends when the tunnel is closed.
     pub outgoing: mpsc::Receiver<Vec<u8>>,
@@ -51,7 +51,7 @@ pub struct TunnelEnd {
 
 impl TunnelEnd {
     /// Takes a datagram that came out of the stream, when there is room. `false` when the socket is gone.
-    pub async fn arrive(&self, datagram: Vec<u8>) -> bool {
+    pub(crate) async fn arrive(&self, datagram: Vec<u8>) -> bool {
         self.arrived.send((self.rendezvous, datagram)).await.is_ok()
     }
 }
@@ -63,7 +63,7 @@ impl Tunnels {
     }
 
     /// From now on what goes to `rendezvous` goes into a stream. `number` tells this tunnel from one before or after it.
-    pub fn open(&self, rendezvous: SocketAddr, number: u64) -> TunnelEnd {
+    pub(crate) fn open(&self, rendezvous: SocketAddr, number: u64) -> TunnelEnd {
         let rendezvous = normal(rendezvous);
         let (queue, outgoing) = mpsc::channel(OUTGOING);
         self.write().insert(rendezvous, Tunnel { number, queue, leaving: false });
@@ -72,7 +72,7 @@ impl Tunnels {
     }
 
     /// UDP again, unless another tunnel has taken this one's place.
-    pub fn close(&self, rendezvous: SocketAddr, number: u64) {
+    pub(crate) fn close(&self, rendezvous: SocketAddr, number: u64) {
         let mut open = self.write();
         if open.get(&normal(rendezvous)).is_some_and(|tunnel| tunnel.number == number) {
             open.remove(&normal(rendezvous));
@@ -82,7 +82,7 @@ impl Tunnels {
 
     /// Whether the rendezvous is moved away from: our own datagrams go to it by UDP then, so that the registration moves,
     /// and QUIC still through the stream, where it is known to arrive.
-    pub fn set_leaving(&self, rendezvous: SocketAddr, leaving: bool) {
+    pub(crate) fn set_leaving(&self, rendezvous: SocketAddr, leaving: bool) {
         if let Some(tunnel) = self.write().get_mut(&normal(rendezvous)) {
             tunnel.leaving = leaving;
         }
@@ -90,7 +90,7 @@ impl Tunnels {
 
     /// Whether what goes to this address goes into a stream.
     #[must_use]
-    pub fn has(&self, rendezvous: SocketAddr) -> bool {
+    pub(crate) fn has(&self, rendezvous: SocketAddr) -> bool {
         self.any.load(Relaxed) && self.read().contains_key(&normal(rendezvous))
     }
 

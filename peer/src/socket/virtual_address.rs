@@ -15,30 +15,30 @@ const PORT: u16 = 1;
 /// The index is chosen by the caller, one for each contact and each rendezvous, and stays the same as long as
 /// connections to it live.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct VirtualAddress(u32);
+pub(crate) struct VirtualAddress(u32);
 
 impl VirtualAddress {
     /// The virtual address with this index.
     #[must_use]
-    pub const fn new(index: u32) -> Self {
+    pub(crate) const fn new(index: u32) -> Self {
         Self(index)
     }
 
     /// The index that it was made from.
     #[must_use]
-    pub const fn index(self) -> u32 {
+    pub(crate) const fn index(self) -> u32 {
         self.0
     }
 
     /// The address as QUIC is given it.
     #[must_use]
-    pub const fn socket_addr(self) -> SocketAddr {
+    pub(crate) const fn socket_addr(self) -> SocketAddr {
         SocketAddr::new(IpAddr::V6(Ipv6Addr::from_bits(PREFIX | self.0 as u128)), PORT)
     }
 
     /// Reads what [`Self::socket_addr`] makes; `None` for every other address.
     #[must_use]
-    pub fn from_socket_addr(address: SocketAddr) -> Option<Self> {
+    pub(crate) fn from_socket_addr(address: SocketAddr) -> Option<Self> {
         let IpAddr::V6(ip) = address.ip() else { return None };
         let index = u32::try_from(ip.to_bits().checked_sub(PREFIX)?).ok()?;
         (address.port() == PORT).then_some(Self(index))

@@ -1,6 +1,7 @@
 //! QUIC over further sockets, and their opening and closing.
 
 use super::*;
+use crate::socket::bases::BASES;
 
 /// A source or route from a further socket.
 fn by(base: Base, remote: SocketAddr) -> Route {

@@ -1,6 +1,7 @@
 //! The main socket goes on from fresh ports.
 
 use super::*;
+use crate::socket::bases::BASES;
 
 const LOOPBACK: &str = "127.0.0.1";
 
