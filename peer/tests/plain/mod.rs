@@ -192,10 +192,10 @@ fn a_whole_conversation_is_heard_in_the_plain_mode() {
     alice.hear("/choose NUMBER");
     alice.type_line("/help");
     alice.hear("All commands");
-    alice.type_line("/help search");
-    alice.hear("/search TEXT");
+    alice.type_line("/help whois");
+    alice.hear("/whois [NAME]");
     alice.type_line("/serach hello");
-    alice.hear("There is no command");
+    alice.hear("no such command");
     bob.quit();
     alice.hear("bob is offline.");
     alice.type_line("good night");

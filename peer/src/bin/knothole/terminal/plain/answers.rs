@@ -4,8 +4,9 @@ use serde_json::{Value, json};
 
 use super::open::Open;
 use super::teller::{Ask, Purpose, Teller, Telling};
-use crate::session::{entries, name, word};
+use crate::session::{entries, word};
 use crate::terminal::cells::isolated;
+use crate::terminal::screen::commands::Command;
 use crate::terminal::screen::contacts::Standing;
 use crate::terminal::screen::message::Message;
 use crate::terminal::screen::{Refusal, refusal};
@@ -56,18 +57,8 @@ impl Teller {
             Purpose::Search(peer) => self.take_found(&peer, answer),
             Purpose::Send(sending) => self.stored(&sending, word(answer, "message")),
             Purpose::Recover(sending) => self.recovered(sending, answer),
-            Purpose::Added => {
-                let name = isolated(&name(answer)).into_owned();
-                self.say(&fill(self.words.plain.added, &[&name]));
-                self.go(word(answer, "peer"));
-            }
-            Purpose::Blocked => {
-                let name = isolated(&name(answer)).into_owned();
-                self.say(&fill(self.words.plain.is_blocked, &[&name]));
-            }
-            Purpose::Removed(name) => self.say(&fill(self.words.plain.is_removed, &[&name])),
-            Purpose::Netcheck => self.tell_network(answer),
-            Purpose::Change | Purpose::Aside => {}
+            Purpose::Command(command) => self.carried_out(&command, answer),
+            Purpose::Aside => {}
         }
     }
 
@@ -109,7 +100,7 @@ impl Teller {
                 .map(|c| c.peer.clone());
             if let Some(peer) = answered {
                 let name = self.name(&peer);
-                self.say(&fill(self.words.plain.added, &[&name]));
+                self.say(&fill(self.words.people.added, &[&name]));
             }
         }
         match telling {
@@ -126,7 +117,9 @@ impl Teller {
             self.tell_link();
         }
         if let Some((link, name)) = self.friend.take() {
-            return self.ask(Purpose::Added, "contact.add", json!({"link": link, "name": name}));
+            let parameters = json!({"link": link, "name": name});
+            let command = Command::Add { link, name: Some(name), relay: false };
+            return self.ask(Purpose::Command(command), "contact.add", parameters);
         }
         self.list();
         let talks: Vec<_> = self

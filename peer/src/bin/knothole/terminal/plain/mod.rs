@@ -6,6 +6,7 @@
 //! was told stays above), word of who is typing.
 
 mod answers;
+mod carrying;
 mod commands;
 mod events;
 mod open;

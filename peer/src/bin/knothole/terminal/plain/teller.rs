@@ -9,7 +9,8 @@ use super::open::Open;
 use super::sending::Sending;
 use crate::terminal::cells::isolated;
 use crate::terminal::screen::Refusal;
-use crate::terminal::screen::contacts::{Contact, Contacts, Standing};
+use crate::terminal::screen::commands::Command;
+use crate::terminal::screen::contacts::Contacts;
 use crate::terminal::words::{Words, fill};
 use crate::typed::Typed;
 
@@ -65,14 +66,8 @@ pub(crate) enum Purpose {
     Send(Sending),
     /// Whether a message was stored before the engine ended.
     Recover(Sending),
-    /// A contact more.
-    Added,
-    Blocked,
-    /// Somebody of this name is gone.
-    Removed(String),
-    /// Something whose event says what it did.
-    Change,
-    Netcheck,
+    /// A command was given.
+    Command(Command),
     /// Nobody waits for it.
     Aside,
 }
@@ -250,31 +245,5 @@ impl Teller {
     /// What a contact is called, ready to be printed.
     pub(super) fn name(&self, peer: &str) -> String {
         self.contacts.find(peer).map_or_else(String::new, |contact| isolated(&contact.name).into_owned())
-    }
-
-    /// Who is meant by a place in the list, a name, the beginning of one, or a peer id. Who it may be is told where that is not clear.
-    pub(super) fn meant(&mut self, who: &str) -> Option<Contact> {
-        let place = who.parse::<usize>().ok().and_then(|place| self.contacts.at(place.checked_sub(1)?));
-        if let Some(contact) = self.contacts.named(who).or(place) {
-            return Some(contact.clone());
-        }
-        let lower = who.to_lowercase();
-        let begin = |contact: &&Contact| contact.name.to_lowercase().starts_with(&lower);
-        let found: Vec<_> = self.contacts.iter().filter(begin).cloned().collect();
-        match &found[..] {
-            [contact] => return Some(contact.clone()),
-            [] => self.say(&fill(self.words.plain.unknown_name, &[&isolated(&crate::text::harmless(who))])),
-            several => {
-                let names: Vec<_> = several.iter().map(|contact| isolated(&contact.name).into_owned()).collect();
-                let names = names.join(self.words.plain.separator);
-                self.say(&fill(self.words.plain.several_names, &[&isolated(&crate::text::harmless(who)), &names]));
-            }
-        }
-        None
-    }
-
-    /// The one who asks first, where nobody is named.
-    pub(super) fn asking(&self) -> Option<Contact> {
-        self.contacts.iter().find(|contact| contact.standing == Standing::Request).cloned()
     }
 }

@@ -7,7 +7,7 @@ use super::table::nearest;
 use crate::contacts::at_first;
 use crate::session::{name, word};
 use crate::terminal::screen::contacts::{Contact, Standing};
-use crate::terminal::screen::pages::{Overlay, Question, Subject, span};
+use crate::terminal::screen::pages::{Overlay, Question, Subject};
 use crate::terminal::screen::{Effect, Purpose, Screen};
 use crate::terminal::words::fill;
 use crate::text::harmless;
@@ -112,50 +112,27 @@ impl Screen {
 
     /// A command was carried out.
     pub(in crate::terminal::screen) fn carried_out(&mut self, command: &Command, answer: &Value) {
-        let words = &self.words.people;
-        let told = match command {
+        match command {
             Command::Accept { .. } | Command::Add { .. } => {
                 self.ask_contacts();
                 let peer = word(answer, "peer").to_owned();
-                return self.welcome(&peer, &name(answer));
+                self.welcome(&peer, &name(answer));
             }
-            Command::Block { .. } => fill(words.now_blocked, &[&name(answer)]),
-            Command::Mailbox { open } => if *open { words.mailbox_on } else { words.mailbox_off }.to_owned(),
-            Command::Path { relay, .. } => fill(if *relay { words.now_relay } else { words.now_any }, &[&name(answer)]),
-            Command::Presence { visible, name: None } => {
-                self.invisible = !visible;
-                if *visible { words.now_online } else { words.now_invisible }.to_owned()
-            }
-            Command::Presence { visible, name: Some(who) } => {
-                let told = if *visible { words.now_online_to } else { words.now_invisible_to };
-                fill(told, &[&harmless(who)])
-            }
-            Command::Remove { name, .. } => fill(words.removed, &[name.as_deref().unwrap_or_default()]),
-            Command::Rename { new, .. } => fill(words.renamed, &[&harmless(new)]),
-            Command::Timer { seconds } => match seconds {
-                Some(seconds) => fill(words.timer_on, &[&span(u64::from(*seconds))]),
-                None => words.timer_off.to_owned(),
-            },
-            Command::Verify { same: true, .. } => fill(words.now_verified, &[&name(answer)]),
-            Command::Code { .. } | Command::Verify { .. } | Command::Netcheck => {
-                return self.fill_page(command, answer);
+            Command::Code { .. } | Command::Verify { same: false, .. } | Command::Netcheck => {
+                self.fill_page(command, answer);
             }
             // The messages change by their events.
-            Command::Contacts
-            | Command::Copy { .. }
-            | Command::Delete
-            | Command::Edit { .. }
-            | Command::React { .. }
-            | Command::Reply { .. }
-            | Command::Go { .. }
-            | Command::Help { .. }
-            | Command::Link
-            | Command::Quit
-            | Command::Setup
-            | Command::Whois { .. } => return,
-        };
-        self.say(told, false);
-        self.ask_contacts();
+            Command::Delete | Command::Edit { .. } | Command::React { .. } | Command::Reply { .. } => {}
+            command => {
+                if let Command::Presence { visible, name: None } = command {
+                    self.invisible = !visible;
+                }
+                if let Some(told) = command.outcome(answer, self.words) {
+                    self.say(told, false);
+                    self.ask_contacts();
+                }
+            }
+        }
     }
 
     /// The engine refused a command: what was typed comes back, to be put right.

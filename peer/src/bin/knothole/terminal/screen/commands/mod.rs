@@ -1,6 +1,7 @@
 //! What is typed with a slash before it: which commands there are, what a line means, and what is done about it.
 
 mod carrying;
+mod outcome;
 pub(crate) mod parse;
 pub(crate) mod table;
 

@@ -8,7 +8,7 @@ mod leaf;
 mod netcheck;
 mod request;
 mod verify;
-mod whois;
+pub(crate) mod whois;
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent};
 use serde_json::Value;

@@ -15,7 +15,8 @@ pub(super) fn rows(screen: &Screen, peer: &str, width: usize) -> Vec<Row> {
     told.iter().flat_map(|(name, told)| pair(name, Tone::Dim, told, columns, width)).collect()
 }
 
-fn told(contact: &Contact, now: u64, words: &Words) -> Vec<(&'static str, String)> {
+/// Each thing that is known, by its name.
+pub(crate) fn told(contact: &Contact, now: u64, words: &Words) -> Vec<(&'static str, String)> {
     let (people, status) = (&words.people, &words.status);
     let standing = match contact.standing {
         Standing::Contact => people.connected,
