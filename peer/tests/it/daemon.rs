@@ -10,6 +10,8 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::cli::RENDEZVOUS;
+
 const KNOTHOLE: &str = env!("CARGO_BIN_EXE_knothole");
 
 /// Loopback and a disk answer at once; a test that waits so long has failed.
@@ -76,6 +78,12 @@ fn the_unit_runs_this_very_program_for_the_home_that_was_named() {
     let expected =
         format!("ExecStart={} --home \"{}\" --passphrase-file /secret daemon\n", program.display(), home.display());
     assert!(stdout(&unit).contains(&format!("\n{expected}")), "{}", stdout(&unit));
+    let named = command(person.path(), &["daemon", "--unit"]).env("KNOTHOLE_RENDEZVOUS", RENDEZVOUS).output().unwrap();
+    let given = run(person.path(), &["daemon", "--unit", "--rendezvous", RENDEZVOUS]);
+    let expected = format!("\nExecStart={} --rendezvous {RENDEZVOUS} daemon\n", program.display());
+    for unit in [named, given] {
+        assert!(stdout(&unit).contains(&expected), "{}", stdout(&unit));
+    }
     assert_eq!(person.path().read_dir().unwrap().count(), 0, "to print it makes no home");
     assert_eq!(run(person.path(), &["daemon", "--unit", "--install"]).status.code(), Some(2));
     assert_eq!(run(person.path(), &["daemon", "--force"]).status.code(), Some(2));

@@ -67,7 +67,8 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Some(Verb::Completions { shell }) => return completions::run(shell, &output),
         Some(Verb::Man { dir }) => return manual::run(dir.as_deref(), &output),
         Some(Verb::Daemon(daemon)) if daemon.unit || daemon.install => {
-            return unit::run(&daemon, arguments.home, arguments.passphrase_file, &output);
+            let Arguments { home, rendezvous, passphrase_file, .. } = arguments;
+            return unit::run(&daemon, unit::Run { home, rendezvous, passphrase_file }, &output);
         }
         Some(verb) => verb,
     };
@@ -94,7 +95,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     match verb {
         Verb::Id { qr } => identity::run(&home, rendezvous, qr, &output),
         Verb::Export(to) => unless_ended(&mut signals, backup::export(&home, to, &output)).await,
-        Verb::Check => check::run(&home, &output).await,
+        Verb::Check => unless_ended(&mut signals, check::run(&home, &output)).await,
         Verb::Rpc => rpc::run(&home, rendezvous, &mut signals).await,
         Verb::Daemon(_) => rpc::daemon(&home, rendezvous, &mut signals, &output).await,
         verb => {

@@ -7,20 +7,25 @@ use std::path::{Path, PathBuf, absolute};
 
 use anyhow::{Context as _, bail};
 use etcetera::BaseStrategy as _;
-use knothole::home::HOME_VARIABLE;
+use knothole::home::{HOME_VARIABLE, RENDEZVOUS_VARIABLE};
+use knothole_proto::contact_link::RendezvousAddress;
 
 use crate::arguments::Daemon;
 use crate::output::Output;
 
 const NAME: &str = "knothole.service";
 
-/// Prints the unit, or installs it. `home` and `passphrase_file` as the arguments name them.
-pub(crate) fn run(
-    wanted: &Daemon,
-    home: Option<PathBuf>,
-    passphrase_file: Option<PathBuf>,
-    output: &Output,
-) -> anyhow::Result<()> {
+/// What the arguments say of the peer that the unit is to run.
+pub(crate) struct Run {
+    pub(crate) home: Option<PathBuf>,
+    pub(crate) rendezvous: Vec<RendezvousAddress>,
+    pub(crate) passphrase_file: Option<PathBuf>,
+}
+
+/// Prints the unit, or installs it. A service does not have the environment of the shell in which it is installed, so what
+/// that says of home and rendezvous is put into the command, too.
+pub(crate) fn run(wanted: &Daemon, run: Run, output: &Output) -> anyhow::Result<()> {
+    let Run { home, rendezvous, passphrase_file } = run;
     let program = env::current_exe().context("this program does not find itself; start it by its whole path")?;
     let home = home.or_else(|| env::var_os(HOME_VARIABLE).filter(|name| !name.is_empty()).map(Into::into));
     let mut command = vec![program.into_os_string()];
@@ -29,6 +34,13 @@ pub(crate) fn run(
             let path = absolute(&path).with_context(|| format!("{} is no place; name another", path.display()))?;
             command.extend([argument.into(), path.into_os_string()]);
         }
+    }
+    let named = env::var(RENDEZVOUS_VARIABLE).unwrap_or_default();
+    let named = named.split(|c: char| c == ',' || c.is_whitespace()).filter(|word| !word.is_empty());
+    let given = rendezvous.iter().map(ToString::to_string);
+    let rendezvous: Vec<_> = if rendezvous.is_empty() { named.map(str::to_owned).collect() } else { given.collect() };
+    for address in rendezvous {
+        command.extend(["--rendezvous".into(), address.into()]);
     }
     command.push("daemon".into());
     let words: Option<Vec<_>> = command.iter().map(|word| word.to_str().and_then(quoted)).collect();

@@ -4,7 +4,7 @@ use clap::Args;
 
 #[derive(Debug, Args)]
 pub(crate) struct Daemon {
-    /// Print a systemd user unit that runs this, with --home and --passphrase-file as they are given here
+    /// Print a systemd user unit that runs this, with --home, --rendezvous and --passphrase-file as they are given here
     #[arg(long)]
     pub(crate) unit: bool,
     /// Write that unit where systemd finds it, and say what comes next
