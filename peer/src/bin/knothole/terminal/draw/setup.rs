@@ -32,15 +32,10 @@ pub(super) fn draw(screen: &Screen, theme: Theme, buffer: &mut Buffer) -> Option
     }
     let area = plan.words;
     let columns = usize::from(area.width).max(1);
-    let mut head = Lines::new();
-    for (text, tone) in &guide.head {
-        head.extend(broken(text, *tone, columns));
-        head.push((String::new(), Tone::Plain));
-    }
+    let mut head: Vec<_> = guide.head.iter().map(|(text, tone)| broken(text, *tone, columns)).collect();
     if let Some((columns_needed, rows_needed)) = plan.needs {
         let text = fill(screen.words.setup.no_qr, &[&columns_needed.to_string(), &rows_needed.to_string()]);
-        head.extend(broken(&text, Tone::Dim, columns));
-        head.push((String::new(), Tone::Plain));
+        head.insert(1.min(head.len()), broken(&text, Tone::Dim, columns));
     }
     let tail: Lines = guide.tail.iter().flat_map(|(text, tone)| broken(text, *tone, columns)).collect();
     // What is typed and what is said of it stay in sight; what explains gives way, the end of it first.
@@ -48,7 +43,7 @@ pub(super) fn draw(screen: &Screen, theme: Theme, buffer: &mut Buffer) -> Option
     let most = usize::from(area.height).saturating_sub(tail.len() + usize::from(input.is_some()));
     let typed = input.map(|setup| setup.input.layout(columns.saturating_sub(2).max(1), most.clamp(1, 6)));
     let input_rows = typed.as_ref().map_or(0, |typed| typed.rows.len() + 1);
-    head.truncate(usize::from(area.height).saturating_sub(input_rows + tail.len()));
+    let head = fitting(head, usize::from(area.height).saturating_sub(input_rows + tail.len()));
     let mut row = put_lines(buffer, theme, area, 0, &head);
     let mut cursor = None;
     if let (Some(typed), Some(label)) = (typed, guide.label) {
@@ -75,6 +70,22 @@ fn draw_link(link: &str, area: Rect, theme: Theme, buffer: &mut Buffer) {
         put(buffer, area, 0, row, &rest[..end], theme.style(Tone::Accent));
         rest = &rest[end..];
     }
+}
+
+/// As many whole paragraphs as so many rows hold, with blank rows behind them where all have room with those.
+fn fitting(paragraphs: Vec<Lines>, rows: usize) -> Lines {
+    let spaced = paragraphs.iter().map(|lines| lines.len() + 1).sum::<usize>() <= rows;
+    let mut all = Lines::new();
+    for lines in paragraphs {
+        if all.len() + lines.len() > rows {
+            break;
+        }
+        all.extend(lines);
+        if spaced {
+            all.push((String::new(), Tone::Plain));
+        }
+    }
+    all
 }
 
 fn broken(text: &str, tone: Tone, columns: usize) -> Lines {

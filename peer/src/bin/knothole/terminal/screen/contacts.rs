@@ -87,6 +87,18 @@ impl Contacts {
         self.list.retain(|contact| contact.peer != peer);
     }
 
+    /// Somebody asks, as an event tells: they are in the list from then on, so that they can be answered at once.
+    pub(crate) fn add_request(&mut self, event: &Value) {
+        if self.find(word(event, "peer")).is_some() {
+            return;
+        }
+        let mut asks = Contact::read(event);
+        asks.standing = Standing::Request;
+        asks.greeting = event["text"].as_str().map(harmless).filter(|said| !said.is_empty());
+        self.list.push(asks);
+        self.sort();
+    }
+
     fn sort(&mut self) {
         self.list.sort_by_key(|contact| (contact.rank(), contact.name.to_lowercase(), contact.peer.clone()));
     }

@@ -69,6 +69,7 @@ impl Screen {
                     let text = format!("{}: {}", harmless(word(event, "name")), self.words.status.asks);
                     self.say(text, false);
                 }
+                self.contacts.add_request(event);
                 self.ask_contacts();
             }
             "contact.code" => {

@@ -58,6 +58,15 @@ pub(crate) fn invitation(text: &str, words: &Words) -> Result<String, String> {
     }
 }
 
+/// What a link or a code means that stands alone, perhaps with a name behind it.
+pub(crate) fn added(text: &str, words: &Words) -> Result<Command, String> {
+    match parse(&format!("/add {text}"), words) {
+        Typed::Command(command) => Ok(command),
+        Typed::Wrong(why) => Err(why),
+        Typed::Text(_) => Err(words.commands.no_link.to_owned()),
+    }
+}
+
 /// What is wrong with a link or with the address of a rendezvous.
 pub(crate) const fn damage(error: &InvalidLink, words: &Sentences) -> &'static str {
     match error {

@@ -13,7 +13,7 @@ use super::commands::parse;
 use super::contacts::Standing;
 use super::rows::Tone;
 use super::{Command, Composer, Effect, Known, Outcome, Screen};
-use crate::terminal::words::fill;
+use crate::terminal::words::{Words, fill};
 
 /// How long a registration takes at most where all is well, in milliseconds.
 const PATIENCE: u64 = 10_000;
@@ -33,8 +33,8 @@ pub(crate) enum Step {
 pub(crate) struct Setup {
     pub(crate) step: Step,
     pub(crate) input: Composer,
-    /// A friend's link that named our rendezvous; the friend is added as soon as we are registered.
-    friend: Option<String>,
+    /// The friend whose link named our rendezvous, to be added as soon as we are registered.
+    friend: Option<Command>,
 }
 
 /// What is said at a step, in the order from above: what may be cut where there is no room, what is typed, what is said of it.
@@ -84,9 +84,9 @@ impl Screen {
             _ => return,
         }
         if next == Step::Link
-            && let Some(link) = setup.friend.take()
+            && let Some(friend) = setup.friend.take()
         {
-            self.give(Command::Add { link, name: None, relay: false });
+            self.give(friend);
         }
     }
 
@@ -147,7 +147,7 @@ impl Screen {
             return self.submit(typed.to_owned());
         }
         let accepted = match setup.step {
-            Step::Rendezvous => named(typed, &self.me),
+            Step::Rendezvous => named(typed, &self.me, self.words),
             Step::Waiting { .. } | Step::Link => None,
         };
         if let Some((address, friend)) = accepted {
@@ -155,9 +155,9 @@ impl Screen {
             setup.step = Step::Waiting { since: self.now };
             return self.effects.push_back(Effect::UseRendezvous(address));
         }
-        match parse::invitation(typed, self.words) {
-            Ok(link) if setup.step != Step::Rendezvous => {
-                if let Err(why) = self.carry_out(Command::Add { link, name: None, relay: false }, typed) {
+        match parse::added(typed, self.words) {
+            Ok(command) if setup.step != Step::Rendezvous => {
+                if let Err(why) = self.carry_out(command, typed) {
                     self.say(why, true);
                 }
             }
@@ -179,7 +179,6 @@ impl Screen {
     pub(crate) fn guide(&self) -> Guide {
         let words = &self.words.setup;
         let plain = |text: &str| (text.to_owned(), Tone::Plain);
-        let dim = |text: &str| (text.to_owned(), Tone::Dim);
         let heading = |text: &str| (text.to_owned(), Tone::Theirs);
         let link = Some(self.link.clone()).filter(|link| !link.is_empty());
         let Some(setup) = self.setup.as_ref().filter(|_| self.overlay.is_none()) else {
@@ -209,13 +208,11 @@ impl Screen {
                 tail: Vec::new(),
             },
         };
-        let requests = self.contacts.iter().filter(|contact| contact.standing == Standing::Request);
-        guide.head.extend(requests.take(1).map(|who| (fill(words.request, &[&who.name]), Tone::Accent)));
+        let asks = self.contacts.iter().find(|contact| contact.standing == Standing::Request);
+        // It was said besides as well, when it came; here it stays.
+        guide.tail.extend(asks.map(|who| (format!("{}: {}", who.name, self.words.status.asks), Tone::Accent)));
         guide.tail.extend(self.hint(setup));
         guide.tail.extend(self.told_besides(if setup.step == Step::Link { words.keys } else { words.skip }));
-        if setup.step == Step::Rendezvous && setup.input.is_empty() {
-            guide.tail.insert(0, dim(""));
-        }
         guide
     }
 
@@ -241,15 +238,16 @@ impl Screen {
         let right = |text: &str| Some((text.to_owned(), Tone::Mine));
         let wrong = |text: &str| Some((text.to_owned(), Tone::Alarm));
         if setup.step == Step::Rendezvous {
-            return match named(typed, &self.me) {
+            return match named(typed, &self.me, self.words) {
                 Some((address, None)) => right(&fill(words.address_right, &[place(&address.to_string())])),
                 Some((address, Some(_))) => right(&fill(words.link_right, &[place(&address.to_string())])),
                 None => wrong(&self.damage(typed)),
             };
         }
-        match parse::invitation(typed, self.words) {
+        match parse::added(typed, self.words) {
             Ok(_) if Code::looks_like_one(typed) => right(words.code_right),
-            Ok(link) if is_ours(&link, &self.me) => wrong(words.own_link),
+            Ok(Command::Add { link, .. }) if is_ours(&link, &self.me) => wrong(words.own_link),
+            Ok(Command::Add { name: Some(name), .. }) => right(&fill(words.friend_named, &[&name])),
             Ok(_) => right(words.friend_right),
             Err(why) => wrong(&why),
         }
@@ -268,17 +266,18 @@ impl Screen {
     }
 }
 
-/// The rendezvous that an address is, or that a friend's link names first; and that link.
-fn named(typed: &str, me: &str) -> Option<(RendezvousAddress, Option<String>)> {
+/// The rendezvous that an address is, or that a friend's link names first; and how that friend is added.
+fn named(typed: &str, me: &str, words: &Words) -> Option<(RendezvousAddress, Option<Command>)> {
     let whole: String = typed.split_whitespace().collect();
     if let Ok(address) = whole.parse() {
         return Some((address, None));
     }
-    let link: ContactLink = whole.parse().ok()?;
-    let address = link.via.first()?.clone();
+    let command = parse::added(typed, words).ok()?;
+    let Command::Add { link, .. } = &command else { return None };
+    let address = link.parse::<ContactLink>().ok()?.via.first()?.clone();
     // One's own link, kept from before, names the rendezvous as well; but nobody is to be added by it.
-    let friend = (link.peer.to_string() != me).then_some(whole);
-    Some((address, friend))
+    let friend = !is_ours(link, me);
+    Some((address, friend.then_some(command)))
 }
 
 fn is_ours(link: &str, me: &str) -> bool {

@@ -187,3 +187,13 @@ fn every_step_is_drawn_at_every_size() {
         golden::check("setup_link_zh", &at_link.screen);
     }
 }
+
+#[test]
+fn who_asks_meanwhile_is_shown_and_can_be_answered_at_once() {
+    let mut me = fresh(SIZE, Some("registered"));
+    me.silent = true;
+    me.event(json!({"type": "contact.request", "peer": "id-carol", "name": "carol", "text": "hello"}));
+    assert!(me.screen.guide().tail.iter().any(|(text, _)| text.contains("carol")));
+    enter(&mut me, "/accept");
+    assert_eq!(me.calls("contact.accept")[0]["peer"], "id-carol");
+}
