@@ -47,7 +47,8 @@ pub(super) fn draw_popup(screen: &Screen, theme: Theme, geometry: Geometry, buff
     let area = Rect { x: above.x, y: above.bottom().saturating_sub(height), width, height };
     for (y, (index, row)) in (0..height).zip(rows.iter().enumerate().skip(skipped)) {
         let style = if index == popup.current { theme.style(Tone::Accent) } else { theme.reversed() };
-        put(buffer, area, 0, y, &cells::pad(row, usize::from(width)), style);
+        let row = cells::truncate(row, usize::from(width.saturating_sub(2)));
+        put(buffer, area, 0, y, &cells::pad(&row, usize::from(width)), style);
     }
     if popup.more_above || skipped > 0 {
         put_right(buffer, area, 0, "↑", theme.reversed());
