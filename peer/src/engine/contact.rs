@@ -13,7 +13,7 @@ use super::habits::Typing;
 use super::letters::Letters;
 use super::presence::Standing;
 use super::timers::Timer;
-use super::{Engine, virtual_address};
+use super::{Engine, reasons, virtual_address};
 use crate::command::{ContactView, PathKind, PathView};
 use crate::event::{EventKind, PathChange};
 use crate::link::{Abort, LinkId};
@@ -225,7 +225,7 @@ impl Engine {
         if contact.told_online {
             let (peer, name) = (contact.peer, contact.name.clone());
             self.emit(EventKind::Presence { peer, name: name.clone(), online: false });
-            let path = PathChange::None { why: "the contact is not talked to any more".to_owned() };
+            let path = PathChange::None { why: reasons::SILENT.to_owned() };
             self.emit(EventKind::Path { peer, name, path });
         }
         self.leave_standing(contact.peer, contact.standing, leaving);

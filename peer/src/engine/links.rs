@@ -6,7 +6,7 @@ use knothole_proto::traversal::ContactId;
 
 use super::contact::{Contact, LAST_WORD, Link};
 use super::timers::Timer;
-use super::{Engine, virtual_address};
+use super::{Engine, reasons, virtual_address};
 use crate::link::{Abort, Down, LinkEvent, LinkId};
 
 /// Two connections that begin within this were dialled at once by both sides; one later replaces the one before it.
@@ -120,14 +120,7 @@ impl Engine {
         }
         self.settle_presence(id);
         let left = *why == Down::Goodbye;
-        let why = match why {
-            Down::Goodbye | Down::Replaced | Down::Resting => "the contact has left",
-            Down::TimedOut => "the contact does not answer any more",
-            Down::Reset => "the contact has started anew",
-            Down::Refused => "the contact refused the connection",
-            Down::Failed(_) => "the connection broke",
-        };
-        self.tell_no_path(id, why);
+        self.tell_no_path(id, reasons::ended(why));
         self.traversal.release(id);
         self.timers.set(id, Timer::Forget, now + LAST_WORD);
         let wanted = self.is_wanted(id);

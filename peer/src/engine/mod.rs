@@ -23,6 +23,7 @@ mod links;
 mod network;
 mod paths;
 mod presence;
+mod reasons;
 mod relay_only;
 mod renaming;
 mod rendezvous;

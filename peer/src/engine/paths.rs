@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use knothole_proto::traversal::{ContactId, Event, Unreachable};
+use knothole_proto::traversal::{ContactId, Event};
 
 use super::contact::Relay;
 use super::timers::Timer;
-use super::{Engine, virtual_address};
+use super::{Engine, reasons, virtual_address};
 use crate::command::Transport;
 use crate::event::{EventKind, PathChange};
 use crate::socket::{Route, SILENCE_MS, VirtualAddress};
@@ -107,13 +107,13 @@ impl Engine {
                 let Some(contact) = self.contacts.get_mut(&id) else { return };
                 contact.path = None;
                 self.fall_back(id);
-                self.tell_no_path(id, "the direct path stopped answering; looking for another");
+                self.tell_no_path(id, reasons::PATH_LOST);
             }
             Event::PathLeft { contact: id, why } => {
                 let Some(contact) = self.contacts.get_mut(&id) else { return };
                 contact.path = None;
                 self.fall_back(id);
-                self.tell_no_path(id, reason(why));
+                self.tell_no_path(id, reasons::unreachable(why));
             }
             Event::Flight { contact, rendezvous, slot, introduction } => {
                 self.fly(contact, Route::Flight { rendezvous, slot, introduction }, now);
@@ -134,7 +134,7 @@ impl Engine {
                 routes.admit_relay(rendezvous, channel, virtual_address(id));
                 if !straight {
                     self.fall_back(id);
-                    let why = self.traversal.without_udp(id).map_or("looking for a direct path", reason);
+                    let why = self.traversal.without_udp(id).map_or(reasons::LOOKING, reasons::unreachable);
                     self.tell_no_path(id, why);
                 }
                 self.dial(id, false, now);
@@ -145,7 +145,7 @@ impl Engine {
                 self.socket.routes().revoke_relay(old.rendezvous, old.channel);
                 if contact.path.is_none() {
                     self.fall_back(id);
-                    self.tell_no_path(id, "the relay has closed; looking for another way");
+                    self.tell_no_path(id, reasons::RELAY_CLOSED);
                     self.traversal.connect(id, now);
                 }
             }
@@ -158,7 +158,7 @@ impl Engine {
             Event::CodeClosed { via, number } => self.handle_code_closed(via, number, now),
             Event::Remember => self.remember_attempts(now),
             Event::CloseBase(base) => self.socket.close_base(base),
-            Event::Unreachable { contact, why } => self.tell_no_path(contact, reason(why)),
+            Event::Unreachable { contact, why } => self.tell_no_path(contact, reasons::unreachable(why)),
             Event::Posted { via, letter, outcome } => self.handle_posted(via, letter, outcome, now),
             Event::Mailbox { via, open } => self.handle_mailbox(via, open, now),
             Event::Presence { peer, here } => self.handle_presence(peer, here, now),
@@ -271,25 +271,5 @@ impl Engine {
                 Timer::Conceal => self.finish_concealing(id, now),
             }
         }
-    }
-}
-
-/// Why a contact is not reached, or not directly, in words for a person.
-pub(super) const fn reason(why: Unreachable) -> &'static str {
-    match why {
-        Unreachable::NoRendezvous => "no rendezvous of this contact answers",
-        Unreachable::Absent => "the contact is offline",
-        Unreachable::Refused => "the rendezvous is busy",
-        Unreachable::NoPath => "no direct path was found between the two networks",
-        Unreachable::BothHard => {
-            "both networks give every connection an unforeseeable port; no direct path can be found"
-        }
-        Unreachable::TacticFailed => {
-            "one network gives every connection another port, and it could not be found; it is tried again later"
-        }
-        Unreachable::NoUdp => "this network lets no UDP out",
-        Unreachable::RelayOnly => "you chose relay only for this contact",
-        Unreachable::RelayOnlyThere => "the contact chose relay only",
-        Unreachable::NoUdpThere => "the contact's network lets no UDP out",
     }
 }

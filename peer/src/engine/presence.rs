@@ -14,7 +14,7 @@ use knothole_proto::traversal::{ContactId, RendezvousId};
 
 use super::contact::{Contact, LAST_WORD};
 use super::timers::Timer;
-use super::{Engine, answer, virtual_address, wall_clock};
+use super::{Engine, answer, reasons, virtual_address, wall_clock};
 use crate::command::{CommandError, PresenceMode, Reply};
 use crate::event::{EventKind, PathChange};
 use crate::link::LinkId;
@@ -287,7 +287,7 @@ impl Engine {
             self.finish_concealing(id, now);
         }
         if way {
-            let path = PathChange::None { why: "you are invisible to this contact".to_owned() };
+            let path = PathChange::None { why: reasons::HIDDEN.to_owned() };
             self.emit(EventKind::Path { peer, name, path });
         }
         self.settle_presence(id);

@@ -15,9 +15,8 @@ use knothole_proto::tunnel::is_without_udp;
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
-use super::Engine;
-use super::paths::reason;
 use super::rendezvous::Progress;
+use super::{Engine, reasons};
 use crate::command::Transport;
 use crate::hops::needed_ttl;
 use crate::sign_in::{SignInError, SignedIn};
@@ -194,7 +193,9 @@ impl Engine {
             };
             let relayed: Vec<ContactId> =
                 self.contacts.iter().filter(|(_, contact)| relayed(contact)).map(|(id, _)| *id).collect();
-            relayed.into_iter().for_each(|contact| self.tell_no_path(contact, reason(Unreachable::NoUdp)));
+            relayed
+                .into_iter()
+                .for_each(|contact| self.tell_no_path(contact, reasons::unreachable(Unreachable::NoUdp)));
         } else if let Some(remote) = self.drop_tunnel(id) {
             tracing::info!(rendezvous = %remote, "UDP passes again");
             self.step_after(id, async move { Progress::OpenerTtl(needed_ttl(remote).await) });

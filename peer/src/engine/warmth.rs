@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 
 use knothole_proto::traversal::ContactId;
 
-use super::Engine;
 use super::contact::{Contact, LAST_WORD};
 use super::timers::Timer;
+use super::{Engine, reasons};
 use crate::link::Abort;
 
 /// Contacts that are kept connected. Who has no more than these never notices the rest of this.
@@ -105,7 +105,7 @@ impl Engine {
         contact.pause = Duration::ZERO;
         self.timers.cancel(id, Timer::Rest);
         self.traversal.handle_link_down(id);
-        self.tell_no_path(id, "nothing was said for a while; the connection comes back with the next message");
+        self.tell_no_path(id, reasons::RESTS);
         self.traversal.release(id);
         self.timers.set(id, Timer::Forget, now + LAST_WORD);
         self.settle_presence(id);

@@ -163,9 +163,10 @@ impl Teller {
 
     /// What the network does: in a sentence, and each finding.
     fn tell_network(&mut self, found: &Value) {
-        self.say(&harmless(word(found, "summary")));
+        self.say(&harmless(&self.words.phrases.said(word(found, "summary"))));
         for (name, told) in findings(found) {
-            self.say(&fill(self.words.plain.finding, &[name, &told]));
+            let (name, told) = (self.words.phrases.said(name), self.words.phrases.said(&told));
+            self.say(&fill(self.words.plain.finding, &[&name, &told]));
         }
     }
 

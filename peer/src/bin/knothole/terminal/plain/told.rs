@@ -27,7 +27,12 @@ impl Teller {
                 told.push(if contact.online { status.online } else { status.offline }.to_owned());
                 if let Some(way) = contact.way.as_ref().filter(|_| contact.online) {
                     let kind = if way.direct { status.direct } else { status.relay };
-                    told.push(way.why.as_ref().map_or_else(|| kind.to_owned(), |why| format!("{kind} ({why})")));
+                    told.push(
+                        way.why.as_ref().map_or_else(
+                            || kind.to_owned(),
+                            |why| format!("{kind} ({})", self.words.phrases.said(why)),
+                        ),
+                    );
                 }
                 if contact.standing == Standing::Requested {
                     told.push(words.requested.to_owned());

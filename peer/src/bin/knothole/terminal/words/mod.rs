@@ -8,6 +8,7 @@ pub(crate) mod conversation;
 pub(crate) mod help;
 pub(crate) mod netcheck;
 pub(crate) mod people;
+pub(crate) mod phrases;
 pub(crate) mod plain;
 pub(crate) mod refusals;
 pub(crate) mod setup;
@@ -37,6 +38,7 @@ words! {
     help
     netcheck
     people
+    phrases
     plain
     refusals
     setup

@@ -20,9 +20,10 @@ pub(super) fn rows(words: &Words, found: Option<&Value>, passed: u64, width: usi
         rows.push(line(fill(words.netcheck.passed, &[&(passed / BEAT).to_string()]), Tone::Dim));
         return rows;
     };
-    let mut rows = paragraph(&harmless(word(found, "summary")), Tone::Accent, width);
+    let mut rows = paragraph(&harmless(&words.phrases.said(word(found, "summary"))), Tone::Accent, width);
     rows.push(blank());
-    let findings = findings(found);
+    let said = |(name, told): (&'static str, String)| (words.phrases.said(name), words.phrases.said(&told));
+    let findings: Vec<_> = findings(found).into_iter().map(said).collect();
     let columns = findings.iter().map(|(name, _)| cells::width(name)).max().unwrap_or_default();
     rows.extend(findings.iter().flat_map(|(name, told)| pair(name, Tone::Dim, told, columns, width)));
     rows

@@ -44,8 +44,8 @@ pub(crate) fn told(contact: &Contact, now: u64, words: &Words) -> Vec<(&'static 
         },
     );
     tell(people.field_path, path);
-    if let Some(why) = contact.way.as_ref().and_then(|way| way.why.clone()) {
-        tell(people.field_why, why);
+    if let Some(why) = contact.way.as_ref().and_then(|way| way.why.as_deref()) {
+        tell(people.field_why, words.phrases.said(why));
     }
     let either = |yes: bool, one: &str, other: &str| if yes { one.to_owned() } else { other.to_owned() };
     tell(people.field_identity, either(contact.verified, people.verified, people.not_verified));
