@@ -64,12 +64,12 @@ mod tests {
 
     use crate::terminal::golden::check;
     use crate::terminal::screen::exchange::Input;
-    use crate::terminal::screen::fixture::{Fixture, talk};
+    use crate::terminal::screen::fixture::Fixture;
 
     #[test]
     fn candidates_stand_above_what_is_typed() {
         for size in [(80, 24), (40, 10)] {
-            let mut bob = Fixture::with_bob(size, talk(3));
+            let mut bob = Fixture::with_bob(size, Vec::new());
             bob.type_text("well :hear");
             (0..6).for_each(|_| bob.key(KeyCode::Tab));
             check("emoji", &bob.screen);
@@ -79,7 +79,7 @@ mod tests {
     #[test]
     fn a_long_text_takes_a_third_of_the_screen_and_marks_what_is_out_of_sight() {
         for size in [(80, 24), (40, 10)] {
-            let mut bob = Fixture::with_bob(size, talk(3));
+            let mut bob = Fixture::with_bob(size, Vec::new());
             let lines: Vec<_> = (1..20).map(|line| format!("line {line}: 世界 👩\u{200D}👩\u{200D}👧|")).collect();
             bob.handle(Input::Paste(lines.join("\n")));
             (0..9).for_each(|_| bob.key(KeyCode::Up));
