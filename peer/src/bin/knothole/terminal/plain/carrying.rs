@@ -31,7 +31,8 @@ impl Teller {
                 self.ask_contacts(Telling::List);
                 return Ok(());
             }
-            Command::Copy { .. } | Command::Setup => return Ok(()),
+            // The plain mode has its own search, and its lines can be copied from the terminal.
+            Command::Copy { .. } | Command::Search { .. } | Command::Setup => return Ok(()),
             Command::Delete if sure => ("message.delete", self.change_of(true)?),
             Command::Delete => {
                 let message = self.chosen(true)?;

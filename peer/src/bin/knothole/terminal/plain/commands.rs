@@ -11,7 +11,7 @@ use crate::text::harmless;
 use crate::verify;
 
 /// Commands of the full screen that have no use here: there is no clipboard, and the first steps are asked for at the start.
-const ABSENT: [&str; 2] = ["copy", "setup"];
+const ABSENT: [&str; 3] = ["copy", "search", "setup"];
 
 impl Teller {
     /// A finished line: a command, or a message to the open conversation. Two slashes send one.

@@ -7,6 +7,7 @@ use super::conversation::{Conversation, Place};
 use super::message::Message;
 use super::rows::beginning;
 use super::{Ask, Effect, Page, Purpose, Screen};
+use crate::terminal::cells;
 use crate::terminal::words::fill;
 
 /// The reactions that a digit gives.
@@ -28,21 +29,29 @@ pub(crate) enum Doing {
 }
 
 impl Screen {
-    /// What stands above the composer: what keys do to the chosen message, or what the composer is for.
-    pub(crate) fn caption(&self) -> Option<String> {
+    /// Whether something stands above the composer.
+    pub(super) fn has_caption(&self) -> bool {
+        let Some(conversation) = &self.conversation else { return false };
+        let acting = self.deleting.is_some() || conversation.chosen.is_some() || self.doing != Doing::Write;
+        acting || self.reply.is_some() || self.walk.is_some() || conversation.place != Place::Bottom
+    }
+
+    /// What stands above the composer: what keys do to the chosen message, what the composer is for, where one is.
+    pub(crate) fn caption(&self, columns: usize) -> Option<String> {
         let words = &self.words.conversation;
         let conversation = self.conversation.as_ref()?;
+        let whole = |long: &str, short: &str| if cells::width(long) <= columns { long } else { short }.to_owned();
         if self.deleting.is_some() {
             return Some(words.ask_delete.to_owned());
         }
         if conversation.chosen.is_some() {
-            return Some(words.choosing.to_owned());
+            return Some(whole(words.choosing, words.choosing_briefly));
         }
         match &self.doing {
-            Doing::Edit { .. } => return Some(words.editing.to_owned()),
+            Doing::Edit { .. } => return Some(whole(words.editing, words.editing_briefly)),
             Doing::React { .. } => {
                 let all: Vec<_> = (1..).zip(EMOJI).map(|(digit, emoji)| format!("{digit} {emoji}")).collect();
-                return Some(fill(words.reacting, &[&all.join("  ")]));
+                return Some(fill(words.reacting, &[&all.join(" ")]));
             }
             Doing::Write => {}
         }

@@ -4,6 +4,8 @@
 //! [`Effect`], and its answer comes back as an [`Input`], whenever that is.
 
 mod acting;
+#[cfg(test)]
+mod anything;
 mod attention;
 pub(crate) mod commands;
 pub(crate) mod contacts;
@@ -18,6 +20,8 @@ pub(crate) mod listing;
 pub(crate) mod message;
 mod naming;
 pub(crate) mod pages;
+#[cfg(test)]
+mod pictures;
 pub(crate) mod refusal;
 pub(crate) mod rows;
 pub(crate) mod search;
@@ -234,7 +238,12 @@ impl Screen {
 
     /// The areas of the screen as it is now.
     pub(crate) fn geometry(&self) -> Geometry {
-        Geometry::of(self.size, self.caption().is_some(), |width, most| self.composer.layout(width, most).rows.len())
+        Geometry::of(self.size, self.has_caption(), |width, most| self.composer.layout(width, most).rows.len())
+    }
+
+    /// The same with a caption, as there is one wherever a conversation is not at its end.
+    fn captioned(&self) -> Geometry {
+        Geometry::of(self.size, true, |width, most| self.composer.layout(width, most).rows.len())
     }
 
     /// Asks anew for all that is shown.

@@ -25,9 +25,9 @@ const AHEAD: usize = 10;
 /// Columns below which a hit is told with less of its time.
 const NARROW: usize = 50;
 
-/// Bytes before a hit, and in all, that its row in the list may need.
-const BEFORE: usize = 30;
-const EXCERPT: usize = 400;
+/// Bytes before a hit, and in all, that its row in the list may need on a wide screen.
+const BEFORE: usize = 200;
+const EXCERPT: usize = 800;
 
 /// Something that was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -129,7 +129,6 @@ impl Hit {
         let from = if start - line > BEFORE { boundary(text, start - BEFORE) } else { line };
         let to = boundary(text, from + EXCERPT);
         let excerpt = text.get(from..to).unwrap_or_default().replace(['\n', '\t'], " ");
-        let excerpt = if from > line { format!("…{excerpt}") } else { excerpt };
         Self { message: message.id.clone(), mine: message.mine, at: message.at, excerpt }
     }
 }
@@ -256,9 +255,15 @@ impl Screen {
         let format = if narrow { "%m-%d " } else { "%Y-%m-%d %H:%M " };
         let names = if narrow { 5 } else { 10 };
         let name = cells::pad(name, cells::width(paper.name).max(cells::width(words.me)).min(names));
-        let mut pieces = vec![piece(paper.time(hit.at, format), Tone::Dim), piece(format!("{name} "), tone)];
-        let mut at = 0;
-        for range in occurrences(&hit.excerpt, &found.folded) {
+        let time = paper.time(hit.at, format);
+        let room = columns.saturating_sub(cells::width(&time) + cells::width(&name) + 1);
+        let mut pieces = vec![piece(time, Tone::Dim), piece(format!("{name} "), tone)];
+        let places = occurrences(&hit.excerpt, &found.folded);
+        let mut at = places.first().map_or(0, |first| beginning_before(&hit.excerpt, first, room));
+        if at > 0 {
+            pieces.push(piece("…", Tone::Dim));
+        }
+        for range in places {
             pieces.push(piece(hit.excerpt.get(at..range.start).unwrap_or_default(), Tone::Plain));
             pieces.push(piece(hit.excerpt.get(range.clone()).unwrap_or_default(), Tone::Hit));
             at = range.end;
@@ -321,6 +326,24 @@ impl Screen {
             self.ask_page(Page::Beyond(message.to_owned()));
         }
     }
+}
+
+/// Where an excerpt is to begin for its first hit to be seen in so many columns: half of them are before it at most.
+fn beginning_before(excerpt: &str, hit: &Range<usize>, room: usize) -> usize {
+    if cells::width(excerpt.get(..hit.end).unwrap_or_default()) <= room {
+        return 0;
+    }
+    let mut taken = 1;
+    let before = excerpt.get(..hit.start).unwrap_or_default();
+    let mut from = hit.start;
+    for (at, c) in before.char_indices().rev() {
+        taken += cells::width(c.encode_utf8(&mut [0; 4]));
+        if taken > room / 2 {
+            break;
+        }
+        from = at;
+    }
+    from
 }
 
 /// The last place where a character begins, or the text ends, that is not behind this one.
@@ -395,10 +418,13 @@ mod tests {
 
     #[test]
     fn an_excerpt_is_the_line_around_the_hit() {
-        let text = format!("first line\n{} needle and more\nlast", "much before it ".repeat(9));
+        let text = format!("first line\n{} needle and more\nlast", "much before it ".repeat(90));
         let message = Message::begun("m", &text, None, 0);
         let hit = Hit::of(&message, &fold("NEEDLE"));
-        assert!(hit.excerpt.starts_with('…') && hit.excerpt.contains("needle and more last"), "{}", hit.excerpt);
+        assert!(hit.excerpt.ends_with("needle and more last") && hit.excerpt.len() < 300, "{}", hit.excerpt);
+        let place = occurrences(&hit.excerpt, &fold("needle")).remove(0);
+        let from = beginning_before(&hit.excerpt, &place, 30);
+        assert_eq!(&hit.excerpt[from..place.end], "ch before it  needle");
         assert!(Hit::of(&message, &fold("first")).excerpt.starts_with("first line much"));
     }
 }

@@ -52,7 +52,8 @@ impl Screen {
 
     pub(super) fn paper(&self, conversation: &Conversation) -> Option<Paper<'_>> {
         let name = self.contacts.find(&conversation.peer).map_or("", |contact| contact.name.as_str());
-        let width = usize::from(self.geometry().conversation.width);
+        // It does not depend on whether there is a caption, which may depend on this.
+        let width = usize::from(self.captioned().conversation.width);
         let wanted = self.walk.as_ref().map(|walk| walk.wanted());
         (width > 0).then_some(Paper { words: self.words, zone: &self.zone, name, width, wanted })
     }
@@ -99,7 +100,7 @@ impl Screen {
 
     /// Lets the view end with this row of this message; not above the row at which the conversation's beginning is at the top.
     fn look_at(&mut self, (index, row): (usize, usize)) {
-        let height = usize::from(self.geometry().conversation.height);
+        let height = usize::from(self.captioned().conversation.height);
         let Some(conversation) = &self.conversation else { return };
         let Some(paper) = self.paper(conversation) else { return };
         let heights = |index: usize| paper.height(conversation, index);
@@ -144,7 +145,7 @@ impl Screen {
         let Some(conversation) = &self.conversation else { return };
         let Some(goal) = conversation.goal.clone() else { return };
         let Some(paper) = self.paper(conversation) else { return };
-        let height = usize::from(self.geometry().conversation.height);
+        let height = usize::from(self.captioned().conversation.height);
         let heights = |index: usize| paper.height(conversation, index);
         let len = conversation.len();
         let to = match goal.message() {

@@ -214,11 +214,11 @@ fn a_page_that_is_not_read_says_so_and_is_asked_for_again() {
     let mut bob = Fixture::with_bob(SIZE, talk(300));
     bob.refuses.insert("message.history", "the disk does not answer".to_owned());
     (0..20).for_each(|_| bob.key(KeyCode::PageUp));
-    assert!(shown(&bob).contains("could not be read"));
+    assert!(shown(&bob).contains("This part is missing"));
     bob.refuses.clear();
     (0..20).for_each(|_| bob.key(KeyCode::PageUp));
     let picture = shown(&bob);
-    assert!(!picture.contains("could not be read") && picture.contains("message 0"), "{picture}");
+    assert!(!picture.contains("This part is missing") && picture.contains("message 0"), "{picture}");
 }
 
 #[test]

@@ -89,6 +89,10 @@ impl Screen {
                 self.reply = Some(self.message(false)?);
                 self.send(text.clone());
             }
+            Command::Search { text } => {
+                self.meant(None)?;
+                self.search_for(text);
+            }
             Command::Setup => self.begin_setup(),
             Command::Timer { seconds } => {
                 let peer = self.meant(None)?;

@@ -76,6 +76,10 @@ pub(crate) enum Command {
     Reply {
         text: String,
     },
+    /// Nothing: what is to be found is typed into the list.
+    Search {
+        text: String,
+    },
     Setup,
     /// Seconds, or none: texts stay.
     Timer {

@@ -88,6 +88,7 @@ fn command(listed: &'static Listed, arguments: &str, words: &Words) -> Result<Co
     match listed.name {
         "edit" => return Ok(Command::Edit { text: text()? }),
         "reply" => return Ok(Command::Reply { text: text()? }),
+        "search" => return Ok(Command::Search { text: arguments.to_owned() }),
         _ => {}
     }
     let mut given = Given::split(arguments).ok_or_else(|| words.commands.open_quote.to_owned())?;

@@ -37,6 +37,7 @@ pub(crate) const TABLE: &[Listed] = &[
     Listed { name: "remove", takes: Takes::Name, told: |words| &words.remove },
     Listed { name: "rename", takes: Takes::Name, told: |words| &words.rename },
     Listed { name: "reply", takes: Takes::Other, told: |words| &words.reply },
+    Listed { name: "search", takes: Takes::Other, told: |words| &words.search },
     Listed { name: "setup", takes: Takes::Nothing, told: |words| &words.setup },
     Listed { name: "timer", takes: Takes::Other, told: |words| &words.timer },
     Listed { name: "verify", takes: Takes::Name, told: |words| &words.verify },

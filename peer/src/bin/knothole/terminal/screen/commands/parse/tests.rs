@@ -66,6 +66,7 @@ fn every_command_of_the_table_has_a_meaning() {
         "/remove bob",
         "/rename bob rob",
         "/reply yes",
+        "/search nonsense",
         "/setup",
         "/timer 1d",
         "/verify bob ok",
