@@ -24,7 +24,7 @@ impl Teller {
             Ok(answer) => self.take(ask, &answer),
             Err(Refusal::Closed) => self.unanswered(ask),
             Err(Refusal::Refused { why, data }) => {
-                if let Purpose::Send(sending) | Purpose::Recover(sending) = &ask.purpose {
+                if let Purpose::Send(sending) = &ask.purpose {
                     self.settle(sending);
                 }
                 if ask.purpose != Purpose::Aside {
@@ -38,7 +38,7 @@ impl Teller {
     fn unanswered(&mut self, ask: Ask) {
         let succeeded = self.is_succeeded(&ask);
         match ask.purpose {
-            Purpose::Send(sending) | Purpose::Recover(sending) => self.doubt(sending, succeeded),
+            Purpose::Send(sending) => self.store_again(sending, succeeded),
             // They are asked anew with the next engine, or nobody waits for them.
             Purpose::Status | Purpose::Aside | Purpose::Contacts(Telling::Nothing) => {}
             Purpose::Contacts(_) | Purpose::Newest(_) | Purpose::Older(_) | Purpose::Search(_) if succeeded => {
@@ -55,8 +55,7 @@ impl Teller {
             Purpose::Newest(peer) => self.take_page(&peer, answer, true),
             Purpose::Older(peer) => self.take_page(&peer, answer, false),
             Purpose::Search(peer) => self.take_found(&peer, answer),
-            Purpose::Send(sending) => self.stored(&sending, word(answer, "message")),
-            Purpose::Recover(sending) => self.recovered(sending, answer),
+            Purpose::Send(sending) => self.stored(&sending),
             Purpose::Command(command) => self.carried_out(&command, answer),
             Purpose::Aside => {}
         }

@@ -113,8 +113,8 @@ impl Teller {
 
     /// A message of ours: what was typed here needs no telling, what another face has sent does.
     fn take_sent(&mut self, event: &Value) {
-        let (peer, text) = (word(event, "peer"), word(event, "text"));
-        if self.sending.iter().any(|sending| sending.peer == peer && sending.text == text) {
+        let id = word(event, "message");
+        if self.sending.iter().any(|sending| sending.id == id) {
             return;
         }
         let mut message = Message::read(event, &self.me);

@@ -19,6 +19,7 @@ mod told;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use anyhow::Context as _;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use jiff::tz::TimeZone;
 use knothole::home::Home;
@@ -56,7 +57,9 @@ pub(crate) async fn run(
         session = Session::open(home, rendezvous) => session?,
         () = signals.end() => return Err(Interrupted.into()),
     };
-    let teller = Teller::new(words, TimeZone::system(), friend, now());
+    let mut seed = [0; 32];
+    aws_lc_rs::rand::fill(&mut seed).context("the system gives no random bytes")?;
+    let teller = Teller::new(words, TimeZone::system(), friend, seed, now());
     let outcome = talk(&mut session, teller, &mut lines, signals, output).await;
     session.end().await;
     outcome

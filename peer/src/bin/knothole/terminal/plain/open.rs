@@ -2,9 +2,8 @@
 
 use std::collections::VecDeque;
 
-use super::sending::Sending;
 use crate::delivery::Stage;
-use crate::terminal::screen::message::{Body, Message, lines};
+use crate::terminal::screen::message::{Body, Message};
 
 /// Messages that can be answered or changed, and whose changes are told with their text: as many as anybody scrolls back for.
 const KEPT: usize = 500;
@@ -67,22 +66,6 @@ impl Open {
                 self.messages.push_front(message.clone());
             }
         }
-    }
-
-    /// A message of ours is in storage, and needs no telling.
-    pub(crate) fn sent(&mut self, id: &str, sending: &Sending, at: u64) {
-        let message = Message {
-            id: id.to_owned(),
-            mine: true,
-            at,
-            body: Body::Text(lines(&sending.text)),
-            stage: Stage::Queued,
-            reply: sending.reply.clone(),
-            edited: false,
-            disappears: false,
-            reactions: Vec::new(),
-        };
-        self.add(message);
     }
 
     /// What a message says from now on.

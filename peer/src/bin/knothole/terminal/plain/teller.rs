@@ -11,6 +11,7 @@ use crate::terminal::cells::isolated;
 use crate::terminal::screen::Refusal;
 use crate::terminal::screen::commands::Command;
 use crate::terminal::screen::contacts::Contacts;
+use crate::terminal::screen::naming::Naming;
 use crate::terminal::words::{Words, fill};
 use crate::typed::Typed;
 
@@ -64,8 +65,6 @@ pub(crate) enum Purpose {
     Search(String),
     /// A message is being stored.
     Send(Sending),
-    /// Whether a message was stored before the engine ended.
-    Recover(Sending),
     /// A command was given.
     Command(Command),
     /// Nobody waits for it.
@@ -99,6 +98,7 @@ pub(crate) struct Teller {
     pub(super) open: Option<Open>,
     /// Lines that go on in the next one.
     begun: String,
+    pub(super) naming: Naming,
     /// Messages that are not in storage yet: they were typed, and not answered.
     pub(super) sending: Vec<Sending>,
     /// The same where the engine ended over it, and the next one is not there yet.
@@ -117,8 +117,14 @@ pub(crate) struct Teller {
 }
 
 impl Teller {
-    /// Begins; `friend` is a link to be added at once, and how to call its owner.
-    pub(crate) fn new(words: &'static Words, zone: TimeZone, friend: Option<(String, String)>, now: u64) -> Self {
+    /// Begins; `friend` is a link to be added at once, and how to call its owner; `seed` is chance for messages' ids.
+    pub(crate) fn new(
+        words: &'static Words,
+        zone: TimeZone,
+        friend: Option<(String, String)>,
+        seed: [u8; 32],
+        now: u64,
+    ) -> Self {
         let mut teller = Self {
             words,
             zone,
@@ -129,6 +135,7 @@ impl Teller {
             contacts: Contacts::default(),
             open: None,
             begun: String::new(),
+            naming: Naming::new(seed),
             sending: Vec::new(),
             doubtful: Vec::new(),
             on_way: BTreeMap::new(),
@@ -223,7 +230,7 @@ impl Teller {
         self.ask(Purpose::Status, "status", json!({}));
         self.ask_contacts(Telling::Nothing);
         for sending in std::mem::take(&mut self.doubtful) {
-            self.recover(sending);
+            self.store(sending);
         }
         if let Some(peer) = self.open.as_ref().map(|open| open.peer.clone()) {
             self.ask(Purpose::Aside, "contact.connect", json!({"peer": peer}));

@@ -15,7 +15,7 @@ struct Listener {
 
 impl Listener {
     fn new(words: &'static Words) -> Self {
-        let teller = Teller::new(words, TimeZone::UTC, None, NOW);
+        let teller = Teller::new(words, TimeZone::UTC, None, [7; 32], NOW);
         let mut listener = Self { teller, asked: vec![], now: NOW };
         listener.told();
         listener
@@ -174,46 +174,59 @@ fn what_is_typed_is_sent_and_confirmed_once() {
     listener.line("two\\");
     listener.line("lines");
     let ask = listener.take("message.send");
-    assert_eq!(ask.parameters, json!({"to": "b", "text": "two\nlines"}));
+    let id = ask.parameters["message"].as_str().unwrap().to_owned();
+    assert_eq!(ask.parameters, json!({"to": "b", "text": "two\nlines", "message": id}));
     // Our own event comes before the answer, or after it.
     let sent = |id: &str, text: &str| json!({"type": "sent", "peer": "b", "message": id, "text": text, "at": NOW});
-    listener.event(sent("m", "two\nlines"));
-    listener.handle(Input::Answer(ask, Ok(json!({"message": "m"}))));
-    listener.event(sent("m", "two\nlines"));
+    listener.event(sent(&id, "two\nlines"));
+    listener.handle(Input::Answer(ask, Ok(json!({"message": id}))));
+    listener.event(sent(&id, "two\nlines"));
     for state in ["sent", "delivered", "read"] {
-        listener.event(json!({"type": "state", "message": "m", "state": state}));
+        listener.event(json!({"type": "state", "message": id, "state": state}));
     }
     assert_eq!(listener.told(), "delivered: two…");
     listener.event(sent("n", "from elsewhere"));
     assert_eq!(listener.told(), "Saturday, 28 November 2026\nme, 14:02: from elsewhere");
     listener.line("/quiet");
     listener.line("//etc");
-    listener.answer("message.send", json!({"message": "o"}));
-    listener.event(json!({"type": "state", "message": "o", "state": "delivered"}));
+    let ask = listener.take("message.send");
+    assert_eq!(ask.parameters["text"], "/etc");
+    let id = ask.parameters["message"].clone();
+    listener.handle(Input::Answer(ask, Ok(json!({"message": id}))));
+    listener.event(json!({"type": "state", "message": id, "state": "delivered"}));
     assert_eq!(listener.told(), "Deliveries are not told any more. /quiet off tells them.");
 }
 
 #[test]
-fn a_message_is_sent_exactly_once_over_the_end_of_the_engine() {
-    for stored in [true, false] {
-        for renewed_first in [true, false] {
-            let mut listener = Listener::with_bob(&ENGLISH, json!([]));
-            listener.line("hi");
-            if renewed_first {
-                let ask = listener.take("message.send");
-                listener.handle(Input::Renewed);
-                listener.handle(Input::Answer(ask, Err(Refusal::Closed)));
-            } else {
-                listener.refuse("message.send", Refusal::Closed);
-                listener.handle(Input::Renewed);
-            }
-            let page = if stored { json!([message("m", "me", "hi")]) } else { json!([]) };
-            listener.answer("message.history", page);
+fn a_message_is_sent_again_by_the_same_id_after_the_end_of_the_engine() {
+    for renewed_first in [true, false] {
+        let mut listener = Listener::with_bob(&ENGLISH, json!([]));
+        listener.line("hi");
+        let ask = listener.take("message.send");
+        let parameters = ask.parameters.clone();
+        assert_eq!(parameters["message"].as_str().map(str::len), Some(26));
+        if renewed_first {
+            listener.handle(Input::Renewed);
+            listener.handle(Input::Answer(ask, Err(Refusal::Closed)));
+        } else {
+            listener.handle(Input::Answer(ask, Err(Refusal::Closed)));
             listener.told();
-            let again = listener.asked.iter().any(|ask| ask.method == "message.send");
-            assert_eq!(again, !stored, "stored: {stored}, renewed first: {renewed_first}");
+            assert!(listener.asked.iter().all(|ask| ask.method != "message.send"), "nobody is there to take it");
+            listener.handle(Input::Renewed);
         }
+        assert_eq!(listener.take("message.send").parameters, parameters);
     }
+}
+
+#[test]
+fn what_is_refused_is_told_and_not_sent_again() {
+    let mut listener = Listener::with_bob(&CHINESE, json!([]));
+    listener.line("hi");
+    listener.refuse("message.send", Refusal::Refused { why: "full".into(), data: json!({"kind": "disk-full"}) });
+    assert_eq!(listener.told(), "未完成：磁盘已满，什么都没有保存");
+    listener.handle(Input::Renewed);
+    listener.line("/quit");
+    assert_eq!(listener.told(), "(it ends)");
 }
 
 #[test]

@@ -18,7 +18,7 @@ pub(crate) mod geometry;
 pub(crate) mod keys;
 pub(crate) mod listing;
 pub(crate) mod message;
-mod naming;
+pub(crate) mod naming;
 pub(crate) mod pages;
 #[cfg(test)]
 mod pictures;

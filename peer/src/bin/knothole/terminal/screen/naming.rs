@@ -5,17 +5,17 @@ use knothole_proto::frames::MessageId;
 
 /// Gives a new name each time. Chance is an argument: the same seed gives the same names.
 #[derive(Debug)]
-pub(super) struct Naming {
+pub(crate) struct Naming {
     seed: [u8; 32],
     given: u64,
 }
 
 impl Naming {
-    pub(super) const fn new(seed: [u8; 32]) -> Self {
+    pub(crate) const fn new(seed: [u8; 32]) -> Self {
         Self { seed, given: 0 }
     }
 
-    pub(super) fn next(&mut self) -> String {
+    pub(crate) fn next(&mut self) -> String {
         self.given += 1;
         let hash = digest(&SHA256, &[self.seed.as_slice(), &self.given.to_be_bytes()].concat());
         let mut id = [0; 16];
