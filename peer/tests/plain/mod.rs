@@ -9,7 +9,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 
-use crate::terminal_lab::{PATIENCE, Town};
+use crate::terminal_lab::{Key, PATIENCE, Town, USUAL};
 
 /// Somebody who listens and types, through pipes: what a screen reader makes of a terminal's lines.
 struct Listener {
@@ -232,4 +232,21 @@ fn the_plain_mode_speaks_chinese() {
     let address = town.address();
     let veils = [(&*alices, "LINK-OF-ALICE"), (&*bobs, "LINK-OF-BOB"), (&*address, "RENDEZVOUS")];
     compare(&alice.quit(), "plain-zh", &veils);
+}
+
+#[test]
+fn a_terminal_that_can_nothing_gets_lines_and_no_sequence() {
+    let town = Town::new(env!("CARGO_BIN_EXE_knothole"));
+    town.introduce("alice", "bob");
+    let program = town.at("alice", &["--rendezvous", &town.address()]).with("TERM", "dumb");
+    let alice = program.start(USUAL);
+    alice.wait_for_text("Nothing has been said yet.");
+    alice.enter("世界");
+    alice.enter("/help more");
+    alice.wait_for_text("tells ten older messages.");
+    alice.press(Key::Ctrl('d'));
+    assert_eq!(alice.wait_exit(), 0);
+    assert!(alice.restored());
+    assert!(!alice.written().contains(&0x1b), "{}", String::from_utf8_lossy(&alice.written()));
+    assert!(town.done("alice", &["history", "bob"]).contains("世界"));
 }

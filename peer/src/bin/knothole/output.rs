@@ -1,10 +1,11 @@
 //! What a person, or a script, gets to see.
 
+use std::borrow::Cow;
 use std::io::{self, IsTerminal as _, Write as _};
 
 use serde_json::Value;
 
-use crate::text::escaped;
+use crate::text::{as_written, escaped};
 
 /// Standard output and standard error, as this run uses them.
 #[derive(Debug, Clone, Copy)]
@@ -27,7 +28,7 @@ impl Output {
     /// A line on standard output: what was asked for.
     pub(crate) fn line(self, text: &str) -> io::Result<()> {
         let mut out = io::stdout().lock();
-        writeln!(out, "{text}")?;
+        writeln!(out, "{}", fit(text, out.is_terminal()))?;
         out.flush()
     }
 
@@ -52,9 +53,16 @@ impl Output {
     /// A line on standard error: what happens besides.
     pub(crate) fn aside(self, text: &str) {
         let (dim, plain) = if self.colour { ("\x1b[2m", "\x1b[0m") } else { ("", "") };
+        let mut out = io::stderr().lock();
+        let text = fit(text, out.is_terminal());
         // Where standard error is closed there is nobody to tell.
-        let _ = writeln!(io::stderr().lock(), "{dim}{text}{plain}");
+        let _ = writeln!(out, "{dim}{text}{plain}");
     }
+}
+
+/// A line as a terminal gets it; a program, which compares texts, gets it without what only keeps their direction.
+fn fit(line: &str, terminal: bool) -> Cow<'_, str> {
+    if terminal { Cow::Borrowed(line) } else { Cow::Owned(as_written(line)) }
 }
 
 /// <https://no-color.org>: set and not empty means none.

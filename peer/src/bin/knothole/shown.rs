@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::session::{entries, word};
-use crate::text::{beginning, harmless, said};
+use crate::text::{beginning, indented, isolated};
 
 /// Characters of a message's id that tell it apart from the others of a conversation.
 pub(crate) const SHORT_ID: usize = 8;
@@ -11,9 +11,9 @@ pub(crate) const SHORT_ID: usize = 8;
 /// A message of a page of history, as `name: text`; `answered` is the text that it answers, if that is known.
 pub(crate) fn message(message: &Value, name: &str, answered: Option<&str>) -> String {
     let name = match (message["reply"].is_string(), answered) {
-        (false, _) => harmless(name),
-        (true, Some(text)) => format!("{} (to \"{}\")", harmless(name), beginning(text)),
-        (true, None) => format!("{} (to an earlier message)", harmless(name)),
+        (false, _) => isolated(name),
+        (true, Some(text)) => format!("{} (to \"{}\")", isolated(name), isolated(&beginning(text))),
+        (true, None) => format!("{} (to an earlier message)", isolated(name)),
     };
     if message["deleted"] == true {
         return format!("{name}: (deleted)");
@@ -23,12 +23,12 @@ pub(crate) fn message(message: &Value, name: &str, answered: Option<&str>) -> St
         "unknown" => {
             format!("{name}: (a message of a kind that this version does not know; update knothole to read it)")
         }
-        _ => said(&name, word(message, "text")),
+        _ => format!("{name}: {}", indented(word(message, "text"))),
     };
     let reactions: Vec<_> = entries(&message["reactions"])
         .iter()
         .map(|reaction| {
-            let emoji = harmless(word(reaction, "emoji"));
+            let emoji = isolated(word(reaction, "emoji"));
             if reaction["mine"] == true { format!("{emoji} (mine)") } else { emoji }
         })
         .collect();
@@ -53,13 +53,14 @@ pub(crate) fn answered<'a>(message: &Value, page: &'a [Value]) -> Option<&'a str
 
 /// What a `change` event says, to one who saw the message say `before`; nothing if it needs no words.
 pub(crate) fn change(event: &Value, name: &str, before: Option<&str>) -> Option<String> {
-    let who = if event["mine"] == true { "you".to_owned() } else { harmless(name) };
-    let which = before.map_or_else(|| "an earlier message".to_owned(), |text| format!("\"{}\"", beginning(text)));
+    let who = if event["mine"] == true { "you".to_owned() } else { isolated(name) };
+    let which =
+        before.map_or_else(|| "an earlier message".to_owned(), |text| format!("\"{}\"", isolated(&beginning(text))));
     Some(match word(event, "what") {
-        "edited" => said(&format!("* {who} edited {which}"), word(event, "text")),
+        "edited" => format!("* {who} edited {which}: {}", indented(word(event, "text"))),
         "deleted" => format!("* {who} deleted a message"),
-        "reaction" if event["on"] == true => format!("* {who} reacted {} to {which}", harmless(word(event, "emoji"))),
-        "reaction" => format!("* {who} took {} back from {which}", harmless(word(event, "emoji"))),
+        "reaction" if event["on"] == true => format!("* {who} reacted {} to {which}", isolated(word(event, "emoji"))),
+        "reaction" => format!("* {who} took {} back from {which}", isolated(word(event, "emoji"))),
         "timer" => format!("* {who}: {}", lasting(event)),
         _ => return None,
     })
@@ -101,6 +102,10 @@ mod tests {
         assert_eq!(
             message(&json!({"text": "x", "reply": "z"}), "b\u{202E}b", None),
             "b\u{FFFD}b (to an earlier message): x"
+        );
+        assert_eq!(
+            message(&json!({"text": "1", "reply": "z"}), "דוד", Some("שלום")),
+            "\u{2068}דוד\u{2069} (to \"\u{2068}שלום\u{2069}\"): 1"
         );
         let timer = json!({"kind": "timer", "text": "", "expires_s": 7200});
         assert_eq!(message(&timer, "me", None), "* me: from now on texts disappear, 2 hours after they were read");

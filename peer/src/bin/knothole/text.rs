@@ -3,6 +3,8 @@
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use crate::terminal::cells;
+
 /// What stands for a character that would do something instead of showing something.
 pub(crate) const REPLACEMENT: char = '\u{FFFD}';
 
@@ -41,10 +43,24 @@ const fn turns_text(c: char) -> bool {
 
 /// What somebody said, as `name: text`. Its further lines are indented: no text can begin a line as if another had said it.
 pub(crate) fn said(name: &str, text: &str) -> String {
-    let name = harmless(name);
+    format!("{}: {}", isolated(name), indented(text))
+}
+
+/// A text of several lines, all but the first of them indented, each harmless and [`isolated`].
+pub(crate) fn indented(text: &str) -> String {
     let text = text.replace("\r\n", "\n");
-    let lines: Vec<_> = text.trim_end_matches('\n').split(['\n', '\u{2028}', '\u{2029}']).map(harmless).collect();
-    format!("{name}: {}", lines.join("\n    "))
+    let lines: Vec<_> = text.trim_end_matches('\n').split(['\n', '\u{2028}', '\u{2029}']).map(isolated).collect();
+    lines.join("\n    ")
+}
+
+/// A text of one line made [`harmless`], and kept from reordering what stands beside it where it is written from right to left.
+pub(crate) fn isolated(text: &str) -> String {
+    cells::isolated(&harmless(text)).into_owned()
+}
+
+/// A line without the marks that isolate: for whoever compares texts, and does not look at them.
+pub(crate) fn as_written(line: &str) -> String {
+    line.replace(['\u{2068}', '\u{2069}'], "")
 }
 
 /// The beginning of a text, on one line.
@@ -125,6 +141,13 @@ mod tests {
     fn no_text_can_speak_for_another() {
         assert_eq!(said("bob", "hi\nalice: no\r\nx\u{2028}alice: y\n"), "bob: hi\n    alice: no\n    x\n    alice: y");
         assert_eq!(said("b\x1bb", "\n"), "b\u{FFFD}b: ");
+    }
+
+    #[test]
+    fn what_goes_from_right_to_left_stays_between_what_stands_around_it() {
+        let told = said("דוד", "1\nשלום 2\n\u{2069}x");
+        assert_eq!(told, "\u{2068}דוד\u{2069}: 1\n    \u{2068}שלום 2\u{2069}\n    \u{FFFD}x");
+        assert_eq!(as_written(&told), "דוד: 1\n    שלום 2\n    \u{FFFD}x");
     }
 
     #[test]

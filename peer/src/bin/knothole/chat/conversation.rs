@@ -8,7 +8,7 @@ use crate::contacts::way;
 use crate::delivery::Stage;
 use crate::session::{name, word};
 use crate::shown;
-use crate::text::{beginning, harmless};
+use crate::text::{beginning, harmless, isolated};
 
 /// Messages whose texts are remembered: those that a person may still see above.
 const SEEN: usize = 64;
@@ -150,7 +150,7 @@ impl Conversation {
             "lagged" => return Some(Told::Missed),
             "state" => {
                 let text = self.reached(word(event, "message"), Stage::of(word(event, "state")))?;
-                return Some(Told::Delivered(beginning(&text)));
+                return Some(Told::Delivered(isolated(&beginning(&text))));
             }
             _ if word(event, "peer") != self.peer => return None,
             "presence" | "path" if event["at"].as_u64().is_some_and(|at| at < self.since) => return None,
@@ -181,8 +181,8 @@ impl Conversation {
             self.path = None;
         }
         match &self.path {
-            Some(path) => format!("{} is online, {path}", self.name),
-            None => format!("{} is {}", self.name, if online { "online" } else { "offline" }),
+            Some(path) => format!("{} is online, {path}", isolated(&self.name)),
+            None => format!("{} is {}", isolated(&self.name), if online { "online" } else { "offline" }),
         }
     }
 
@@ -192,7 +192,7 @@ impl Conversation {
         self.path = match word(event, "kind") {
             "none" => {
                 self.path = None;
-                return Some(format!("no path to {} ({why})", self.name));
+                return Some(format!("no path to {} ({why})", isolated(&self.name)));
             }
             "relay" => Some(format!("{}: {why}", way(event))),
             _ => Some(way(event)),

@@ -3,7 +3,7 @@
 //! `screen` is a pure machine; `draw` makes its picture; `driver` carries keys, events and answers in, calls and pictures out;
 //! `words` has every sentence in each language; `plain` is the mode for screen readers, in lines.
 
-mod cells;
+pub(crate) mod cells;
 mod composer;
 mod desktop;
 mod draw;

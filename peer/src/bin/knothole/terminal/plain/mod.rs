@@ -105,7 +105,7 @@ async fn talk(
     loop {
         while let Some(effect) = teller.poll_effect() {
             match effect {
-                Effect::Say(text) => output.line(&text)?,
+                Effect::Say(text) => output.text(format!("{text}\n").as_bytes())?,
                 Effect::Call(ask) => calls.push(call(session.client(), ask)),
                 Effect::Quit => return Ok(()),
             }
