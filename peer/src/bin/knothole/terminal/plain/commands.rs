@@ -10,7 +10,8 @@ use crate::terminal::words::fill;
 use crate::text::harmless;
 use crate::verify;
 
-/// Commands of the full screen that have no use here: there is no clipboard, and the first steps are asked for at the start.
+/// Commands of the full screen that have no use here: there is no clipboard, the search is another, and the first steps are asked for
+/// at the start.
 const ABSENT: [&str; 3] = ["copy", "search", "setup"];
 
 impl Teller {

@@ -229,7 +229,7 @@ impl Conversation {
     pub(crate) fn add_sent(&mut self, message: Message) {
         let fresh = self.fresh.iter_mut();
         for known in self.messages.iter_mut().chain(fresh).filter(|known| known.id == message.id) {
-            known.disappears = message.disappears;
+            (known.stored, known.disappears) = (true, message.disappears);
         }
         self.add(message);
     }
@@ -273,11 +273,21 @@ impl Conversation {
         }
     }
 
+    /// A message of ours is on the disk.
+    pub(crate) fn stored(&mut self, id: &str) {
+        let fresh = self.fresh.iter_mut();
+        self.messages
+            .iter_mut()
+            .chain(fresh)
+            .filter(|message| message.id == id)
+            .for_each(|message| message.stored = true);
+    }
+
     /// A message of ours has come this far.
     pub(crate) fn reached(&mut self, id: &str, stage: Stage) {
         let fresh = self.fresh.iter_mut();
         for message in self.messages.iter_mut().chain(fresh).filter(|message| message.id == id) {
-            message.stage = message.stage.max(stage);
+            (message.stage, message.stored) = (message.stage.max(stage), true);
         }
     }
 

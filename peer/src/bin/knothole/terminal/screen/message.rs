@@ -18,6 +18,8 @@ pub(crate) struct Message {
     pub(crate) at: u64,
     pub(crate) body: Body,
     pub(crate) stage: Stage,
+    /// Whether it is on the disk, as all is that the engine tells of.
+    pub(crate) stored: bool,
     /// The message that it answers.
     pub(crate) reply: Option<String>,
     pub(crate) edited: bool,
@@ -60,6 +62,7 @@ impl Message {
             mine: word(entry, "from") == me,
             at: entry["at"].as_u64().unwrap_or_default(),
             stage: Stage::of(word(entry, "state")),
+            stored: true,
             reply: entry["reply"].as_str().map(str::to_owned),
             edited: entry["edited"] == true,
             disappears: entry["expires_s"].is_number() && !matches!(body, Body::Timer(_)),
@@ -76,6 +79,7 @@ impl Message {
             at,
             body: Body::Text(lines(text)),
             stage: Stage::Queued,
+            stored: false,
             reply,
             edited: false,
             disappears: false,

@@ -236,7 +236,8 @@ impl Block<'_> {
             if let Some(note) = self.note.as_ref().filter(|_| !self.note_below) {
                 row.pieces.push(piece(format!(" {note}"), Tone::Dim));
             }
-            row.right = self.message.mine.then(|| mark(self.message.stage));
+            // It bears a mark from when it is on the disk.
+            row.right = (self.message.mine && self.message.stored).then(|| mark(self.message.stage));
         }
         row
     }

@@ -68,6 +68,9 @@ impl Screen {
     /// A message is on the disk.
     pub(super) fn stored(&mut self, message: &str) {
         self.outgoing.retain(|outgoing| outgoing.id != message);
+        if let Some(conversation) = &mut self.conversation {
+            conversation.stored(message);
+        }
     }
 
     /// A message will not be stored: its text goes back where it was typed.
