@@ -359,8 +359,6 @@ fn alt_enter_and_control_slash_arrive_through_tmux() {
     alice.press("C-_");
     alice.press("M-BSpace");
     alice.wait_for("the first line", |screen| screen.lines().any(|line| line.ends_with("│>")));
-    alice.press("C-d");
-    alice.wait_exit();
 }
 
 #[test]
