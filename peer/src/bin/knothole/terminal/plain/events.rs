@@ -161,8 +161,10 @@ impl Teller {
             "reaction" => (fill(words.took_back, &[&who, &emoji, &which]), None),
             "timer" => {
                 let conversation = &self.words.conversation;
-                let lasting = event["expires_s"].is_number();
-                let text = if lasting { conversation.timer_on } else { conversation.timer_off };
+                let text = match event["expires_s"].as_u64() {
+                    Some(seconds) => fill(conversation.timer_on, &[&conversation.span(seconds)]),
+                    None => conversation.timer_off.to_owned(),
+                };
                 (format!("{who}{}{text}", words.separator), None)
             }
             // It disappears without a word, as was announced.

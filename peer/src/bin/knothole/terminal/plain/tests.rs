@@ -266,7 +266,12 @@ fn replies_reactions_edits_and_deletions_are_sentences() {
     listener.event(change(json!({"what": "edited", "text": "no\nnever"})));
     listener.event(change(json!({"what": "reaction", "emoji": "👍", "on": true, "mine": true})));
     listener.event(change(json!({"what": "deleted"})));
-    assert_eq!(listener.told(), "bob edited \"yes\": no\n    never\nyou reacted 👍 to \"no…\"\nbob deleted \"no…\"");
+    listener.event(change(json!({"what": "timer", "expires_s": 3600})));
+    assert_eq!(
+        listener.told(),
+        "bob edited \"yes\": no\n    never\nyou reacted 👍 to \"no…\"\nbob deleted \"no…\"\n\
+         bob, from now on texts disappear, 1 hour after they were read"
+    );
 }
 
 #[test]

@@ -90,7 +90,7 @@ impl Teller {
         let text = match &message.body {
             Body::Text(text) => isolated(text).replace('\n', "\n    "),
             Body::Deleted => conversation.deleted.to_owned(),
-            Body::Timer(Some(_)) => conversation.timer_on.to_owned(),
+            Body::Timer(Some(seconds)) => fill(conversation.timer_on, &[&conversation.span(*seconds)]),
             Body::Timer(None) => conversation.timer_off.to_owned(),
             Body::Unknown => conversation.unknown.to_owned(),
         };

@@ -37,6 +37,7 @@ use std::collections::VecDeque;
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
+use super::cells;
 use super::composer::{Candidates, Completable, Composer, Outcome};
 use super::words::{Words, fill};
 use crate::session::{entries, word};
@@ -238,12 +239,20 @@ impl Screen {
 
     /// The areas of the screen as it is now.
     pub(crate) fn geometry(&self) -> Geometry {
-        Geometry::of(self.size, self.has_caption(), |width, most| self.composer.layout(width, most).rows.len())
+        Geometry::of(self.size, self.has_caption(), self.rows_said(), |width, most| {
+            self.composer.layout(width, most).rows.len()
+        })
     }
 
     /// The same with a caption, as there is one wherever a conversation is not at its end.
     fn captioned(&self) -> Geometry {
-        Geometry::of(self.size, true, |width, most| self.composer.layout(width, most).rows.len())
+        Geometry::of(self.size, true, self.rows_said(), |width, most| self.composer.layout(width, most).rows.len())
+    }
+
+    /// Rows that what is said besides would fill.
+    fn rows_said(&self) -> usize {
+        let columns = usize::from(self.size.0).max(1);
+        self.notice.as_ref().map_or(1, |notice| cells::wrap(&notice.text, columns).len())
     }
 
     /// Asks anew for all that is shown.

@@ -83,7 +83,10 @@ mod tests {
 
     /// Every sentence of a language with its name, in the order of the source.
     fn sentences(words: &Words) -> Vec<(String, String)> {
-        let told = format!("{words:#?}");
+        read(&format!("{words:#?}"))
+    }
+
+    fn read(told: &str) -> Vec<(String, String)> {
         let sentence = |line: &str| {
             let line = line.trim().trim_end_matches(',');
             // One of a list has no name.
@@ -109,6 +112,22 @@ mod tests {
             assert_eq!(gaps(english), gaps(chinese), "{name}: {english:?}, {chinese:?}");
             assert!(!chinese.is_ascii() || is_same_in_both(chinese), "{name} is not translated: {chinese:?}");
             assert!(english.chars().all(|c| c.is_ascii() || "…✓·—–“”×°→↑↓←".contains(c)), "{name}: {english:?}");
+        }
+    }
+
+    #[test]
+    fn whatever_is_said_besides_fits_into_its_rows_in_forty_columns() {
+        let most = usize::from(crate::terminal::screen::geometry::SAID);
+        for words in [&ENGLISH, &CHINESE] {
+            let [commands, status, conversation] = [
+                format!("{:#?}", words.commands),
+                format!("{:#?}", words.status),
+                format!("{:#?}", words.conversation),
+            ];
+            for (name, text) in [commands, status, conversation].iter().flat_map(|told| read(told)) {
+                let rows = crate::terminal::cells::wrap(&text.replace("{}", "7-orchard-velvet"), 40).len();
+                assert!(rows <= most, "{name} fills {rows} rows: {text:?}");
+            }
         }
     }
 }
