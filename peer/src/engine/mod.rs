@@ -120,11 +120,12 @@ struct Inputs {
     trials: mpsc::Receiver<TrialResult>,
 }
 
-/// 32 bytes of chance from the system, the only place where the engine takes any.
+/// 32 bytes of chance from the system, the only place where the engine takes any. From the kernel, for AWS-LC's generator takes
+/// its time to begin, and a start waits for this.
 fn seed() -> [u8; 32] {
     let mut seed = [0; 32];
     #[expect(clippy::expect_used, reason = "without randomness there is no cryptography and nothing may go on")]
-    aws_lc_rs::rand::fill(&mut seed).expect("the system gives random bytes");
+    getrandom::fill(&mut seed).expect("the system gives random bytes");
     seed
 }
 

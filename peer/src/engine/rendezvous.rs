@@ -113,6 +113,8 @@ impl Engine {
         let names = [&rendezvous.address].into_iter().chain(&rendezvous.others).cloned().collect::<Vec<_>>();
         let socket = self.socket.clone();
         self.step_after(id, async move {
+            // The first handshake of a process has AWS-LC measure the processor's jitter, for 30 ms: not while the engine's loop waits.
+            let _ = tokio::task::spawn_blocking(|| aws_lc_rs::rand::fill(&mut [0])).await;
             let mut found = VecDeque::new();
             for RendezvousAddress { host, port, .. } in names {
                 let answer = tokio::time::timeout(LOOK_UP, lookup_host((host.as_str(), port))).await;

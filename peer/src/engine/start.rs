@@ -22,7 +22,7 @@ use crate::home::{Home, HomeError};
 use crate::link::{Heartbeat, Links};
 use crate::passphrase;
 use crate::socket::Socket;
-use crate::store::{ContactState, OpenError, Store, StoreError};
+use crate::store::{self, Acquaintance, OpenError, Outcome, Store, StoreError};
 
 /// Commands that wait for the engine; a face that asks for more waits itself.
 const COMMANDS: usize = 64;
@@ -30,6 +30,9 @@ const COMMANDS: usize = 64;
 const EVENTS: usize = 1024;
 /// The setting that remembers the UDP port: to come back on it finds old NAT mappings, and contacts, faster.
 const PORT: &str = "udp-port";
+/// Contacts whose conversations the store is asked for at once, far fewer than may wait there.
+const CONTACTS_AT_ONCE: usize = 256;
+
 /// Why an engine cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -66,9 +69,12 @@ pub async fn start_in(home: Home, options: Options) -> Result<Peer, StartError> 
     passphrase::tidy(&home)?;
     let secret = home.identity()?;
     let store = Store::open_in(&home)?;
-    let port = store.setting(PORT).await?.and_then(|bytes| Some(u16::from_be_bytes(bytes.try_into().ok()?)));
+    let kept = Kept::ask(&store);
+    let port = kept.port.await?.and_then(|bytes| Some(u16::from_be_bytes(bytes.try_into().ok()?)));
     let (socket, arrivals) = Socket::bind(port.unwrap_or(0)).map_err(StartError::Socket)?;
-    store.set_setting(PORT, socket.port().to_be_bytes().to_vec()).await?;
+    if port != Some(socket.port()) {
+        store.set_setting(PORT, socket.port().to_be_bytes().to_vec()).await?;
+    }
     let (links, link_events) = Links::new(socket.clone(), &secret, Heartbeat::from(options.keepalive))
         .map_err(|why| StartError::Link(why.to_string()))?;
 
@@ -83,13 +89,13 @@ pub async fn start_in(home: Home, options: Options) -> Result<Peer, StartError> 
     let (surroundings, news) = Surroundings::new(secret.public_key(), socket.port(), outgoing);
     let (sign_in_steps, sign_in_inputs) = mpsc::channel(16);
     let (trials, trial_inputs) = mpsc::channel(1);
-    let remembered = store.setting(Mappings::setting()).await?;
+    let remembered = kept.mappings.await?;
     // What was last said counts, then what config.toml says.
-    let said = store.setting(MAILBOX).await?.map(|value| value == [1]);
-    let opened = store.setting(MAILBOX_OPENED).await?.unwrap_or_default();
+    let said = kept.mailbox.await?.map(|value| value == [1]);
+    let opened = kept.mailbox_opened.await?.unwrap_or_default();
     let mailbox = Mailbox::new(said.unwrap_or(home.mailbox()?), &opened);
-    let invisible = store.setting(presence::SETTING).await?.is_some_and(|value| value == [1]);
-    let acquaintances = store.acquaintances().await?;
+    let invisible = kept.invisible.await?.is_some_and(|value| value == [1]);
+    let acquaintances = kept.acquaintances.await?;
     let (events, _) = broadcast::channel(EVENTS);
     let (commands, command_inputs) = mpsc::channel(COMMANDS);
     let mut engine = Engine {
@@ -123,7 +129,7 @@ pub async fn start_in(home: Home, options: Options) -> Result<Peer, StartError> 
         stopping: None,
     };
     let now = Instant::now();
-    if engine.store.is_untidy().await? {
+    if kept.untidy.await? {
         engine.tidying.expect(now);
     }
     engine.refresh_hosts(now);
@@ -131,13 +137,19 @@ pub async fn start_in(home: Home, options: Options) -> Result<Peer, StartError> 
         engine.register(address, now);
     }
     engine.own_rendezvous = engine.rendezvous.len();
-    engine.recall_attempts(engine.store.setting(hard_nat::SETTING).await?, now);
-    for known in engine.store.contacts().await? {
-        let conversation = match known.state {
-            ContactState::Contact | ContactState::Requested => Some(engine.store.conversation(known.peer).await?),
-            ContactState::Request | ContactState::Blocked => None,
-        };
-        engine.insert_contact(known, conversation, now);
+    engine.recall_attempts(kept.attempts.await?, now);
+    let contacts = kept.contacts.await?;
+    for some in contacts.chunks(CONTACTS_AT_ONCE) {
+        let talks = |known: &store::Contact| super::contact::talks(known.state);
+        let asked = |known: &store::Contact| talks(known).then(|| engine.store.conversation(known.peer));
+        let conversations: Vec<_> = engine.store.together(|| some.iter().map(asked).collect());
+        for (known, conversation) in some.iter().zip(conversations) {
+            let conversation = match conversation {
+                Some(conversation) => Some(conversation.await?),
+                None => None,
+            };
+            engine.insert_contact(known.clone(), conversation, now);
+        }
     }
     engine.hide_from_lan();
     engine.connect_wanted(now);
@@ -151,6 +163,36 @@ pub async fn start_in(home: Home, options: Options) -> Result<Peer, StartError> 
     };
     tokio::spawn(engine.run(inputs));
     Ok(Peer::new(commands, events))
+}
+
+/// What the store is asked first, all at once: a question that waits for the answer to another costs two changes of threads, and
+/// on a busy machine each of those takes as long as everything else here.
+struct Kept {
+    port: Outcome<Option<Vec<u8>>>,
+    mappings: Outcome<Option<Vec<u8>>>,
+    mailbox: Outcome<Option<Vec<u8>>>,
+    mailbox_opened: Outcome<Option<Vec<u8>>>,
+    invisible: Outcome<Option<Vec<u8>>>,
+    attempts: Outcome<Option<Vec<u8>>>,
+    untidy: Outcome<bool>,
+    acquaintances: Outcome<Vec<Acquaintance>>,
+    contacts: Outcome<Vec<store::Contact>>,
+}
+
+impl Kept {
+    fn ask(store: &Store) -> Self {
+        store.together(|| Self {
+            port: store.setting(PORT),
+            mappings: store.setting(Mappings::setting()),
+            mailbox: store.setting(MAILBOX),
+            mailbox_opened: store.setting(MAILBOX_OPENED),
+            invisible: store.setting(presence::SETTING),
+            attempts: store.setting(hard_nat::SETTING),
+            untidy: store.is_untidy(),
+            acquaintances: store.acquaintances(),
+            contacts: store.contacts(),
+        })
+    }
 }
 
 fn is_loopback(host: &str) -> bool {

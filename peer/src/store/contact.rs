@@ -142,7 +142,8 @@ pub(super) fn read(database: &Connection, peer: Option<PeerId>) -> Result<Vec<Co
 fn summary(database: &Connection, contact: i64) -> rusqlite::Result<Summary> {
     let mut statement = database.prepare_cached(
         "SELECT unread, (SELECT id FROM messages WHERE sequence = first),
-                (SELECT stored_at FROM messages WHERE contact = ?1 AND shown = 1 ORDER BY sequence DESC LIMIT 1),
+                (SELECT stored_at FROM messages INDEXED BY messages_shown
+                    WHERE contact = ?1 AND shown = 1 ORDER BY sequence DESC LIMIT 1),
                 (SELECT text FROM drafts WHERE contact = ?1)
             FROM (SELECT count(*) AS unread, min(sequence) AS first FROM messages INDEXED BY messages_unread
                 WHERE contact = ?1 AND mine = 0 AND state = 'delivered')",

@@ -46,10 +46,15 @@ use crate::output::Output;
 use crate::session::Session;
 use crate::signals::Signals;
 
+/// One for the engine's loop and one for handshakes, which take their time, however many processors there are: each further one
+/// would have a heap of its own.
+const WORKERS: usize = 2;
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     log::start();
-    let outcome = tokio::runtime::Runtime::new().map_err(Into::into).and_then(|runtime| {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build();
+    let outcome = runtime.map_err(Into::into).and_then(|runtime| {
         let outcome = runtime.block_on(run(arguments));
         // A thread that reads standard input cannot be stopped, and nobody waits for it.
         runtime.shutdown_background();
