@@ -391,3 +391,38 @@ fn a_new_size_keeps_what_is_typed_and_the_cursor() {
         alice.wait_for("what is typed and the cursor in it", at(text));
     }
 }
+
+#[test]
+fn a_home_that_knows_nothing_is_led_to_its_link_and_remembers_the_way() {
+    let town = town();
+    let alice = town.at("alice", &[]).start(USUAL);
+    alice.wait_for_text("Welcome to Knothole");
+    alice.enter("nonsense");
+    alice.wait_for_text("an address looks like");
+    alice.press(Key::Ctrl('u'));
+    alice.enter(&town.address());
+    alice.wait_for_text("This is your link");
+    let link = town.link("alice");
+    assert!(alice.look(|screen| screen.contains(&link[..80])), "the link is on the screen");
+    leave(&alice);
+    // From now on nothing is asked.
+    let alice = town.at("alice", &[]).start(SMALL);
+    alice.wait_for_text("This is your link");
+    leave(&alice);
+}
+
+#[test]
+fn a_friends_link_alone_leads_from_nothing_to_a_conversation() {
+    let town = town();
+    let bob = open(&town, "bob", USUAL);
+    let alice = town.at("alice", &[]).start(USUAL);
+    alice.wait_for_text("Welcome to Knothole");
+    alice.enter(&format!("{} bob", town.link("bob")));
+    alice.wait_for("bob's conversation", |screen| screen.line(0).contains(" bob"));
+    alice.enter("hello");
+    bob.wait_for_text("asks to be a contact");
+    bob.enter("/accept");
+    bob.wait_for_text("hello");
+    leave(&alice);
+    leave(&bob);
+}

@@ -25,8 +25,12 @@ pub(crate) fn draw(screen: &Screen, theme: Theme, frame: &mut Frame<'_>) {
     let geometry = screen.geometry();
     let buffer = frame.buffer_mut();
     if screen.setup.is_some() && !overlay::is_whole(screen) {
-        let cursor = setup::draw(screen, theme, buffer);
-        if let Some(cursor) = cursor.filter(|_| screen.overlay.is_none()) {
+        let mut cursor = setup::draw(screen, theme, buffer);
+        if screen.overlay.is_some() {
+            cursor = overlay::draw(screen, theme, buffer);
+        }
+        joined::settle(buffer);
+        if let Some(cursor) = cursor {
             frame.set_cursor_position(cursor);
         }
         return;
@@ -47,11 +51,10 @@ pub(crate) fn draw(screen: &Screen, theme: Theme, frame: &mut Frame<'_>) {
     status::draw(screen, theme, geometry.status, buffer);
     let mut cursor = composer::draw(screen, theme, geometry.composer, buffer);
     composer::draw_popup(screen, theme, geometry, buffer);
-    if let Some(search) = &screen.search {
+    if screen.overlay.is_some() {
+        cursor = overlay::draw(screen, theme, buffer);
+    } else if let Some(search) = &screen.search {
         cursor = search::draw(screen, search, theme, buffer);
-    } else if screen.overlay.is_some() {
-        overlay::draw(screen, theme, buffer);
-        cursor = None;
     }
     joined::settle(buffer);
     if let Some(cursor) = cursor {

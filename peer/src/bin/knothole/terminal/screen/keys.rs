@@ -16,6 +16,7 @@ impl Screen {
             KeyCode::Char('z') if control => self.effects.push_back(Effect::Suspend),
             KeyCode::Char('c') if control => self.say(self.words.status.how_to_quit.to_owned(), false),
             _ if self.overlay.is_some() => self.handle_overlay_key(key),
+            KeyCode::Char('k') if control && self.setup.is_none() => self.show_palette(),
             KeyCode::F(1) => self.show(Subject::Help { command: None }),
             KeyCode::F(2) => self.show_contacts(),
             _ if self.setup.is_some() => self.handle_setup_key(key),
@@ -82,10 +83,13 @@ impl Screen {
         self.open_at(next);
     }
 
-    /// The next conversation with something unread; those who ask are in the list, and are no conversation yet.
+    /// The next conversation with something unread; where there is none, who asks to be a contact.
     fn open_unread(&mut self) {
-        let unread = |contact: &&Contact| contact.unread > 0 && contact.standing == Standing::Contact;
-        let first = self.contacts.iter().find(unread).map(|contact| contact.peer.clone());
+        let open = self.conversation.as_ref().map(|open| open.peer.as_str());
+        let others = || self.contacts.iter().filter(|contact| Some(contact.peer.as_str()) != open);
+        let unread = |contact: &&Contact| contact.unread > 0 && contact.standing != Standing::Request;
+        let asks = |contact: &&Contact| contact.standing == Standing::Request;
+        let first = others().find(unread).or_else(|| others().find(asks)).map(|contact| contact.peer.clone());
         match first {
             Some(peer) => self.open(&peer),
             None => self.say(self.words.status.nothing_unread.to_owned(), false),

@@ -1,5 +1,6 @@
 //! Somebody as a row of the list: number, sign, name, what is unread. A room will be another kind of row here.
 
+use super::Screen;
 use super::contacts::{Contact, Standing};
 use super::rows::{Piece, Row, Tone};
 use crate::terminal::cells;
@@ -24,6 +25,16 @@ pub(crate) fn entry(place: usize, contact: &Contact, width: usize) -> Row {
         ],
         right: (!unread.is_empty()).then(|| piece(unread, Tone::Accent)),
         ..Row::default()
+    }
+}
+
+impl Screen {
+    /// When it is said otherwise how long ago the open one was there.
+    pub(super) fn title_due(&self) -> Option<u64> {
+        const MINUTE: u64 = 60_000;
+        let open = self.contacts.find(&self.conversation.as_ref()?.peer)?;
+        let then = open.last_seen.filter(|_| !open.online)?;
+        Some(then + (self.now.saturating_sub(then) / MINUTE + 1) * MINUTE)
     }
 }
 

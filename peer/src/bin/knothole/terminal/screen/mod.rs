@@ -20,6 +20,7 @@ pub(crate) mod listing;
 pub(crate) mod message;
 pub(crate) mod naming;
 pub(crate) mod pages;
+pub(crate) mod palette;
 #[cfg(test)]
 mod pictures;
 pub(crate) mod refusal;
@@ -183,6 +184,7 @@ impl Screen {
                 self.attention.handle_key(now);
                 self.handle_key(key);
             }
+            Input::Paste(text) if matches!(self.overlay, Some(Overlay::Palette(_))) => self.paste_into_palette(&text),
             // A page takes no text.
             Input::Paste(_) if self.overlay.is_some() => {}
             Input::Paste(text) if self.setup.is_some() => self.handle_setup_paste(&text),
@@ -229,6 +231,7 @@ impl Screen {
             .chain(self.attention.poll_timeout())
             .chain(self.page_due())
             .chain(self.setup_due())
+            .chain(self.title_due())
             .min()
     }
 

@@ -7,6 +7,7 @@ pub(crate) mod composer;
 pub(crate) mod conversation;
 pub(crate) mod help;
 pub(crate) mod netcheck;
+pub(crate) mod palette;
 pub(crate) mod people;
 pub(crate) mod phrases;
 pub(crate) mod plain;
@@ -37,6 +38,7 @@ words! {
     conversation
     help
     netcheck
+    palette
     people
     phrases
     plain

@@ -36,12 +36,12 @@ impl Screen {
             Command::Contacts => self.show_contacts(),
             Command::Copy { link } => self.copy(*link)?,
             Command::Delete => {
-                let change = json!({"with": self.meant(None)?, "message": self.message(true)?});
-                self.command(&command, typed, "message.delete", change);
+                self.needs_message(true)?;
+                self.delete();
             }
             Command::Edit { text } => {
-                let change = json!({"with": self.meant(None)?, "message": self.message(true)?, "text": text});
-                self.command(&command, typed, "message.edit", change);
+                self.needs_message(true)?;
+                self.edit(Some(text.clone()));
             }
             Command::Go { name } => {
                 let peer = self.meant(Some(name))?;
@@ -66,8 +66,8 @@ impl Screen {
             }
             Command::Quit => self.quit(),
             Command::React { emoji } => {
-                let change = json!({"with": self.meant(None)?, "message": self.message(false)?, "emoji": emoji});
-                self.command(&command, typed, "message.react", change);
+                self.needs_message(false)?;
+                self.react(Some(emoji));
             }
             Command::Remove { name, sure: false } => {
                 let peer = self.meant(name.as_deref())?;
@@ -86,8 +86,8 @@ impl Screen {
                 self.command(&command, typed, "contact.rename", json!({"peer": peer, "name": new}));
             }
             Command::Reply { text } => {
-                self.reply = Some(self.message(false)?);
-                self.send(text.clone());
+                self.needs_message(false)?;
+                self.reply_to(Some(text.clone()));
             }
             Command::Search { text } => {
                 self.meant(None)?;
@@ -181,21 +181,20 @@ impl Screen {
         asks.ok_or_else(|| self.words.commands.nobody_asks.to_owned())
     }
 
-    /// The chosen message; where none is, the newest of ours, or of theirs.
-    fn message(&self, mine: bool) -> Result<String, String> {
+    /// Whether there is a message of ours, or of theirs, for what is to be done with it; else the line is to come back.
+    fn needs_message(&self, mine: bool) -> Result<(), String> {
         let open = self.conversation.as_ref().ok_or_else(|| self.words.commands.not_open.to_owned())?;
-        if let Some(chosen) = &open.chosen {
-            return Ok(chosen.clone());
-        }
-        let mut newest_first = (0..open.len()).rev().filter_map(|index| open.at(index));
-        let found = newest_first.find(|message| message.mine == mine && message.text().is_some());
-        found.map(|message| message.id.clone()).ok_or_else(|| self.words.commands.no_message.to_owned())
+        let there =
+            open.chosen.is_some() || open.latest(|message| message.mine == mine && message.text().is_some()).is_some();
+        if there { Ok(()) } else { Err(self.words.commands.no_message.to_owned()) }
     }
 
     fn copy(&mut self, link: bool) -> Result<(), String> {
-        let open = self.conversation.as_ref().filter(|_| !link);
-        let chosen = open.and_then(|open| open.find(open.chosen.as_deref()?)?.text());
-        let text = chosen.unwrap_or(&self.link).to_owned();
+        if !link && self.conversation.as_ref().is_some_and(|open| open.chosen.is_some()) {
+            self.copy_chosen();
+            return Ok(());
+        }
+        let text = self.link.clone();
         if text.is_empty() {
             return Err(self.words.commands.nothing_to_copy.to_owned());
         }

@@ -13,6 +13,7 @@ pub(crate) mod whois;
 use ratatui::crossterm::event::{KeyCode, KeyEvent};
 use serde_json::Value;
 
+use super::palette::Palette;
 use super::rows::Row;
 use super::{Command, Effect, Screen};
 use crate::session::{entries, word};
@@ -24,6 +25,7 @@ pub(crate) use leaf::{ago, span};
 #[derive(Debug)]
 pub(crate) enum Overlay {
     Page(Sheet),
+    Palette(Box<Palette>),
     Question(Question),
 }
 
@@ -202,6 +204,7 @@ impl Screen {
                 }
             }
             Some(Overlay::Page(_)) => self.handle_page_key(key),
+            Some(Overlay::Palette(_)) => self.handle_palette_key(key),
             None => {}
         }
     }
@@ -280,3 +283,6 @@ fn first(sheet: &Sheet, rows: usize, height: usize) -> usize {
     };
     wanted.min(most)
 }
+
+#[cfg(test)]
+mod tests;

@@ -132,6 +132,21 @@ fn changes_are_made_to_the_latest_message_that_fits() {
 }
 
 #[test]
+fn search_and_delete_are_the_conversations_own() {
+    let mut bob = with_bob();
+    enter(&mut bob, "/search message 2");
+    assert_eq!(bob.calls("message.history").last().unwrap()["search"], "message 2");
+    let mut bob = with_bob();
+    enter(&mut bob, "/delete");
+    assert!(bob.calls("message.delete").is_empty(), "it asks first");
+    bob.key(KeyCode::Char('y'));
+    assert_eq!(bob.calls("message.delete").len(), 1);
+    let mut nothing = Fixture::with_bob(SIZE, Vec::new());
+    enter(&mut nothing, "/delete");
+    assert_eq!(nothing.screen.composer.text(), "/delete");
+}
+
+#[test]
 fn a_request_is_accepted_by_name_or_as_the_first_and_its_conversation_opens() {
     let mut request = contact("stranger");
     request["state"] = "request".into();
