@@ -20,6 +20,10 @@ const UNREAD: u64 = 50;
 
 impl Teller {
     pub(super) fn handle_answer(&mut self, ask: Ask, answer: Result<Value, Refusal>) {
+        if matches!(ask.purpose, Purpose::Command(_)) {
+            self.commanded = self.commanded.saturating_sub(1);
+            self.ready = true;
+        }
         match answer {
             Ok(answer) => self.take(ask, &answer),
             Err(Refusal::Closed) => self.unanswered(ask),
@@ -39,6 +43,7 @@ impl Teller {
         let succeeded = self.is_succeeded(&ask);
         match ask.purpose {
             Purpose::Send(sending) => self.store_again(sending, succeeded),
+            Purpose::Contacts(Telling::Welcome) => self.asked_to_begin = false,
             // They are asked anew with the next engine, or nobody waits for them.
             Purpose::Status | Purpose::Aside | Purpose::Contacts(Telling::Nothing) => {}
             Purpose::Contacts(_) | Purpose::Newest(_) | Purpose::Older(_) | Purpose::Search(_) if succeeded => {
@@ -62,7 +67,6 @@ impl Teller {
     }
 
     fn take_status(&mut self, status: &Value) {
-        let first = self.me.is_empty();
         word(status, "peer").clone_into(&mut self.me);
         word(status, "link").clone_into(&mut self.link);
         let reached = entries(&status["rendezvous"]).iter().any(|entry| word(entry, "state") == "registered");
@@ -73,7 +77,7 @@ impl Teller {
         }
         // Before it was reached for the first time it is not lost.
         self.reached = self.reached.map(|_| reached).or(reached.then_some(true));
-        if first {
+        if !std::mem::replace(&mut self.asked_to_begin, true) {
             self.ask_contacts(Telling::Welcome);
         }
     }
@@ -118,8 +122,9 @@ impl Teller {
         if let Some((link, name)) = self.friend.take() {
             let parameters = json!({"link": link, "name": name});
             let command = Command::Add { link, name: Some(name), relay: false };
-            return self.ask(Purpose::Command(command), "contact.add", parameters);
+            return self.command(command, "contact.add", parameters);
         }
+        self.ready = true;
         self.list();
         let talks: Vec<_> = self
             .contacts

@@ -116,8 +116,13 @@ impl Teller {
                 return Ok(());
             }
         };
-        self.ask(Purpose::Command(command), method, parameters);
+        self.command(command, method, parameters);
         Ok(())
+    }
+
+    pub(super) fn command(&mut self, command: Command, method: &'static str, parameters: Value) {
+        self.commanded += 1;
+        self.ask(Purpose::Command(command), method, parameters);
     }
 
     /// A command was carried out.

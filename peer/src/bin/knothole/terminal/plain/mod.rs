@@ -48,7 +48,8 @@ pub(crate) async fn run(
 ) -> anyhow::Result<()> {
     let mut lines = typed::lines();
     let mut friend = None;
-    if rendezvous.is_empty() {
+    let first = rendezvous.is_empty();
+    if first {
         let Some(beginning) = set_up(&mut lines, words, signals, output).await? else { return Ok(()) };
         rendezvous = home.rendezvous(&beginning.rendezvous)?;
         friend = beginning.friend;
@@ -57,6 +58,9 @@ pub(crate) async fn run(
         session = Session::open(home, rendezvous) => session?,
         () = signals.end() => return Err(Interrupted.into()),
     };
+    if first && !session.is_new() {
+        output.line(words.setup.elsewhere)?;
+    }
     let mut seed = [0; 32];
     aws_lc_rs::rand::fill(&mut seed).context("the system gives no random bytes")?;
     let teller = Teller::new(words, TimeZone::system(), friend, seed, now());
@@ -111,7 +115,7 @@ async fn talk(
             }
         }
         tokio::select! {
-            line = lines.recv(), if !leaving => {
+            line = lines.recv(), if !leaving && teller.takes_lines() => {
                 leaving = line.is_none();
                 teller.handle(line.map_or(Input::Ended, Input::Line), now());
             }
@@ -123,8 +127,11 @@ async fn talk(
                     teller.handle(Input::Renewed, now());
                 }
             },
-            () = signals.end(), if !leaving => {
-                leaving = true;
+            () = signals.end() => {
+                // Told so for a second time, it waits for nothing.
+                if std::mem::replace(&mut leaving, true) {
+                    return Ok(());
+                }
                 teller.handle(Input::Ended, now());
             }
         }

@@ -18,6 +18,9 @@ use crate::typed::Typed;
 /// Bytes that a message typed in several lines may have before they are joined: what a message can hold, and what is beyond is told.
 const MOST: usize = knothole_proto::frames::MAX_TEXT;
 
+/// Messages, or commands, that the engine may be asked for at a time: more are typed by no person, and lines from a pipe can wait.
+const UNDER_WAY: usize = 64;
+
 /// Something happened.
 #[derive(Debug)]
 pub(crate) enum Input {
@@ -111,6 +114,11 @@ pub(crate) struct Teller {
     pub(super) quiet: bool,
     /// A link to be added at the beginning, and how to call its owner.
     pub(super) friend: Option<(String, String)>,
+    /// The list of contacts was asked for to begin with, and has come.
+    pub(super) asked_to_begin: bool,
+    pub(super) ready: bool,
+    /// Commands that are not answered yet.
+    pub(super) commanded: usize,
     leaving: bool,
     engine: u32,
     effects: VecDeque<Effect>,
@@ -141,6 +149,9 @@ impl Teller {
             on_way: BTreeMap::new(),
             announced: BTreeMap::new(),
             quiet: false,
+            asked_to_begin: false,
+            ready: false,
+            commanded: 0,
             leaving: false,
             engine: 0,
             effects: VecDeque::new(),
@@ -162,7 +173,7 @@ impl Teller {
             Input::Answer(ask, answer) => self.handle_answer(ask, answer),
             Input::Renewed => self.handle_renewed(),
         }
-        if self.leaving && self.sending.is_empty() && self.doubtful.is_empty() {
+        if self.leaving && self.sending.is_empty() && self.commanded == 0 {
             self.leaving = false;
             if !self.on_way.is_empty() {
                 self.say(&fill(self.words.plain.left, &[&self.on_way.len().to_string()]));
@@ -171,12 +182,17 @@ impl Teller {
         }
     }
 
+    /// Whether a line may come now: names in it can be understood, and there is room for what it asks for.
+    pub(crate) const fn takes_lines(&self) -> bool {
+        self.ready && self.sending.len() < UNDER_WAY && self.commanded < UNDER_WAY
+    }
+
     /// What is to be done next, if anything.
     pub(crate) fn poll_effect(&mut self) -> Option<Effect> {
         self.effects.pop_front()
     }
 
-    /// Ends, once all that was typed is in storage.
+    /// Ends, once all that was typed is in storage or was done.
     pub(super) fn leave(&mut self) {
         self.leaving = true;
     }

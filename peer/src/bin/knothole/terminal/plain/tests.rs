@@ -385,6 +385,19 @@ fn it_ends_when_all_that_was_typed_is_stored() {
 }
 
 #[test]
+fn lines_wait_until_names_are_known_and_leaving_for_what_was_asked() {
+    let mut listener = Listener::new(&ENGLISH);
+    assert!(!listener.teller.takes_lines());
+    listener.answer("contact.list", contacts());
+    assert!(listener.teller.takes_lines());
+    listener.line("/mailbox on");
+    listener.handle(Input::Ended);
+    assert!(!listener.told().contains("(it ends)"));
+    listener.answer("mailbox.set", json!({}));
+    assert_eq!(listener.told(), "messages may wait at your rendezvous while you are away\n(it ends)");
+}
+
+#[test]
 fn what_others_wrote_is_harmless_and_does_not_turn_the_line() {
     let mut listener = Listener::with_bob(&ENGLISH, json!([]));
     listener.event(
