@@ -26,6 +26,15 @@ pub(crate) async fn watch(mut known: Picture, changes: mpsc::Sender<Picture>) {
         Err(error) => return tracing::info!(%error, "the network cannot be watched; changes are noticed late"),
     };
     loop {
+        // At first, too: between the picture that is known and the first signal that is heard, a cable may have been found.
+        let picture = Picture::take();
+        if picture != known {
+            tracing::debug!(?picture, "the network has changed");
+            known = picture.clone();
+            if changes.send(picture).await.is_err() {
+                return;
+            }
+        }
         let signal = tokio::select! {
             signal = signals.next() => signal,
             () = changes.closed() => return,
@@ -35,14 +44,6 @@ pub(crate) async fn watch(mut known: Picture, changes: mpsc::Sender<Picture>) {
         }
         tokio::time::sleep(BURST).await;
         signals.forget();
-        let picture = Picture::take();
-        if picture != known {
-            tracing::debug!(?picture, "the network has changed");
-            known = picture.clone();
-            if changes.send(picture).await.is_err() {
-                return;
-            }
-        }
     }
 }
 
@@ -120,5 +121,21 @@ mod signals {
         }
 
         pub(super) fn forget(&mut self) {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Gateway;
+    use super::*;
+
+    #[tokio::test]
+    async fn what_changed_before_it_is_watched_is_told() {
+        let gone = Gateway { interface: "gone0".into(), address: [192, 0, 2, 1].into() };
+        let before = Picture { gateways: vec![gone], ..Picture::take() };
+        let (changes, mut told) = mpsc::channel(1);
+        let watching = tokio::spawn(watch(before, changes));
+        assert_eq!(told.recv().await, Some(Picture::take()));
+        watching.abort();
     }
 }
