@@ -66,6 +66,9 @@ const REST: &str = "\
 
 # \"full\", the whole screen; or \"plain\", lines that are only ever added, for screen readers.
 #interface = \"full\"
+
+# Whether the plain interface tells that a message of yours was delivered; /quiet is for the moment: true or false.
+#deliveries = true
 ";
 
 /// The text with these rendezvous. An address holds no character that TOML would want escaped.

@@ -24,6 +24,8 @@ pub struct TerminalConfiguration {
     pub previews: bool,
     /// The full screen, or lines alone.
     pub interface: Interface,
+    /// Whether the plain interface tells that a message was delivered; yes by default.
+    pub deliveries: bool,
 }
 
 /// The language of the interface.
@@ -77,6 +79,7 @@ impl Default for TerminalConfiguration {
             bell: true,
             previews: false,
             interface: Interface::Full,
+            deliveries: true,
         }
     }
 }
@@ -114,7 +117,7 @@ mod tests {
     #[test]
     fn each_choice_is_read() {
         let text = "[terminal]\nlanguage = \"zh\"\ntheme = \"plain\"\nmouse = true\nnotify = false\nbell = false\n\
-                    previews = true\ninterface = \"plain\"\n";
+                    previews = true\ninterface = \"plain\"\ndeliveries = false\n";
         let chosen = TerminalConfiguration {
             language: Language::Chinese,
             theme: Theme::Plain,
@@ -123,6 +126,7 @@ mod tests {
             bell: false,
             previews: true,
             interface: Interface::Plain,
+            deliveries: false,
         };
         assert_eq!(read(text).unwrap(), chosen);
         assert_eq!(read("[terminal]\nlanguage = \"en\"").unwrap().language, Language::English);

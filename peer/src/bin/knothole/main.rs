@@ -133,7 +133,7 @@ async fn face(arguments: Arguments, signals: &mut Signals, output: &Output) -> a
     let rendezvous = home.rendezvous(&arguments.rendezvous)?;
     let settings = home.terminal()?;
     if arguments.plain || terminal::is_plain(&settings) {
-        return terminal::plain::run(home, rendezvous, terminal::language(&settings), signals, output).await;
+        return terminal::plain::run(home, rendezvous, &settings, signals, output).await;
     }
     let mut session = tokio::select! {
         session = Session::open(home, rendezvous) => session?,

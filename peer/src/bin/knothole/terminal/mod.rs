@@ -61,7 +61,7 @@ pub(crate) fn is_plain(settings: &TerminalConfiguration) -> bool {
 }
 
 /// The language that was chosen, else that of the environment.
-pub(crate) fn language(settings: &TerminalConfiguration) -> &'static Words {
+fn language(settings: &TerminalConfiguration) -> &'static Words {
     match settings.language {
         Language::English => &words::ENGLISH,
         Language::Chinese => &words::CHINESE,

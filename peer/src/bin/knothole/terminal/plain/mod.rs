@@ -22,12 +22,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::Context as _;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use jiff::tz::TimeZone;
-use knothole::home::Home;
+use knothole::home::{Home, TerminalConfiguration};
 use knothole::rpc::{CallError, Client};
 use knothole_proto::contact_link::RendezvousAddress;
 use serde_json::Value;
 use tokio::sync::mpsc;
 
+use super::language;
 use super::screen::Refusal;
 use super::words::Words;
 use crate::exit::Interrupted;
@@ -42,10 +43,11 @@ use teller::{Ask, Effect, Input, Teller};
 pub(crate) async fn run(
     home: Home,
     mut rendezvous: Vec<RendezvousAddress>,
-    words: &'static Words,
+    settings: &TerminalConfiguration,
     signals: &mut Signals,
     output: &Output,
 ) -> anyhow::Result<()> {
+    let words = language(settings);
     let mut lines = typed::lines();
     let mut friend = None;
     let first = rendezvous.is_empty();
@@ -63,7 +65,8 @@ pub(crate) async fn run(
     }
     let mut seed = [0; 32];
     aws_lc_rs::rand::fill(&mut seed).context("the system gives no random bytes")?;
-    let teller = Teller::new(words, TimeZone::system(), friend, seed, now());
+    let mut teller = Teller::new(words, TimeZone::system(), friend, seed, now());
+    teller.quiet = !settings.deliveries;
     let outcome = talk(&mut session, teller, &mut lines, signals, output).await;
     session.end().await;
     outcome

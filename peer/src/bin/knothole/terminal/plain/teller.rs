@@ -111,7 +111,7 @@ pub(crate) struct Teller {
     /// When it was last told that somebody else has written, by peer.
     pub(super) announced: BTreeMap<String, u64>,
     /// Deliveries are not told.
-    pub(super) quiet: bool,
+    pub(crate) quiet: bool,
     /// A link to be added at the beginning, and how to call its owner.
     pub(super) friend: Option<(String, String)>,
     /// The list of contacts was asked for to begin with, and has come.
