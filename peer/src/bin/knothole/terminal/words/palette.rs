@@ -14,5 +14,5 @@ pub(super) const ENGLISH: Words =
 
 pub(super) const CHINESE: Words =
     Words {
-        title: "前往", keys: "↑↓ 选择 · 回车前往 · Esc 关闭", none: "没有这样的联系人或命令"
+        title: "前往", keys: "↑↓ 选择 · Enter 前往 · Esc 关闭", none: "没有这样的联系人或命令"
     };

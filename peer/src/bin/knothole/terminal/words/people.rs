@@ -224,7 +224,7 @@ pub(super) const CHINESE: Words = Words {
     no_connection: "目前没有连接",
 
     contacts: "联系人",
-    contacts_keys: "↑↓ 选择 · 回车打开 · Esc 关闭",
+    contacts_keys: "↑↓ 选择 · Enter 打开 · Esc 关闭",
     page_keys: "↑↓ 滚动 · Esc 关闭",
     code: "一次性口令",
     code_asked: "正在向会合服务器要一个号码 …",
