@@ -6,6 +6,7 @@
 use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
+use std::slice;
 
 use knothole_proto::contact_link::RendezvousAddress;
 
@@ -118,6 +119,24 @@ impl Home {
         }
     }
 
+    /// Registers at this rendezvous from now on, because the person here says so: in a home that names none it is written down as the
+    /// first that was given; where another was named, and does not serve, it takes that one's place. `false`: config.toml is somebody's
+    /// own and names none where one could be put, so that it is as it was.
+    ///
+    /// # Errors
+    /// [`HomeError::Rendezvous`], [`HomeError::Configuration`] or [`HomeError::File`].
+    pub fn choose_rendezvous(&self, address: &RendezvousAddress) -> Result<bool, HomeError> {
+        self.begin_configuration(slice::from_ref(address))?;
+        let configured = self.configured_rendezvous()?;
+        if let Some(former) = configured.first().filter(|_| !configured.contains(address)) {
+            let text = self.configuration_text()?;
+            let quoted = |address: &RendezvousAddress| format!("\"{address}\"");
+            // Everything else in the file stays as it is, letter by letter.
+            self.put_configuration(text.replacen(&quoted(former), &quoted(address), 1).as_bytes())?;
+        }
+        Ok(self.configured_rendezvous()?.contains(address))
+    }
+
     /// Makes config.toml, or replaces it.
     pub(crate) fn put_configuration(&self, text: &[u8]) -> Result<(), HomeError> {
         let path = self.configuration_path();
@@ -146,6 +165,25 @@ mod tests {
 
     use super::super::tests::home;
     use super::*;
+
+    #[test]
+    fn a_rendezvous_that_does_not_serve_is_replaced_and_nothing_else_is() {
+        let (_directory, home) = home();
+        assert!(home.choose_rendezvous(&address("a.example")).unwrap());
+        assert_eq!(home.configured_rendezvous().unwrap(), [address("a.example")]);
+        let text = format!("# mine\ntyping = false\n{}", home.configuration_text().unwrap());
+        home.put_configuration(text.as_bytes()).unwrap();
+        assert!(home.choose_rendezvous(&address("b.example")).unwrap());
+        let changed = home.configuration_text().unwrap();
+        assert_eq!(changed, text.replace("a.example", "b.example"));
+        assert!(home.choose_rendezvous(&address("b.example")).unwrap());
+        assert_eq!(home.configuration_text().unwrap(), changed);
+
+        // Where it could be put is not known here, and it is not ours to say.
+        home.put_configuration(b"typing = false\n").unwrap();
+        assert!(!home.choose_rendezvous(&address("a.example")).unwrap());
+        assert_eq!(home.configuration_text().unwrap(), "typing = false\n");
+    }
 
     fn address(host: &str) -> RendezvousAddress {
         RendezvousAddress { key: PublicKey::new([9; 32]), host: host.into(), port: 3478 }

@@ -34,6 +34,17 @@ pub(crate) struct Session {
     me: String,
 }
 
+/// What came of a rendezvous that was chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Used {
+    /// The engine registers there, now and from now on.
+    Kept,
+    /// It does now; but config.toml names another way, or none.
+    ForNow,
+    /// It will when the process ends that runs the engine.
+    Elsewhere,
+}
+
 /// A way to an engine that answers.
 pub(crate) enum Reached {
     /// It runs in this process.
@@ -110,15 +121,15 @@ impl Session {
         Ok(())
     }
 
-    /// Remembers a rendezvous where the home knows none, and starts the engine anew with it. `false`: another process runs the
-    /// engine, which does not use it.
-    pub(crate) async fn use_rendezvous(&mut self, address: RendezvousAddress) -> anyhow::Result<bool> {
-        self.rendezvous = self.home.rendezvous(&[address])?;
+    /// Remembers a rendezvous, and starts the engine anew with it.
+    pub(crate) async fn use_rendezvous(&mut self, address: RendezvousAddress) -> anyhow::Result<Used> {
+        let kept = self.home.choose_rendezvous(&address)?;
         if self.hosted.is_none() {
-            return Ok(false);
+            return Ok(Used::Elsewhere);
         }
+        self.rendezvous = vec![address];
         self.renew().await?;
-        Ok(true)
+        Ok(if kept { Used::Kept } else { Used::ForNow })
     }
 
     /// Says so where the rendezvous that were given make no difference, since the engine was running before.

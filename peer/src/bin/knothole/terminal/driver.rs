@@ -83,13 +83,9 @@ async fn attend(
                 Effect::Call(ask) => calls.push(call(session.client(), ask).boxed()),
                 Effect::UseRendezvous(address) => {
                     // What is said of it is seen while it is done.
-                    tty.terminal().draw(|frame| draw(screen, face.theme, frame))?;
-                    let input = match session.use_rendezvous(address).await {
-                        Ok(true) => Input::Renewed,
-                        Ok(false) => Input::RendezvousUnused(None),
-                        Err(error) => Input::RendezvousUnused(Some(error.to_string())),
-                    };
-                    screen.handle(input, now());
+                    picture(screen, face.theme, tty)?;
+                    let used = session.use_rendezvous(address).await.map_err(|error| error.to_string());
+                    screen.handle(Input::Rendezvous(used), now());
                 }
                 Effect::Quit => return Ok(()),
                 effect => show(effect, face, tty)?,

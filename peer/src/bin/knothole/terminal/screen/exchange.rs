@@ -5,6 +5,7 @@ use ratatui::crossterm::event::KeyEvent;
 use serde_json::Value;
 
 use super::Command;
+use crate::session::Used;
 
 /// Something happened.
 #[derive(Debug, Clone)]
@@ -25,8 +26,9 @@ pub(crate) enum Input {
     Answer(Ask, Result<Value, Refusal>),
     /// Another process runs the engine from now on: whatever was known may be old, and whatever was asked may not have been done.
     Renewed,
-    /// [`Effect::UseRendezvous`] had no effect: this is why, or another process runs the engine.
-    RendezvousUnused(Option<String>),
+    /// What came of [`Effect::UseRendezvous`], or why nothing did. Where it is used, the engine is another one, as with
+    /// [`Input::Renewed`].
+    Rendezvous(Result<Used, String>),
     /// The moment of [`Screen::poll_timeout`](super::Screen::poll_timeout) has come.
     Timeout,
 }
@@ -100,7 +102,7 @@ pub(crate) enum Effect {
     Notify { title: String, text: String },
     /// Put this into the clipboard.
     Copy(String),
-    /// Remember this rendezvous, and start the engine anew with it: [`Input::Renewed`] follows, or [`Input::RendezvousUnused`].
+    /// Remember this rendezvous, and start the engine anew with it: [`Input::Rendezvous`] follows.
     UseRendezvous(RendezvousAddress),
     /// Draw everything anew: something else may have written to the terminal.
     Redraw,

@@ -207,11 +207,8 @@ impl Screen {
             }
             Input::Event(event) => self.handle_event(&event),
             Input::Answer(ask, answer) => self.handle_answer(ask, answer),
-            Input::Renewed => {
-                self.refresh();
-                self.send_again();
-            }
-            Input::RendezvousUnused(why) => self.rendezvous_unused(why),
+            Input::Renewed => self.handle_renewal(),
+            Input::Rendezvous(used) => self.take_rendezvous(used),
             Input::Timeout => {}
         }
         if self.draft_due.is_some_and(|due| due <= now) {
@@ -256,6 +253,12 @@ impl Screen {
     fn rows_said(&self) -> usize {
         let columns = usize::from(self.size.0).max(1);
         self.notice.as_ref().map_or(1, |notice| cells::wrap(&notice.text, columns).len())
+    }
+
+    /// Another engine answers from now on.
+    fn handle_renewal(&mut self) {
+        self.refresh();
+        self.send_again();
     }
 
     /// Asks anew for all that is shown.

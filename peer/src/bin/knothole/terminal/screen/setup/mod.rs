@@ -13,7 +13,9 @@ use super::commands::parse;
 use super::contacts::Standing;
 use super::rows::Tone;
 use super::{Command, Composer, Effect, Known, Outcome, Screen};
+use crate::session::Used;
 use crate::terminal::words::{Words, fill};
+use crate::text::harmless;
 
 /// How long a registration takes at most where all is well, in milliseconds.
 const PATIENCE: u64 = 10_000;
@@ -90,12 +92,24 @@ impl Screen {
         }
     }
 
-    /// The rendezvous that was chosen is not used; `why`, or because another process runs the engine.
-    pub(super) fn rendezvous_unused(&mut self, why: Option<String>) {
+    /// What came of the rendezvous that was chosen.
+    pub(super) fn take_rendezvous(&mut self, used: Result<Used, String>) {
+        let words = &self.words.setup;
+        let told = match used {
+            Ok(used @ (Used::Kept | Used::ForNow)) => {
+                self.handle_renewal();
+                if used == Used::ForNow {
+                    self.say(words.for_now.to_owned(), true);
+                }
+                return;
+            }
+            Ok(Used::Elsewhere) => words.elsewhere.to_owned(),
+            Err(why) => harmless(&why),
+        };
         if let Some(setup) = &mut self.setup {
             setup.step = Step::Rendezvous;
         }
-        self.say(why.unwrap_or_else(|| self.words.setup.elsewhere.to_owned()), true);
+        self.say(told, true);
     }
 
     /// When more is to be said of a registration that does not come.
@@ -148,7 +162,9 @@ impl Screen {
         }
         let accepted = match setup.step {
             Step::Rendezvous => named(typed, &self.me, self.words),
-            Step::Waiting { .. } | Step::Link => None,
+            // One that does not answer may be the wrong one; a friend's link is that of a friend by now.
+            Step::Waiting { .. } => named(typed, &self.me, self.words).filter(|(_, friend)| friend.is_none()),
+            Step::Link => None,
         };
         if let Some((address, friend)) = accepted {
             setup.friend = friend;
@@ -243,6 +259,9 @@ impl Screen {
                 Some((address, Some(_))) => right(&fill(words.link_right, &[place(&address.to_string())])),
                 None => wrong(&self.damage(typed)),
             };
+        }
+        if let (Step::Waiting { .. }, Some((address, None))) = (setup.step, named(typed, &self.me, self.words)) {
+            return right(&fill(words.address_right, &[place(&address.to_string())]));
         }
         match parse::added(typed, self.words) {
             Ok(_) if Code::looks_like_one(typed) => right(words.code_right),

@@ -3,6 +3,7 @@ use ratatui::crossterm::event::KeyCode;
 use serde_json::{Value, json};
 
 use super::Step;
+use crate::session::Used;
 use crate::terminal::golden;
 use crate::terminal::screen::fixture::{Fixture, contact};
 use crate::terminal::screen::{Effect, Input};
@@ -140,10 +141,21 @@ fn a_registration_that_does_not_come_says_so_after_a_while() {
 }
 
 #[test]
+fn a_rendezvous_that_does_not_answer_can_be_replaced() {
+    let mut me = fresh(SIZE, Some("unreachable"));
+    enter(&mut me, &address());
+    assert_eq!(chosen(&me).map(ToString::to_string), Some(address()));
+    me.status = status(Some("registered"));
+    me.handle(Input::Rendezvous(Ok(Used::ForNow)));
+    assert_eq!(step(&me), Some(Step::Link));
+    assert!(me.screen.guide().tail.iter().any(|(text, _)| text.contains("config.toml")));
+}
+
+#[test]
 fn a_rendezvous_that_cannot_be_used_leads_back_with_the_reason() {
     let mut me = fresh(SIZE, None);
     enter(&mut me, &address());
-    me.handle(Input::RendezvousUnused(Some("the disk is full".into())));
+    me.handle(Input::Rendezvous(Err("the disk is full".into())));
     assert_eq!(step(&me), Some(Step::Rendezvous));
     assert!(me.screen.guide().tail.iter().any(|(text, _)| text.contains("the disk is full")));
 }
