@@ -44,6 +44,11 @@ impl Screen {
             "read" => {
                 if let Some(contact) = self.contacts.find_mut(&peer) {
                     contact.unread = event["unread"].as_u64().unwrap_or_default();
+                    contact.first_unread = None;
+                    if contact.unread > 0 {
+                        // Where the rest begins, the list tells.
+                        self.ask_contacts();
+                    }
                 }
             }
             "change" => {
@@ -56,7 +61,7 @@ impl Screen {
                 self.contacts.remove(&peer);
                 if self.is_open(&peer) {
                     // There is nobody any more for whom a draft could be kept.
-                    self.draft_due = None;
+                    (self.draft_due, self.typing_told) = (None, None);
                     self.leave();
                     self.conversation = None;
                     self.composer.set_text("");

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::acting::Doing;
+use super::contacts::Standing;
 use super::conversation::Place;
 use super::message::Message;
 use super::{Ask, Effect, Purpose, Screen};
@@ -187,7 +188,9 @@ impl Screen {
         let text = self.composer.text();
         let writes = matches!(self.doing, Doing::Write) && !text.is_empty();
         let command = text.starts_with('/') && !text.starts_with("//");
-        if writes && !command {
+        // Who asks, or is blocked, is told nothing.
+        let told = self.contacts.find(&peer).is_some_and(|contact| contact.standing == Standing::Contact);
+        if writes && told && !command {
             if self.typing_told.is_none_or(|at| self.now >= at.saturating_add(TYPING)) {
                 self.typing_told = Some(self.now);
                 self.ask(Purpose::Aside, "typing.set", json!({"to": peer, "on": true}));
