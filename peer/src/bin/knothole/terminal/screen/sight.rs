@@ -190,7 +190,8 @@ impl Screen {
         let Place::At { message, row } = &conversation.place else { return };
         let (Some(paper), Some(index)) = (self.paper(conversation), conversation.index(message)) else { return };
         let height = paper.height(conversation, index);
-        let row = if *row + 1 >= former { height.saturating_sub(1) } else { *row * height / former.max(1) };
+        // The row of a message that another took the place of may be beyond its last.
+        let row = if *row >= former.saturating_sub(1) { height.saturating_sub(1) } else { *row * height / former };
         self.look_at((index, row));
     }
 

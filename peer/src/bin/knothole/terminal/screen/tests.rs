@@ -245,6 +245,19 @@ fn the_place_is_kept_when_messages_come_and_when_the_size_changes() {
 }
 
 #[test]
+fn a_message_that_expires_at_the_edge_of_the_view_leaves_the_place_to_its_neighbour() {
+    let mut bob = Fixture::with_bob(SIZE, talk(60));
+    bob.key(KeyCode::PageUp);
+    let Place::At { message, .. } = place(&bob) else { panic!("it is at the bottom") };
+    bob.event(json!({"type": "change", "peer": "id-bob", "message": message, "what": "expired"}));
+    let Place::At { message: neighbour, .. } = place(&bob) else { panic!("it is at the bottom") };
+    assert_ne!(neighbour, message);
+    bob.handle(Input::Resized(1, 1));
+    bob.handle(Input::Resized(80, 24));
+    assert_eq!(place(&bob), Place::At { message: neighbour, row: 0 });
+}
+
+#[test]
 fn changes_show_in_place_while_scrolled_up() {
     let mut bob = Fixture::with_bob(SIZE, talk(60));
     (0..2).for_each(|_| bob.key(KeyCode::PageUp));
