@@ -1,5 +1,6 @@
 //! The program as people use it, in a terminal: what they see, and that nothing they typed is lost.
 
+mod guide;
 mod plain;
 mod terminal_lab;
 

@@ -57,7 +57,7 @@ pub fn picture(screen: &Screen<'_>, placeholders: Placeholders<'_>) -> String {
 }
 
 /// Puts the placeholder wherever the text stands, also where it goes on in the next row.
-fn replace(cells: &mut [Vec<String>], text: &str, placeholder: &str) {
+pub fn replace(cells: &mut [Vec<String>], text: &str, placeholder: &str) {
     let letters: Vec<_> = text.chars().map(String::from).collect();
     let placeholders: Vec<_> = placeholder.chars().map(String::from).collect();
     assert_eq!(letters.len(), placeholders.len(), "{placeholder:?} is as long as {text:?}");
@@ -78,7 +78,9 @@ fn places(cells: &[Vec<String>], letters: &[String], mut row: usize, mut column:
         let rest = &letters[places.len()..];
         let line = cells.get(row)?;
         let here = line[column..].iter().zip(rest).take_while(|(cell, letter)| cell == letter).count();
-        if here == 0 {
+        // It goes on in the next row only where nothing else stands behind it.
+        let ends = here == rest.len() || line[column + here..].iter().all(|cell| cell.trim().is_empty());
+        if here == 0 || !ends {
             return None;
         }
         places.extend((column..column + here).map(|column| (row, column)));
@@ -94,7 +96,7 @@ fn places(cells: &[Vec<String>], letters: &[String], mut row: usize, mut column:
 }
 
 /// Hides the pattern of a QR code, of which nothing stays the same: all between the outermost blocks of rows that have many.
-fn veil_pattern(cells: &mut [Vec<String>]) {
+pub fn veil_pattern(cells: &mut [Vec<String>]) {
     let block = |cell: &String| ["█", "▀", "▄"].contains(&cell.as_str());
     for cells in cells {
         let blocks: Vec<_> = (0..cells.len()).filter(|column| block(&cells[*column])).collect();
@@ -118,7 +120,7 @@ fn veil_times(line: &str) -> String {
 }
 
 /// Replaces every `12 ms` by `# ms`, and makes up for the width behind it.
-fn veil_round_trips(line: &str) -> String {
+pub fn veil_round_trips(line: &str) -> String {
     let mut parts = line.split(" ms");
     let mut veiled = parts.next().unwrap_or_default().to_owned();
     for part in parts {

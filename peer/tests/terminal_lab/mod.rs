@@ -221,6 +221,11 @@ impl Terminal {
         self.until(|state| wanted(&state.display.screen()).then_some(()))
     }
 
+    /// Waits likewise for what was written, in all.
+    pub fn patiently_written(&self, mut wanted: impl FnMut(&[u8]) -> bool) -> Result<(), String> {
+        self.until(|state| wanted(&state.written).then_some(()))
+    }
+
     #[track_caller]
     fn wait_until<T>(&self, what: &str, wanted: impl FnMut(&State) -> Option<T>) -> T {
         self.until(wanted).unwrap_or_else(|instead| panic!("waited in vain for {what}; {instead}"))

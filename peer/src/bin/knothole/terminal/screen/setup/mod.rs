@@ -225,10 +225,13 @@ impl Screen {
             },
         };
         let asks = self.contacts.iter().find(|contact| contact.standing == Standing::Request);
-        // It was said besides as well, when it came; here it stays.
-        guide.tail.extend(asks.map(|who| (format!("{}: {}", who.name, self.words.status.asks), Tone::Accent)));
+        let asks = asks.map(|who| format!("{}: {}", who.name, self.words.status.asks));
+        // It was said besides as well, when it came; here it stays, and is not said twice.
+        let told = self.notice.as_ref().is_some_and(|notice| asks.as_ref() == Some(&notice.text));
+        guide.tail.extend(asks.map(|asks| (asks, Tone::Accent)));
         guide.tail.extend(self.hint(setup));
-        guide.tail.extend(self.told_besides(if setup.step == Step::Link { words.keys } else { words.skip }));
+        let keys = if setup.step == Step::Link { words.keys } else { words.skip };
+        guide.tail.extend(if told { vec![(keys.to_owned(), Tone::Dim)] } else { self.told_besides(keys) });
         guide
     }
 
