@@ -7,7 +7,7 @@ use crate::delivery::Stage;
 use crate::session::word;
 use crate::terminal::cells::isolated;
 use crate::terminal::screen::contacts::Way;
-use crate::terminal::screen::message::{Body, Message, lines};
+use crate::terminal::screen::message::{Message, lines};
 use crate::terminal::words::fill;
 use crate::text::{beginning, harmless};
 
@@ -150,36 +150,30 @@ impl Teller {
         let id = word(event, "message");
         let which = self.which(open, id);
         let emoji = harmless(word(event, "emoji"));
-        let (told, body) = match word(event, "what") {
+        let told = match word(event, "what") {
             "edited" => {
                 let text = lines(word(event, "text"));
-                let told = fill(words.changed, &[&who, &which, &isolated(&text).replace('\n', "\n    ")]);
-                (told, Some(Body::Text(text)))
+                Some(fill(words.changed, &[&who, &which, &isolated(&text).replace('\n', "\n    ")]))
             }
-            "deleted" => (fill(words.deleted, &[&who, &which]), Some(Body::Deleted)),
-            "reaction" if event["on"] == true => (fill(words.reacted, &[&who, &emoji, &which]), None),
-            "reaction" => (fill(words.took_back, &[&who, &emoji, &which]), None),
+            "deleted" => Some(fill(words.deleted, &[&who, &which])),
+            "reaction" if event["on"] == true => Some(fill(words.reacted, &[&who, &emoji, &which])),
+            "reaction" => Some(fill(words.took_back, &[&who, &emoji, &which])),
             "timer" => {
                 let conversation = &self.words.conversation;
                 let text = match event["expires_s"].as_u64() {
                     Some(seconds) => fill(conversation.timer_on, &[&conversation.span(seconds)]),
                     None => conversation.timer_off.to_owned(),
                 };
-                (format!("{who}{}{text}", words.separator), None)
+                Some(format!("{who}{}{text}", words.separator))
             }
-            // It disappears without a word, as was announced.
-            "expired" => return self.change(id, Body::Deleted),
-            _ => return,
+            // What has disappeared has done so without a word, as was announced.
+            _ => None,
         };
-        if let Some(body) = body {
-            self.change(id, body);
-        }
-        self.say(&told);
-    }
-
-    fn change(&mut self, id: &str, body: Body) {
         if let Some(open) = &mut self.open {
-            open.change(id, body);
+            open.change(event);
+        }
+        if let Some(told) = told {
+            self.say(&told);
         }
     }
 

@@ -2,8 +2,11 @@
 
 use std::collections::VecDeque;
 
+use serde_json::Value;
+
 use crate::delivery::Stage;
-use crate::terminal::screen::message::{Body, Message};
+use crate::session::word;
+use crate::terminal::screen::message::Message;
 
 /// Messages that can be answered or changed, and whose changes are told with their text: as many as anybody scrolls back for.
 const KEPT: usize = 500;
@@ -68,10 +71,13 @@ impl Open {
         }
     }
 
-    /// What a message says from now on.
-    pub(crate) fn change(&mut self, id: &str, body: Body) {
-        if let Some(message) = self.messages.iter_mut().rfind(|message| message.id == id) {
-            message.body = body;
+    /// A message is changed, or has disappeared.
+    pub(crate) fn change(&mut self, event: &Value) {
+        let id = word(event, "message");
+        if word(event, "what") == "expired" {
+            self.messages.retain(|message| message.id != id);
+        } else if let Some(message) = self.messages.iter_mut().rfind(|message| message.id == id) {
+            message.change(event);
         }
     }
 

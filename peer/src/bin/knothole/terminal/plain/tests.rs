@@ -272,6 +272,14 @@ fn replies_reactions_edits_and_deletions_are_sentences() {
         "bob edited \"yes\": no\n    never\nyou reacted 👍 to \"no…\"\nbob deleted \"no…\"\n\
          bob, from now on texts disappear, 1 hour after they were read"
     );
+    listener
+        .event(json!({"type": "change", "peer": "b", "message": "1", "what": "reaction", "emoji": "👍", "on": true}));
+    listener.told();
+    listener.line("/choose");
+    assert!(listener.told().starts_with("2. me, 14:02: shall we? (reactions 👍)\n1. bob, 14:02: (deleted)\n"));
+    listener.event(json!({"type": "change", "peer": "b", "message": "1", "what": "expired"}));
+    listener.line("/choose");
+    assert!(listener.told().starts_with("1. bob, 14:02: (deleted)\n"));
 }
 
 #[test]

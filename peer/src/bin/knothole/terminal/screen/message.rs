@@ -97,7 +97,7 @@ impl Message {
     }
 
     /// An edit, a deletion or a reaction.
-    pub(super) fn change(&mut self, event: &Value) {
+    pub(crate) fn change(&mut self, event: &Value) {
         match word(event, "what") {
             "edited" if self.body != Body::Deleted => {
                 self.body = Body::Text(lines(word(event, "text")));
