@@ -95,11 +95,27 @@ mod tests {
 
     #[test]
     fn what_is_drawn_reads_back() {
-        // The three corners' squares: seven dark modules in a row, which are left, within what is drawn.
-        let code = Qr::fitting("knothole:", 40, 40).unwrap();
-        let rows = code.rows();
-        let first: Vec<char> = rows[code.quiet / 2].chars().collect();
-        assert!(first[code.quiet..code.quiet + 7].iter().all(|c| matches!(c, ' ' | '▄')), "{rows:?}");
-        assert_eq!(first[0], '█');
+        for (text, columns) in
+            [(link("rendezvous.example.org:3478"), 80), (link("10.0.0.1:1"), 44), ("knothole:".into(), 40)]
+        {
+            let drawn = Qr::fitting(&text, columns, 60).unwrap();
+            // Every half of every character is a module again.
+            let halves = |row: &String| {
+                let upper: Vec<bool> = row.chars().map(|c| matches!(c, '█' | '▀')).collect();
+                let lower: Vec<bool> = row.chars().map(|c| matches!(c, '█' | '▄')).collect();
+                [upper, lower]
+            };
+            let lines: Vec<Vec<bool>> = drawn.rows().iter().flat_map(halves).collect();
+            let code = QrCode::with_error_correction_level(&text, EcLevel::L).unwrap();
+            let side = code.width();
+            let light: Vec<bool> = code.into_colors().into_iter().map(|color| color == Color::Light).collect();
+            for (y, line) in lines.iter().enumerate() {
+                for (x, seen) in line.iter().enumerate() {
+                    let inside = |at: usize| at.checked_sub(drawn.quiet).filter(|at| *at < side);
+                    let expected = inside(x).zip(inside(y)).is_none_or(|(x, y)| light[y * side + x]);
+                    assert_eq!(*seen, expected, "{text}: {x}, {y}");
+                }
+            }
+        }
     }
 }

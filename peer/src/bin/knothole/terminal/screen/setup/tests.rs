@@ -193,6 +193,9 @@ fn every_step_is_drawn_at_every_size() {
         typed.handle(Input::Paste(friend()));
         golden::check("setup_friend", &typed.screen);
         golden::check("setup_waiting", &fresh(size, Some("connecting")).screen);
+        let mut by_name = status(Some("registered"));
+        by_name["link"] = link().replace("203.0.113.5", "rendezvous.example.org").into();
+        golden::check("setup_link_host", &Fixture::alone(size, by_name).screen);
         let mut at_link = fresh(size, Some("registered"));
         golden::check("setup_link", &at_link.screen);
         at_link.screen.words = &CHINESE;
