@@ -7,6 +7,7 @@ mod changes;
 mod cli;
 mod codes;
 mod daemon;
+mod drafts;
 mod faces;
 mod letters;
 mod neighbours;
