@@ -36,7 +36,12 @@ impl Teller {
                 let why = isolated(&harmless(word(event, "why"))).into_owned();
                 self.say(&fill(self.words.plain.not_done, &[&why]));
             }
-            "contact.added" | "contact.changed" => self.ask_contacts(Telling::Nothing),
+            // Our code was used.
+            "contact.added" => {
+                let name = isolated(&harmless(word(event, "name"))).into_owned();
+                self.ask_contacts(Telling::This(fill(self.words.people.added, &[&name])));
+            }
+            "contact.changed" => self.ask_contacts(Telling::Nothing),
             "contact.removed" => {
                 if is_open {
                     self.open = None;

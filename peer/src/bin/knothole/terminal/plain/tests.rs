@@ -383,6 +383,14 @@ fn who_asks_can_be_answered_as_soon_as_that_is_told() {
 }
 
 #[test]
+fn who_has_used_our_code_is_told() {
+    let mut listener = Listener::with_contacts(&ENGLISH);
+    listener.event(json!({"type": "contact.added", "peer": "d", "name": "dave"}));
+    listener.answer("contact.list", contacts());
+    assert_eq!(listener.told(), "dave is a contact now");
+}
+
+#[test]
 fn it_ends_when_all_that_was_typed_is_stored() {
     let mut listener = Listener::with_bob(&ENGLISH, json!([]));
     listener.line("bye");
