@@ -1,6 +1,7 @@
 //! What conversations look like, as goldens of every size.
 
 use std::collections::BTreeMap;
+use std::{env, fs};
 
 use ratatui::crossterm::event::{KeyCode, KeyModifiers};
 use serde_json::{Value, json};
@@ -8,6 +9,7 @@ use serde_json::{Value, json};
 use super::Input;
 use super::fixture::{Fixture, ME, NOON, contact, said, talk};
 use crate::terminal::golden;
+use crate::terminal::theme::Theme;
 
 const MINUTE: u64 = 60_000;
 const DAY: u64 = 24 * 60 * MINUTE;
@@ -155,4 +157,45 @@ fn a_page_is_missing() {
         bob.handle(Input::Focused(true));
         golden::check("missing", &bob.screen);
     }
+}
+
+/// The README's picture is what is drawn: `UPDATE_GOLDENS=1` puts it there.
+#[test]
+fn the_readme_shows_what_is_drawn() {
+    let at = NOON + 521 * MINUTE;
+    let alice = |id: &str, text: &str, at| said(id, "id-alice", text, at);
+    let mut asked = said("1", ME, "Can you hear me through the fence?", at);
+    asked["state"] = "read".into();
+    let mut mine = said("3", ME, "Nobody: this goes straight from my socket to yours.", at);
+    mine["state"] = "read".into();
+    mine["reply"] = "2".into();
+    mine["reactions"] = json!([{"emoji": "👍", "mine": false}]);
+    let today = at + 741 * MINUTE;
+    let messages = vec![
+        asked,
+        alice("2", "Loud and clear. Who else is listening?", at),
+        mine,
+        alice("4", "早上好 👩‍👩‍👧 See you at eight, by the old oak?", today),
+    ];
+    let mut contacts = ["alice", "Ben", "chen"].map(contact);
+    contacts[0]["verified"] = true.into();
+    contacts[0]["path"] = json!({"kind": "direct", "remote": "203.0.113.5:48109", "rtt_ms": 23.0});
+    contacts[0]["unread"] = 1.into();
+    contacts[0]["first_unread"] = "4".into();
+    contacts[1]["path"] = json!({"kind": "relay", "remote": "192.0.2.1:3478", "rtt_ms": 80.0});
+    contacts[1]["unread"] = 3.into();
+    contacts[2]["presence"] = "offline".into();
+    let conversations = BTreeMap::from([("id-alice".to_owned(), messages)]);
+    let mut fixture = Fixture::new((80, 14), contacts.into(), conversations);
+    fixture.type_text("With pleas");
+    let drawn = golden::picture(&fixture.screen, Theme::Plain);
+    let drawn: String = drawn.lines().take(14).map(|line| format!("{line}\n")).collect();
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md");
+    let readme = fs::read_to_string(file).unwrap();
+    let (before, rest) = readme.split_once("```text\n").unwrap();
+    let (kept, after) = rest.split_once("```\n").unwrap();
+    if env::var_os("UPDATE_GOLDENS").is_some() {
+        return fs::write(file, format!("{before}```text\n{drawn}```\n{after}")).unwrap();
+    }
+    assert_eq!(kept, drawn);
 }
