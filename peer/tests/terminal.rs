@@ -6,7 +6,7 @@ mod terminal_lab;
 
 use nix::sys::signal::Signal;
 use terminal_lab::tmux::Tmux;
-use terminal_lab::{Key, LARGE, SMALL, Screen, Size, Terminal, Town, USUAL, Who, golden};
+use terminal_lab::{Key, LARGE, Program, SMALL, Screen, Size, Terminal, Town, USUAL, Who, golden};
 
 const FAMILY: &str = "👩\u{200D}👩\u{200D}👧";
 
@@ -37,7 +37,7 @@ fn typed(screen: &Screen<'_>) -> Option<String> {
     screen.shows_cursor().then(|| line.rsplit_once("> ").map_or(String::new(), |(_, text)| text.to_owned()))
 }
 
-/// Types into the open conversation, and waits for what is sent to be on the screen and on the disk.
+/// Types into the open conversation, and waits for a mark, which says that it is on the disk.
 #[track_caller]
 fn say(terminal: &Terminal, text: &str) {
     terminal.enter(text);
@@ -186,6 +186,74 @@ fn what_others_write_moves_no_cursor_and_colours_nothing() {
         assert!(!written.contains(sequence), "{sequence:?}");
     }
     assert_eq!(alice.bells(), 0);
+}
+
+#[test]
+fn a_draft_outlives_other_conversations_and_every_end() {
+    let town = town();
+    town.tell("alice", "bob", 2, &[(Who::Them, "well?")]);
+    town.tell("alice", "carol", 3, &[(Who::Them, "from carol")]);
+    let mut alice = open(&town, "alice", USUAL);
+    let has = |text: &str| {
+        let text = text.to_owned();
+        move |screen: &Screen<'_>| typed(screen).as_deref() == Some(&text)
+    };
+    alice.wait_for_text("2 - carol");
+    alice.press(Key::Alt('2'));
+    alice.wait_for_text("from carol");
+    alice.type_text("to carol, 草稿");
+    alice.wait_for("the draft", has("to carol, 草稿"));
+    alice.press(Key::Alt('1'));
+    alice.wait_for("another conversation", |screen| screen.contains("well?") && has("")(screen));
+    alice.type_text("to bob");
+    let ends: [(&str, End); 3] = [
+        ("quit", |terminal| {
+            // From a conversation in which nothing is begun.
+            terminal.press(Key::Alt('1'));
+            terminal.wait_for("bob's conversation", |screen| screen.contains("well?"));
+            terminal.press(Key::Ctrl('u'));
+            terminal.enter("/quit");
+        }),
+        ("SIGTERM", Terminal::terminate),
+        ("kill -9", Terminal::kill),
+    ];
+    for (how, end) in ends {
+        alice.wait_for_text("2 - carol");
+        alice.press(Key::Alt('2'));
+        alice.wait_for("the draft to carol", has("to carol, 草稿"));
+        end(&alice);
+        alice.wait_exit();
+        assert_eq!(alice.restored(), how != "kill -9", "{how}");
+        alice = open(&town, "alice", USUAL);
+    }
+}
+
+#[test]
+fn the_shell_has_the_terminal_after_ctrl_z_and_fg_brings_the_screen_back() {
+    let town = town();
+    town.tell("alice", "bob", 2, &[(Who::Them, "well?")]);
+    let shell = Program::new("/bin/bash", &town.person("alice")).with("KNOTHOLE_HOME", town.knothole("alice"));
+    let shell = shell.with("PS1", "shell> ").arguments(["--norc", "--noprofile", "-i"]).start(USUAL);
+    shell.wait_for_text("shell>");
+    shell.enter(&format!("'{}' --rendezvous '{}'", env!("CARGO_BIN_EXE_knothole"), town.address()));
+    shell.wait_for_text("well?");
+    shell.press(Key::Ctrl('l'));
+    shell.type_text("half");
+    shell.wait_for("what is typed", |screen| typed(screen).as_deref() == Some("half"));
+    shell.press(Key::Ctrl('z'));
+    shell.wait_for("the shell", |screen| !screen.is_alternate() && screen.contains("Stopped"));
+    shell.resize(LARGE);
+    shell.enter("fg");
+    shell.wait_for("the screen in its new size", |screen| {
+        screen.is_alternate() && screen.contains("well?") && typed(screen).as_deref() == Some("half")
+    });
+    shell.look(|screen| assert_eq!(screen.cursor().0, LARGE.rows - 2, "{screen}"));
+    shell.press(Key::Ctrl('u'));
+    shell.enter("/quit");
+    let prompts = |screen: &Screen<'_>| !screen.is_alternate() && screen.line(screen.cursor().0) == "shell>";
+    shell.wait_for("the shell", prompts);
+    shell.enter("exit");
+    assert_eq!(shell.wait_exit(), 0);
 }
 
 #[test]

@@ -126,7 +126,7 @@ fn show(effect: Effect, face: Face, tty: &mut Tty) -> io::Result<()> {
         Effect::Bell => face.bell.then(|| "\x07".to_owned()),
         Effect::Notify { title, text } if face.notify => face.desktop.notify(&title, &text),
         Effect::Copy(text) => desktop::copy(&text),
-        Effect::Redraw => return tty.terminal().clear(),
+        Effect::Redraw => return tty.draw_anew(),
         Effect::Suspend => return tty.suspend(),
         Effect::Notify { .. } | Effect::Call(_) | Effect::UseRendezvous(_) | Effect::Quit => None,
     };

@@ -50,7 +50,14 @@ impl Tty {
         give_back();
         nix::sys::signal::raise(nix::sys::signal::Signal::SIGTSTP)?;
         enter(self.mouse)?;
-        self.terminal.clear()
+        self.draw_anew()
+    }
+
+    /// Has the next frame drawn whole. ratatui's own `clear` asks the terminal where its cursor is, and the answer would go to the
+    /// thread that reads the keys.
+    pub(crate) fn draw_anew(&mut self) -> io::Result<()> {
+        let size = self.terminal.size()?;
+        self.terminal.resize(size.into())
     }
 
     /// Writes a sequence that draws nothing.
