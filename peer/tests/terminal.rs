@@ -2,6 +2,7 @@
 
 mod guide;
 mod plain;
+mod talking;
 mod terminal_lab;
 
 use nix::sys::signal::Signal;
