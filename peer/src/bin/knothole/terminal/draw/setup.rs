@@ -21,7 +21,7 @@ pub(super) fn draw(screen: &Screen, theme: Theme, buffer: &mut Buffer) -> Option
     let (width, height) = screen.size;
     Clear.render(Rect { x: 0, y: 0, width, height }, buffer);
     let guide = screen.guide();
-    let plan = Plan::of(screen.size, guide.link.as_deref());
+    let plan = Plan::of(screen.size, guide.link.as_deref(), screen.link_alone);
     if let (Some(area), Some(link)) = (plan.link, &guide.link) {
         draw_link(link, area, theme, buffer);
     }
@@ -37,7 +37,10 @@ pub(super) fn draw(screen: &Screen, theme: Theme, buffer: &mut Buffer) -> Option
         let text = fill(screen.words.setup.no_qr, &[&columns_needed.to_string(), &rows_needed.to_string()]);
         head.insert(1.min(head.len()), broken(&text, Tone::Dim, columns));
     }
-    let tail: Lines = guide.tail.iter().flat_map(|(text, tone)| broken(text, *tone, columns)).collect();
+    // Where the code stands beside the link, a selection would take parts of it.
+    let beside = plan.link.is_some_and(|link| link.x > 0);
+    let alone = (beside || screen.link_alone).then(|| (screen.words.setup.alone.to_owned(), Tone::Dim));
+    let tail: Lines = guide.tail.iter().chain(&alone).flat_map(|(text, tone)| broken(text, *tone, columns)).collect();
     // What is typed and what is said of it stay in sight; what explains gives way, the end of it first.
     let input = guide.label.and(screen.setup.as_ref());
     let most = usize::from(area.height).saturating_sub(tail.len() + usize::from(input.is_some()));

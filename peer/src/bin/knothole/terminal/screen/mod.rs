@@ -85,6 +85,8 @@ pub(crate) struct Screen {
     pub(crate) overlay: Option<Overlay>,
     /// The first steps, while they stand in the place of the conversation.
     pub(crate) setup: Option<Setup>,
+    /// Whether our link is shown without its QR code, so that nothing stands beside it.
+    pub(crate) link_alone: bool,
     /// Whether it was looked at if this is somebody's first time, and whether the contacts are known, which tell.
     considered: bool,
     contacts_known: bool,
@@ -149,6 +151,7 @@ impl Screen {
             notice: None,
             overlay: None,
             setup: None,
+            link_alone: false,
             considered: false,
             contacts_known: false,
             search: None,

@@ -29,6 +29,7 @@ pub(crate) struct Words {
     pub(crate) keys: &'static str,
     pub(crate) link_keys: &'static str,
     pub(crate) no_qr: &'static str,
+    pub(crate) alone: &'static str,
     pub(crate) first_words: &'static str,
 }
 
@@ -60,6 +61,7 @@ pub(super) const ENGLISH: Words = Words {
     keys: "c copies your link · Esc leaves",
     link_keys: "c copies · Esc closes",
     no_qr: "Its QR code needs a window of {} columns and {} rows.",
+    alone: "l shows the link alone, or its code",
     first_words: "{} is a contact now. Type a line and press Enter; F1 helps",
 };
 
@@ -91,5 +93,6 @@ pub(super) const CHINESE: Words = Words {
     keys: "c 复制链接 · Esc 离开",
     link_keys: "c 复制 · Esc 关闭",
     no_qr: "二维码需要 {} 列 {} 行的窗口。",
+    alone: "l 只看链接，或看二维码",
     first_words: "{} 已成为联系人。输入一行，按 Enter 发送；F1 帮助",
 };

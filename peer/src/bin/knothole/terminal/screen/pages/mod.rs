@@ -254,6 +254,7 @@ impl Screen {
             (Subject::Code { made: Some(made) }, KeyCode::Char('r')) if made.is_over(self.now) => {
                 self.give(Command::Code { name: None });
             }
+            (Subject::Link, KeyCode::Char('l')) => self.link_alone = !self.link_alone,
             (Subject::Link, KeyCode::Char('c')) => self.give(Command::Copy { link: true }),
             (Subject::Verify { peer, told: Some(_) }, KeyCode::Char('y')) => {
                 let command = Command::Verify { name: Some(peer.clone()), same: true };

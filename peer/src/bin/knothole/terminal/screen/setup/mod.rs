@@ -131,6 +131,9 @@ impl Screen {
             KeyCode::Char('c') if empty && key.modifiers.is_empty() && setup.step == Step::Link => {
                 self.give(Command::Copy { link: true });
             }
+            KeyCode::Char('l') if empty && key.modifiers.is_empty() && setup.step == Step::Link => {
+                self.link_alone = !self.link_alone;
+            }
             KeyCode::Char('d') if empty && key.modifiers.contains(KeyModifiers::CONTROL) => self.quit(),
             _ => {
                 let known = Known::new(&self.contacts, self.words);

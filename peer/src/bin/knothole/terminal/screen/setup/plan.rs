@@ -20,15 +20,22 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    pub(crate) fn of((columns, rows): (u16, u16), link: Option<&str>) -> Self {
+    /// The areas of so many columns and rows; `alone`: the link without its code.
+    pub(crate) fn of((columns, rows): (u16, u16), link: Option<&str>, alone: bool) -> Self {
         let area = Rect { x: 0, y: 0, width: columns, height: rows };
         let Some(link) = link else {
             let words = Rect { x: 1.min(columns), width: columns.saturating_sub(2), ..area };
             return Self { link: None, qr: None, words, needs: None };
         };
         let lines = lines(link, columns);
+        let height = rows.saturating_sub(lines);
+        let place = Rect { height: lines.min(rows), ..area };
+        let words = Rect { x: 1.min(columns), y: lines.min(rows), width: columns.saturating_sub(2), height };
+        if alone {
+            return Self { link: Some(place), qr: None, words, needs: None };
+        }
         // Under the link, with the words beside it.
-        let (width, height) = (columns.saturating_sub(WORDS + 2), rows.saturating_sub(lines));
+        let width = columns.saturating_sub(WORDS + 2);
         let under = Qr::fitting(link, usize::from(width), usize::from(height));
         if let Ok(qr) = under {
             let taken = u16::try_from(qr.width()).unwrap_or(columns);
@@ -51,8 +58,6 @@ impl Plan {
             };
         }
         let needs = under.err().map(|(width, height)| (width + usize::from(WORDS) + 2, height));
-        let place = Rect { height: lines.min(rows), ..area };
-        let words = Rect { x: 1.min(columns), y: lines.min(rows), width: columns.saturating_sub(2), height };
         Self { link: Some(place), qr: None, words, needs }
     }
 }
@@ -73,13 +78,17 @@ mod tests {
 
     #[test]
     fn eighty_by_twenty_four_has_room_for_a_link_of_one_rendezvous_and_its_code() {
-        let plan = Plan::of((80, 24), Some(&link("203.0.113.5:3478")));
+        let plan = Plan::of((80, 24), Some(&link("203.0.113.5:3478")), false);
         assert_eq!(plan.link, Some(Rect { x: 0, y: 0, width: 80, height: 2 }));
         assert!(plan.qr.is_some());
         assert!(plan.words.width >= 30 && plan.words.height >= 16, "{:?}", plan.words);
         // A long name of a host makes the code larger: then the link stands beside it.
-        let plan = Plan::of((80, 24), Some(&link("rendezvous.example.org:3478")));
+        let plan = Plan::of((80, 24), Some(&link("rendezvous.example.org:3478")), false);
         assert!(plan.qr.is_some() && plan.link.is_some_and(|link| link.x > 40));
+        // Alone it has its rows for itself again.
+        let plan = Plan::of((80, 24), Some(&link("rendezvous.example.org:3478")), true);
+        assert_eq!(plan.link, Some(Rect { x: 0, y: 0, width: 80, height: 2 }));
+        assert!(plan.qr.is_none() && plan.needs.is_none());
     }
 
     #[test]
@@ -88,7 +97,7 @@ mod tests {
         for link in &links {
             for columns in [1, 20, 40, 60, 79, 80, 120, 200] {
                 for rows in [1, 2, 5, 10, 23, 24, 40, 60] {
-                    let plan = Plan::of((columns, rows), Some(link));
+                    let plan = Plan::of((columns, rows), Some(link), false);
                     let qr = plan.qr.as_ref().map(|(area, _)| *area);
                     let areas: Vec<_> = plan.link.into_iter().chain(qr).chain([plan.words]).collect();
                     for (at, area) in areas.iter().enumerate() {

@@ -128,6 +128,8 @@ fn the_steps_can_be_left_and_come_back() {
     assert_eq!(step(&me), Some(Step::Link));
     me.key(KeyCode::Char('c'));
     assert!(me.effects.contains(&Effect::Copy(link())));
+    me.key(KeyCode::Char('l'));
+    golden::check("setup_link_alone", &me.screen);
 }
 
 #[test]
