@@ -29,9 +29,7 @@ pub(super) fn draw(screen: &Screen, theme: Theme, buffer: &mut Buffer) -> Option
         }
         Some(Overlay::Page(_)) => draw_page(screen, theme, area, buffer),
         Some(Overlay::Question(question)) => {
-            let last = Rect { y: height.saturating_sub(1), height: height.min(1), ..area };
-            Clear.render(last, buffer);
-            put(buffer, last, 0, 0, &cells::truncate(&question.text, usize::from(width)), theme.style(Tone::Alarm));
+            put_last(buffer, area, &question.text, theme.style(Tone::Alarm));
         }
         Some(Overlay::Palette(palette)) => return draw_palette(screen, palette, theme, area, buffer),
         None => {}
@@ -91,10 +89,20 @@ fn draw_page(screen: &Screen, theme: Theme, area: Rect, buffer: &mut Buffer) {
     for (row, content) in (0..inner.height).zip(&page.rows) {
         put_row(buffer, theme, inner, row, content);
     }
-    let last = area.height.saturating_sub(1);
     let (text, style) = match &screen.notice {
         Some(notice) => (&notice.text, theme.style(if notice.alarm { Tone::Alarm } else { Tone::Accent })),
         None => (&page.keys, Style::new().patch(theme.style(Tone::Dim))),
     };
-    put(buffer, area, 1, last, &cells::truncate(text, width), style);
+    put_last(buffer, Rect { x: inner.x, width: inner.width, ..area }, text, style);
+}
+
+/// Puts a sentence into the last rows of an area, as many as it needs: what is asked, or what to do next, is never cut off.
+fn put_last(buffer: &mut Buffer, area: Rect, text: &str, style: Style) {
+    let lines = cells::wrap(text, usize::from(area.width).max(1));
+    let height = u16::try_from(lines.len()).unwrap_or(u16::MAX).min(area.height);
+    let last = Rect { y: area.y + area.height - height, height, ..area };
+    Clear.render(last, buffer);
+    for (row, range) in (0..height).zip(lines) {
+        put(buffer, last, 0, row, text[range].trim_end(), style);
+    }
 }

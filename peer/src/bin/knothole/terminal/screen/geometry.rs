@@ -19,7 +19,7 @@ pub(crate) struct Geometry {
     /// Who the conversation is with.
     pub(crate) title: Rect,
     pub(crate) conversation: Rect,
-    /// What the composer is for, where there is something to say of it.
+    /// What the composer is for, where there is something to say of it; the place for a transfer's progress, too, when there are any.
     pub(crate) caption: Rect,
     pub(crate) composer: Rect,
     /// The last row, or so many of the last as what is said takes.

@@ -205,6 +205,14 @@ fn the_page_of_contacts_opens_the_chosen_one() {
 }
 
 #[test]
+fn a_question_is_whole_in_the_smallest_window() {
+    let mut village = village((40, 10));
+    enter(&mut village, "/remove \"Anna Maria\"");
+    golden::check("question", &village.screen);
+    assert!(golden::picture(&village.screen, crate::terminal::theme::Theme::Plain).contains("y/n"));
+}
+
+#[test]
 fn nothing_typed_on_a_page_is_sent() {
     let mut village = village(SIZE);
     village.key(KeyCode::F(1));
