@@ -10,8 +10,9 @@
 //! and fragments, are ignored. Routers answer a TTL that ran out with ICMP.
 //!
 //! A test calls [`run`], which starts the test's own binary again in user, network, mount and PID namespaces of its own,
-//! so it needs no privileges, sees no other lab, and leaves nothing behind. Labs are sensitive to timing, so only
-//! one runs at a time on a machine.
+//! so it needs no privileges, sees no other lab, and leaves nothing behind. What tests wait for comes on a busy machine, too: they run
+//! side by side, since they do little but wait. What is not so patient runs alone: by [`run_alone`], and measurements by
+//! [`run_program`].
 
 mod cable;
 mod host;
@@ -30,5 +31,5 @@ pub use host::Host;
 pub use lab::Lab;
 pub use masquerade::Input;
 pub use mount::{mount_memory, unmount};
-pub use privilege::{run, run_program};
+pub use privilege::{run, run_alone, run_program};
 pub use process::Process;

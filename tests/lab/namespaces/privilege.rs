@@ -27,20 +27,37 @@ const UNSHARE: [&str; 7] = ["--user", "--map-root-user", "--net", "--mount", "--
 /// # Errors
 /// The test's own; or that the lab, though required or possible, could not be set up.
 pub fn run(name: &str, test: impl FnOnce(&mut Lab) -> Result<()>) -> Result<()> {
-    let arguments = ["--exact", name, "--nocapture", "--test-threads=1"].map(OsString::from);
-    enter(name, &arguments, test)
+    enter(name, &of_test(name), File::lock_shared, test)
 }
 
-/// As [`run`], for a program that is no test: it starts again with the arguments that it was given.
+/// As [`run`], while no other lab runs: for what is disturbed when others make and unmake network devices, which the kernel does
+/// one at a time for all namespaces.
+///
+/// # Errors
+/// See [`run`].
+pub fn run_alone(name: &str, test: impl FnOnce(&mut Lab) -> Result<()>) -> Result<()> {
+    enter(name, &of_test(name), File::lock, test)
+}
+
+/// As [`run`], for a program that is no test: it starts again with the arguments that it was given, and no other lab runs
+/// beside it, which would disturb what it measures.
 ///
 /// # Errors
 /// See [`run`].
 pub fn run_program(name: &str, body: impl FnOnce(&mut Lab) -> Result<()>) -> Result<()> {
     let arguments: Vec<OsString> = env::args_os().skip(1).collect();
-    enter(name, &arguments, body)
+    enter(name, &arguments, File::lock, body)
 }
 
-fn enter(name: &str, arguments: &[OsString], body: impl FnOnce(&mut Lab) -> Result<()>) -> Result<()> {
+/// What makes a test's binary run this test.
+fn of_test(name: &str) -> [OsString; 4] {
+    ["--exact", name, "--nocapture", "--test-threads=1"].map(OsString::from)
+}
+
+/// How a lab takes its turn: beside others, or alone.
+type Turn = fn(&File) -> io::Result<()>;
+
+fn enter(name: &str, arguments: &[OsString], turn: Turn, body: impl FnOnce(&mut Lab) -> Result<()>) -> Result<()> {
     if let Some(found) = env::var_os(INSIDE) {
         fs::write(found, "found").context("cannot tell the outer process that the test was found")?;
         prepare()?;
@@ -48,7 +65,7 @@ fn enter(name: &str, arguments: &[OsString], body: impl FnOnce(&mut Lab) -> Resu
         pass_on(&format!("{name}: KNOTHOLE_SEED={seed}"));
         return body(&mut Lab::new(seed)?);
     }
-    let _turn = take_turn()?;
+    let _turn = take(turn)?;
     if let Err(obstacle) = probe() {
         let required = env::var_os("CI").is_some() || env::var_os("KNOTHOLE_LAB").is_some_and(|is| is == "required");
         ensure!(!required, "the lab is required, but {obstacle:#}");
@@ -98,11 +115,12 @@ fn prepare() -> Result<()> {
     ip(["link", "set", "lo", "up"])
 }
 
-/// Waits until no other lab runs. The lock is the file's, and ends with the process that holds it.
-fn take_turn() -> Result<File> {
+/// Waits until no lab runs that must be alone or, to be alone, until none runs. The lock is the file's, and ends with the process
+/// that holds it.
+fn take(turn: Turn) -> Result<File> {
     let path = env::temp_dir().join(format!("knothole-lab-{}.lock", nix::unistd::getuid()));
     let file = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
-    file.lock().with_context(|| format!("cannot lock {}", path.display()))?;
+    turn(&file).with_context(|| format!("cannot lock {}", path.display()))?;
     Ok(file)
 }
 

@@ -3,14 +3,14 @@
 //! `cargo run --release -p knothole-tests --example measure -- torture`.
 
 use anyhow::{Result, ensure};
-use knothole_lab::namespaces::run;
+use knothole_lab::namespaces::run_alone;
 use knothole_lab::person::binaries;
 use knothole_lab::trial::Setting;
 use knothole_lab::trial::torture::Torture;
 
 #[test]
 fn nothing_is_lost_by_loss_kills_full_disks_and_moves() -> Result<()> {
-    run("torture::nothing_is_lost_by_loss_kills_full_disks_and_moves", |lab| {
+    run_alone("torture::nothing_is_lost_by_loss_kills_full_disks_and_moves", |lab| {
         let setting = Setting::new(lab, binaries()?)?;
         let seed = std::env::var("KNOTHOLE_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
         let tortured = Torture { seed, messages: 300, kills: 6, loss: 0.2, disk: 64 << 20 }.inflict(&setting);

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use knothole_lab::namespaces::{Station, cable, run};
+use knothole_lab::namespaces::{Station, cable, run_alone};
 use knothole_lab::person::{Person, binaries};
 use knothole_proto::identity::PeerId;
 use nix::sys::signal::Signal;
@@ -35,7 +35,7 @@ fn meet(alice: &mut Person, bob: &mut Person, text: &str) -> Result<Duration> {
 
 #[test]
 fn contacts_on_one_lan_talk_without_any_rendezvous() -> Result<()> {
-    run("lan::contacts_on_one_lan_talk_without_any_rendezvous", |_| {
+    run_alone("lan::contacts_on_one_lan_talk_without_any_rendezvous", |_| {
         let homes = tempfile::tempdir()?;
         let lans = [
             ("v4", ["10.77.0.1/24", "10.77.0.2/24"]),
@@ -66,7 +66,7 @@ fn contacts_on_one_lan_talk_without_any_rendezvous() -> Result<()> {
 
 #[test]
 fn who_switches_it_off_is_not_found() -> Result<()> {
-    run("lan::who_switches_it_off_is_not_found", |_| {
+    run_alone("lan::who_switches_it_off_is_not_found", |_| {
         let homes = tempfile::tempdir()?;
         let stations = cable(["off-a", "off-b"], [&["10.77.0.1/24"], &["10.77.0.2/24"]])?;
         let silent = homes.path().join("bob");
