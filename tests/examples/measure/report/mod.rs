@@ -50,6 +50,7 @@ pub(crate) fn write(documents: &Path) -> Result<()> {
     section(&mut page, &records, REST, "Being there", rest::table)?;
     section(&mut page, &records, TORTURE, "Nothing written is lost", torture::table)?;
     page += &as_it_is(&records, "store.txt", "A million messages on the disk")?;
+    page += &as_it_is(&records, "terminal.txt", "A long conversation at the terminal")?;
     let path = documents.join("measurements.md");
     fs::write(&path, page).with_context(|| path.display().to_string())
 }
