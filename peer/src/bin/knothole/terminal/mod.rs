@@ -40,7 +40,7 @@ pub(crate) async fn run(
     settings: &TerminalConfiguration,
     signals: &mut Signals,
 ) -> anyhow::Result<()> {
-    let size = ratatui::crossterm::terminal::size()?;
+    let size = crossterm::terminal::size()?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
     let mut screen = Screen::new(language(settings), TimeZone::system(), size, now);
     screen.previews = settings.previews;

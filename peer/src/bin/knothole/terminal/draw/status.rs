@@ -59,7 +59,7 @@ mod tests {
             let mut fixture = Fixture::new((40, 10), vec![contact("bob")], talked);
             fixture.screen.words = words;
             fixture.type_text("/quti");
-            fixture.key(ratatui::crossterm::event::KeyCode::Enter);
+            fixture.key(crossterm::event::KeyCode::Enter);
             let picture = picture(&fixture.screen, Theme::Plain);
             for part in parts {
                 assert!(picture.contains(part), "{part:?} in\n{picture}");
