@@ -43,11 +43,9 @@ impl Tmux {
         for (name, value) in program.iter_extra_env_as_str().filter(|(name, _)| *name != "TERM") {
             server.args(["-e", &format!("{name}={value}")]);
         }
-        server.args(program.get_argv());
-        // The pane stays when the program has ended, so that its last screen can be seen.
-        server.args([";", "set-option", "-g", "window-size", "manual"]);
-        server.args([";", "set-option", "-g", "remain-on-exit", "on", ";", "set-option", "-g", "status", "off"]);
-        server.args([";", "set-hook", "-g", "pane-died", "wait-for -S ended"]);
+        // Its end is told on the screen that it leaves behind, and the pane stays for that to be seen.
+        server.args(["sh", "-c", "\"$@\"; echo \"ended: $?\"; exec cat", "sh"]).args(program.get_argv());
+        server.args([";", "set-option", "-g", "window-size", "manual", ";", "set-option", "-g", "status", "off"]);
         run(&mut server);
         let mut watcher = tmux(&socket);
         watcher.args(["-C", "attach-session", "-t", "=person:"]);
@@ -99,19 +97,10 @@ impl Tmux {
         self.wait_for(&format!("{text:?}"), |screen| screen.contains(text))
     }
 
-    /// Waits until the program has ended; returns its last screen.
+    /// Waits until the program has ended well; returns its last screen.
     #[track_caller]
     pub fn wait_exit(&self) -> String {
-        let (sender, ended) = channel();
-        let mut waiting = tmux(&self.socket);
-        waiting.args(["wait-for", "ended"]);
-        thread::spawn(move || waiting.status().is_ok_and(|status| status.success() && sender.send(()).is_ok()));
-        if ended.recv_timeout(PATIENCE).is_err() {
-            let how =
-                run(tmux(&self.socket).args(["list-panes", "-a", "-F", "process #{pane_pid}, dead: #{pane_dead}"]));
-            panic!("waited in vain for its end; {how}; tmux shows\n{}", self.screen());
-        }
-        self.screen()
+        self.wait_for_text("ended: 0")
     }
 }
 
