@@ -4,8 +4,9 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::acting::Doing;
 use super::contacts::{Contact, Standing};
+use super::known::Known;
 use super::pages::Subject;
-use super::{Effect, Known, Outcome, Screen};
+use super::{Effect, Outcome, Screen};
 
 impl Screen {
     pub(super) fn handle_key(&mut self, key: KeyEvent) {

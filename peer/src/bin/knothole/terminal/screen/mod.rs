@@ -4,6 +4,7 @@
 //! [`Effect`], and its answer comes back as an [`Input`], whenever that is.
 
 mod acting;
+mod answers;
 #[cfg(test)]
 mod anything;
 mod attention;
@@ -16,6 +17,7 @@ pub(crate) mod exchange;
 pub(crate) mod fixture;
 pub(crate) mod geometry;
 pub(crate) mod keys;
+mod known;
 pub(crate) mod listing;
 pub(crate) mod message;
 pub(crate) mod naming;
@@ -39,9 +41,8 @@ use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
 use super::cells;
-use super::composer::{Candidates, Completable, Composer, Outcome};
+use super::composer::{Composer, Outcome};
 use super::words::{Words, fill};
-use crate::session::{entries, word};
 use acting::Doing;
 use attention::{Attention, Summons};
 pub(crate) use commands::Command;
@@ -294,108 +295,6 @@ impl Screen {
         self.ask(Purpose::Page { peer, page }, "message.history", parameters);
     }
 
-    fn handle_answer(&mut self, ask: Ask, answer: Result<Value, Refusal>) {
-        let answer = match answer {
-            Ok(answer) => answer,
-            // What was asked is asked again with `Renewed`, or by the person.
-            Err(Refusal::Closed) => return,
-            Err(Refusal::Refused { why, data }) => {
-                return self.handle_refusal(ask, refusal::told(&why, &data, self.words));
-            }
-        };
-        match ask.purpose {
-            Purpose::Status => {
-                self.take_status(&answer);
-                self.advance_setup();
-                self.consider_setup();
-            }
-            Purpose::Contacts => {
-                self.contacts.replace(&answer);
-                self.contacts_known = true;
-                self.take_draft();
-                self.open_first();
-                self.consider_setup();
-                self.note_read();
-            }
-            Purpose::Page { peer, page } => self.take_page(&peer, &page, &answer),
-            Purpose::Send { message } => self.stored(&message),
-            Purpose::Change { .. } => self.changes.retain(|change| *change != ask),
-            Purpose::Search { peer, wanted, before } => {
-                self.take_hits(&peer, &wanted, before.as_deref(), Some(&answer));
-            }
-            Purpose::Aside => {}
-            Purpose::Command { command, .. } => self.carried_out(&command, &answer),
-        }
-    }
-
-    fn handle_refusal(&mut self, ask: Ask, why: String) {
-        match ask.purpose {
-            Purpose::Send { ref message } => self.not_stored(message),
-            Purpose::Change { ref peer, ref text } => {
-                self.changes.retain(|change| *change != ask);
-                if let Some(text) = text {
-                    self.give_back(peer, text);
-                }
-            }
-            Purpose::Page { peer, page } => {
-                if let Some(conversation) = self.conversation.as_mut().filter(|open| open.peer == peer) {
-                    conversation.refuse(page);
-                }
-            }
-            Purpose::Search { peer, wanted, before } => self.take_hits(&peer, &wanted, before.as_deref(), None),
-            Purpose::Command { ref command, ref typed } => self.not_carried_out(command, typed),
-            Purpose::Status | Purpose::Contacts | Purpose::Aside => {}
-        }
-        self.say(why, true);
-    }
-
-    fn take_page(&mut self, peer: &str, page: &Page, answer: &Value) {
-        let Some(conversation) = self.conversation.as_mut().filter(|open| open.peer == peer) else { return };
-        let sought = conversation.beyond_goal().is_none() && conversation.seeks();
-        if !conversation.take(page, answer, &self.me) {
-            return;
-        }
-        match page {
-            Page::Beyond(_) => {
-                // The message itself is the last of what lies before the first that follows it; or it is the newest of all.
-                let next = conversation.beyond_goal().map(str::to_owned);
-                self.ask_page(next.map_or(Page::Newest, Page::Upto));
-            }
-            _ => {
-                self.show_outgoing();
-                self.reach_goal();
-                let missed = self.conversation.as_ref().and_then(|open| open.goal.clone());
-                match missed.as_ref().and_then(Goal::message) {
-                    Some(message) if *page == Page::Newest && !sought => {
-                        self.ask_page(Page::Beyond(message.to_owned()))
-                    }
-                    // It is gone.
-                    Some(_) if matches!(page, Page::Newest | Page::Upto(_)) => self.forget_goal(),
-                    _ => {}
-                }
-            }
-        }
-        self.note_read();
-    }
-
-    fn forget_goal(&mut self) {
-        if let Some(conversation) = &mut self.conversation {
-            conversation.goal = None;
-        }
-    }
-
-    fn take_status(&mut self, status: &Value) {
-        word(status, "peer").clone_into(&mut self.me);
-        word(status, "link").clone_into(&mut self.link);
-        self.invisible = word(status, "presence") == "invisible";
-        let rendezvous = |entry: &Value| Rendezvous {
-            address: word(entry, "address").to_owned(),
-            state: word(entry, "state").to_owned(),
-            tcp: word(entry, "transport") == "tcp",
-        };
-        self.rendezvous = entries(&status["rendezvous"]).iter().map(rendezvous).collect();
-    }
-
     /// Opens a conversation where none is: with the first contact.
     fn open_first(&mut self) {
         if self.conversation.is_some() {
@@ -511,32 +410,5 @@ impl Screen {
     /// Says something besides.
     fn say(&mut self, text: String, alarm: bool) {
         self.notice = Some(Notice { text, alarm, until: self.now + NOTICE });
-    }
-}
-
-/// What the composer completes with.
-pub(crate) struct Known<'a> {
-    contacts: &'a Contacts,
-    words: &'static Words,
-}
-
-impl<'a> Known<'a> {
-    pub(crate) const fn new(contacts: &'a Contacts, words: &'static Words) -> Self {
-        Self { contacts, words }
-    }
-}
-
-impl Candidates for Known<'_> {
-    fn commands(&self) -> Vec<Completable> {
-        let completable = |listed: &commands::Listed| Completable {
-            name: format!("/{}", listed.name),
-            about: (listed.told)(&self.words.commands).help.to_owned(),
-            takes: listed.takes,
-        };
-        commands::TABLE.iter().map(completable).collect()
-    }
-
-    fn names(&self) -> Vec<String> {
-        self.contacts.iter().map(|contact| contact.name.clone()).collect()
     }
 }

@@ -4,10 +4,11 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::commands::{Listed, TABLE};
 use super::contacts::Contact;
+use super::known::Known;
 use super::listing::entry;
 use super::pages::Overlay;
 use super::rows::{Row, Tone, piece};
-use super::{Composer, Known, Outcome, Screen};
+use super::{Composer, Outcome, Screen};
 use crate::terminal::composer::Takes;
 use crate::terminal::words::Words;
 

@@ -8,9 +8,10 @@ use serde_json::{Value, json};
 use super::conversation::{Goal, Place};
 use super::message::Message;
 use super::rows::{Piece, Tone, piece};
-use super::{Candidates, Completable, Composer, Outcome, Page, Purpose, Screen};
+use super::{Composer, Outcome, Page, Purpose, Screen};
 use crate::session::entries;
 use crate::terminal::cells;
+use crate::terminal::composer::{Candidates, Completable};
 use crate::terminal::words::{conversation, fill};
 
 /// Hits asked for at a time: more than a list shows.

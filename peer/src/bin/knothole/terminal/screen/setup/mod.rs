@@ -11,8 +11,9 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::commands::parse;
 use super::contacts::Standing;
+use super::known::Known;
 use super::rows::Tone;
-use super::{Command, Composer, Effect, Known, Outcome, Screen};
+use super::{Command, Composer, Effect, Outcome, Screen};
 use crate::session::Used;
 use crate::terminal::words::{Words, fill};
 use crate::text::harmless;
