@@ -24,7 +24,7 @@ impl Screen {
                 self.consider_setup();
             }
             Purpose::Contacts => {
-                self.contacts.replace(&answer);
+                self.take_contacts(&answer);
                 self.contacts_known = true;
                 self.take_draft();
                 self.open_first();
@@ -39,6 +39,18 @@ impl Screen {
             }
             Purpose::Aside => {}
             Purpose::Command { command, .. } => self.carried_out(&command, &answer),
+        }
+    }
+
+    /// Takes the list. What is typed here is newer than an answer that was under way meanwhile.
+    fn take_contacts(&mut self, list: &Value) {
+        let open = self.conversation.as_ref().filter(|_| !self.untouched);
+        let begun = open.and_then(|open| self.contacts.find(&open.peer)).cloned();
+        self.contacts.replace(list);
+        if let Some(begun) = begun
+            && let Some(contact) = self.contacts.find_mut(&begun.peer)
+        {
+            contact.draft = begun.draft;
         }
     }
 

@@ -70,6 +70,16 @@ fn a_draft_fills_the_composer_and_is_not_written_by_one_who_types_nothing() {
 }
 
 #[test]
+fn an_older_list_hides_no_draft_that_is_being_typed() {
+    let mut bob = Fixture::with_bob((80, 24), talk(1));
+    bob.type_text("hi");
+    bob.wait(200);
+    // Of before it was kept.
+    bob.event(json!({"type": "contact.added", "peer": "id-carol", "name": "carol"}));
+    assert!(bob.screen.contacts.find("id-bob").unwrap().draft.is_some());
+}
+
+#[test]
 fn only_a_message_that_was_a_draft_takes_the_draft_with_it() {
     let mut bob = Fixture::with_bob(SIZE, talk(3));
     bob.type_text("hi");
