@@ -12,7 +12,7 @@ use super::timers::Timer;
 use super::{Engine, answer, message_id, wall_clock};
 use crate::command::{CommandError, NewMessage, Reply};
 use crate::event::EventKind;
-use crate::store::{Change, News, StoreError, Summary, What};
+use crate::store::{Change, News, Position, Summary, What};
 
 /// How long after a clock may have started the store is asked which text ends next: one question for many messages.
 const GATHER: Duration = Duration::from_millis(250);
@@ -35,41 +35,24 @@ impl Engine {
         });
         let expires_s = written.expires_s.or(timer).filter(|seconds| *seconds > 0);
         let content = Content::Text { text: written.text, reply: written.answers, expires_s };
-        let named = written.id.is_some();
         let (message, at) = (written.id.unwrap_or_else(message_id), wall_clock());
         self.store.clone().together(|| {
-            let stored = match written.from_draft {
-                true => self.store.compose_from_draft(peer, message, content.clone(), at),
-                false => self.store.compose(peer, message, content.clone(), at),
-            };
+            let stored = self.store.compose_named(peer, message, content.clone(), at, written.from_draft);
             self.after(stored, move |engine, result| {
-                if named && matches!(result, Err(StoreError::MessageKnown)) {
-                    return engine.answer_again(peer, message, reply);
-                }
                 answer(reply, result.as_ref().map(|_| message).map_err(|error| error.clone().into()));
-                if let Ok(position) = result {
-                    if written.from_draft
-                        && let Some(summary) = engine.summary(peer)
-                    {
-                        summary.draft = None;
-                    }
+                let Ok(position) = result else { return };
+                if let (true, Content::Text { text, .. }) = (written.from_draft, &content)
+                    && let Some(summary) = engine.summary(peer)
+                {
+                    // Of a message that was there already the draft is gone only if it was the same.
+                    summary.draft.take_if(|draft| position.is_some() || draft == text);
+                }
+                if let Some(Position { number, .. }) = position {
                     engine.tell_sent(peer, message, &content);
-                    engine.handle_written(peer, Outgoing { number: position.number, message, at, content });
+                    engine.handle_written(peer, Outgoing { number, message, at, content });
                 }
             });
             self.begin_letters(id);
-        });
-    }
-
-    /// Answers whoever sends a message once more, since it did not hear that it was stored.
-    fn answer_again(&mut self, peer: PeerId, message: MessageId, reply: Reply<MessageId>) {
-        self.after(self.store.has_composed(peer, message), move |_, result| {
-            let answered = match result {
-                Ok(true) => Ok(message),
-                Ok(false) => Err(StoreError::MessageKnown),
-                Err(error) => Err(error),
-            };
-            answer(reply, answered.map_err(Into::into));
         });
     }
 

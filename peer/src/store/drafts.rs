@@ -1,12 +1,11 @@
 //! What a person has begun to write and not sent: one text a contact, which outlives the process as messages do.
 
-use knothole_proto::content::Content;
-use knothole_proto::frames::{MAX_TEXT, MessageId};
+use knothole_proto::frames::MAX_TEXT;
 use knothole_proto::identity::PeerId;
 use rusqlite::Connection;
 
 use super::contact::known;
-use super::{Outcome, Position, Store, StoreError, outgoing};
+use super::{Outcome, Store, StoreError};
 
 impl Store {
     /// Keeps `text` as what is begun to a contact, in place of what was there; empty, it deletes that.
@@ -27,22 +26,10 @@ impl Store {
             Ok(())
         })
     }
-
-    /// [`compose`](Self::compose), and the contact's draft is gone in the same commit: whenever the process ends, there is either
-    /// the draft or the message.
-    ///
-    /// # Errors
-    /// Those of [`compose`](Self::compose); then the draft is still there.
-    pub fn compose_from_draft(&self, peer: PeerId, id: MessageId, content: Content, at: u64) -> Outcome<Position> {
-        self.submit(move |database| {
-            let position = outgoing::compose(database, peer, id, &content, at)?;
-            drop_draft(database, known(database, peer)?.contact)?;
-            Ok(position)
-        })
-    }
 }
 
-fn drop_draft(database: &Connection, contact: i64) -> Result<(), StoreError> {
+/// There is the draft or the message made of it, if this is of the same commit, whenever the process ends.
+pub(super) fn drop_draft(database: &Connection, contact: i64) -> Result<(), StoreError> {
     database.prepare_cached("DELETE FROM drafts WHERE contact = ?1")?.execute([contact])?;
     Ok(())
 }
@@ -100,7 +87,7 @@ mod tests {
         let home = home_with_bob().await;
         home.store.set_draft(peer(2), "hello".into()).await.unwrap();
         let before = killed(&home);
-        home.store.compose_from_draft(peer(2), id(1), "hello".into(), 0).await.unwrap();
+        home.store.compose_named(peer(2), id(1), "hello".into(), 0, true).await.unwrap();
         let after = killed(&home);
         for (home, expected, messages) in [(before, Some("hello"), 0), (after, None, 1)] {
             assert_eq!(draft(&home).await.as_deref(), expected);
@@ -113,7 +100,7 @@ mod tests {
         let home = home_with_bob().await;
         home.store.set_draft(peer(2), "hello".into()).await.unwrap();
         home.store.compose(peer(2), id(1), "something else".into(), 0).await.unwrap();
-        let again = home.store.compose_from_draft(peer(2), id(1), "hello".into(), 0).await;
+        let again = home.store.compose_named(peer(2), id(1), "hello".into(), 0, true).await;
         assert_eq!(again, Err(StoreError::MessageKnown));
         assert_eq!(draft(&home).await.as_deref(), Some("hello"));
         home.store.block(peer(2)).await.unwrap();

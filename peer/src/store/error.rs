@@ -114,8 +114,8 @@ pub enum StoreError {
     /// The text of a message has this many bytes.
     #[error("the message has {0} bytes, {MAX_TEXT} is the most; split it, or send it as a file")]
     TooLong(usize),
-    /// A message of this conversation has the id that a new one was to get.
-    #[error("this message was stored before; it need not be sent again")]
+    /// Another message has the id that a new one was to get.
+    #[error("another message has this id already; send the text under a new one")]
     MessageKnown,
 }
 

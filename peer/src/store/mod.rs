@@ -29,6 +29,7 @@ mod incoming;
 mod letters;
 #[cfg(test)]
 mod letters_tests;
+mod named;
 mod outgoing;
 mod presence;
 mod replace;

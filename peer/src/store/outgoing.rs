@@ -47,20 +47,6 @@ impl Store {
         self.submit(move |database| compose(database, peer, id, &content, at))
     }
 
-    /// Whether there is a text of mine of this name in the conversation with `peer`, deleted or not.
-    ///
-    /// # Errors
-    /// [`StoreError::UnknownContact`], or those of the disk.
-    pub fn has_composed(&self, peer: PeerId, id: MessageId) -> Outcome<bool> {
-        self.submit(move |database| {
-            let contact = known(database, peer)?.contact;
-            let mut mine = database.prepare_cached(
-                "SELECT 1 FROM messages WHERE contact = ?1 AND id = ?2 AND mine = 1 AND kind = 'text'",
-            )?;
-            Ok(mine.exists((contact, id.0))?)
-        })
-    }
-
     /// Puts a change of an earlier message, or of the conversation, at the end of my log with `peer`, and lets it have its
     /// effect here.
     ///

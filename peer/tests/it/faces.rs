@@ -116,6 +116,16 @@ async fn a_message_that_is_sent_again_under_its_name_is_stored_once() {
     let message = NewMessage { id: Some(theirs), text: "hello".into(), ..NewMessage::default() };
     let refused = alice.request(|reply| Command::Send { to: "bob".into(), message, reply }).await;
     assert_eq!(refused, Err(CommandError::Store(StoreError::MessageKnown)));
+    // A text that is not the one of this name is told not to be stored, and what was begun is still there.
+    draft(&alice, "bob", "TWO").await.unwrap();
+    let message = NewMessage { text: "TWO".into(), from_draft: true, ..named() };
+    let refused = alice.request(|reply| Command::Send { to: "bob".into(), message, reply }).await;
+    assert_eq!(refused, Err(CommandError::Store(StoreError::MessageKnown)));
+    assert_eq!(summary(&alice).await.draft.as_deref(), Some("TWO"));
+    // Sent again from a draft that came too late, it takes that with it.
+    draft(&alice, "bob", "hello").await.unwrap();
+    assert_eq!(send(&alice, "bob", NewMessage { from_draft: true, ..named() }).await, id);
+    assert_eq!(summary(&alice).await.draft, None);
     assert_eq!(history(&alice, "bob").await.len(), 2);
 }
 

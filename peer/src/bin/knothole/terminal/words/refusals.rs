@@ -56,7 +56,7 @@ pub(super) const CHINESE: Words = Words {
         ("disk-full", "磁盘已满，什么都没有保存"),
         ("long-greeting", "留言太长：{} 字节，最多 {} 字节"),
         ("unverified", "这不能证明对方的身份；没有标记为已验证"),
-        ("message-known", "这条消息已经保存"),
+        ("message-known", "这个编号已属于另一条消息；请用新的编号发送"),
         ("no-memory", "核对用的词需要 64 MiB 内存，现在不够；请关闭其他程序后重试"),
         ("database-locked", "数据库被另一个程序占用；请先关闭它"),
         ("database-damaged", "数据库已损坏；请从备份恢复"),
