@@ -2,9 +2,10 @@
 #![expect(clippy::unwrap_used, reason = "a test says with a panic what is wrong")]
 
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -62,6 +63,32 @@ fn systemd_is_told_when_the_daemon_serves_and_when_it_ends() {
     kill(Pid::from_raw(daemon.id().cast_signed()), Signal::SIGTERM).unwrap();
     assert_eq!(heard(), "STOPPING=1", "and the second one has said nothing");
     assert!(daemon.wait().unwrap().success());
+}
+
+#[test]
+fn a_daemon_under_nohup_outlives_its_terminal_and_another_ends_with_it() {
+    let person = tempfile::tempdir().unwrap();
+    let started = |ignored: &str| {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("{ignored} exec \"$0\" --home home daemon"), KNOTHOLE]).current_dir(person.path());
+        let mut daemon = shell.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut ready = String::new();
+        BufReader::new(daemon.stdout.take().unwrap()).read_line(&mut ready).unwrap();
+        assert!(ready.starts_with("ready "), "{ready}");
+        daemon
+    };
+    let told = |daemon: &Child, signal| kill(Pid::from_raw(daemon.id().cast_signed()), signal).unwrap();
+
+    let mut kept = started("trap '' HUP;");
+    told(&kept, Signal::SIGHUP);
+    assert!(run(person.path(), &["--home", "home", "contacts", "--json"]).status.success());
+    assert_eq!(kept.try_wait().unwrap(), None, "it goes on");
+    told(&kept, Signal::SIGTERM);
+    assert!(kept.wait().unwrap().success());
+
+    let mut left = started("");
+    told(&left, Signal::SIGHUP);
+    assert!(left.wait().unwrap().success(), "it says goodbye");
 }
 
 #[test]

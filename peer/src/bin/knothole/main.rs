@@ -65,7 +65,7 @@ fn main() -> ExitCode {
 
 async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let output = Output::new(arguments.json);
-    let mut signals = Signals::new()?;
+    let mut signals = Signals::new(matches!(arguments.verb, None | Some(Verb::Chat { .. } | Verb::Demo)))?;
     let verb = match arguments.verb {
         None => return face(arguments, &mut signals, &output).await,
         Some(Verb::Demo) => return demo::run(&output, &mut signals).await,
