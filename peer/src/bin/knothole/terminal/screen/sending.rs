@@ -40,6 +40,8 @@ impl Screen {
             return self.say(self.words.conversation.too_much.to_owned(), true);
         }
         self.draft_due = None;
+        // A list that is under way may still have the draft of which this is made.
+        self.untouched = false;
         // The engine tells the contact by the message that the typing is over.
         self.typing_told = None;
         let from_draft = std::mem::take(&mut self.drafted);

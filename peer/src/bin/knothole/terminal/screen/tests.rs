@@ -92,6 +92,21 @@ fn only_a_message_that_was_a_draft_takes_the_draft_with_it() {
 }
 
 #[test]
+fn a_draft_that_was_sent_does_not_come_back_with_a_list_of_before() {
+    let mut bob = contact("bob");
+    bob["draft"] = "I have begun".into();
+    let mut bob = Fixture::new(SIZE, vec![bob], BTreeMap::new());
+    bob.silent = true;
+    bob.event(json!({"type": "contact.added", "peer": "id-carol", "name": "carol"}));
+    let list = bob.asked.iter().rfind(|ask| ask.method == "contact.list").cloned().unwrap();
+    bob.key(KeyCode::Enter);
+    assert_eq!(last(&bob, "message.send")["text"], "I have begun");
+    bob.handle(Input::Answer(list, Ok(Value::Array(bob.contacts.clone()))));
+    assert_eq!(bob.screen.composer.text(), "");
+    assert_eq!(bob.screen.contacts.find("id-bob").unwrap().draft, None);
+}
+
+#[test]
 fn a_message_that_comes_is_the_last_in_the_conversation() {
     let mut bob = Fixture::with_bob(SIZE, talk(3));
     bob.event(message("new", "hi"));
