@@ -55,6 +55,11 @@ async fn main() -> anyhow::Result<()> {
         row(&format!("knothole {}: its output", verb.join(" ")), &mut first);
         row(&format!("knothole {}: its end", verb.join(" ")), &mut last);
     }
+    let mut stored = Vec::new();
+    for _ in 0..REPEATED {
+        stored.push(send(&binary, &home)?);
+    }
+    row("knothole send --timeout 0s: its end", &mut stored);
     let mut answers = METHODS.map(|method| (method, Vec::new()));
     for _ in 0..REPEATED {
         let mut engine = Engine::start(&binary, &home)?;
@@ -92,6 +97,14 @@ fn run(binary: &Path, home: &Path, verb: &[&str]) -> anyhow::Result<(Duration, D
     output.read_to_end(&mut Vec::new())?;
     anyhow::ensure!(child.wait()?.success(), "it failed");
     Ok((first, begun.elapsed()))
+}
+
+/// From the start of `send` to its end, when the message is stored and nobody waits for more.
+fn send(binary: &Path, home: &Path) -> anyhow::Result<Duration> {
+    let begun = Instant::now();
+    let status = command(binary, home).args(["send", "contact 1", "hello", "--timeout", "0s"]).status()?;
+    anyhow::ensure!(status.code() == Some(3), "{status}");
+    Ok(begun.elapsed())
 }
 
 /// A process that runs `knothole rpc`, and was asked three things.

@@ -53,7 +53,8 @@ pub(crate) async fn send(session: &mut Session, to: &str, text: &str) -> anyhow:
 /// can be told once more: whether it was stored already, that one knows.
 pub(crate) async fn send_as(session: &mut Session, mut asked: Value) -> anyhow::Result<String> {
     let mut id = [0; 16];
-    aws_lc_rs::rand::fill(&mut id).context("the system gives no random bytes")?;
+    // From the kernel, for AWS-LC's generator takes its time to begin.
+    getrandom::fill(&mut id).context("the system gives no random bytes")?;
     asked["message"] = MessageId(id).to_string().into();
     let sent = session.insist("message.send", asked).await?;
     Ok(word(&sent, "message").to_owned())

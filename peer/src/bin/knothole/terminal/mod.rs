@@ -45,7 +45,7 @@ pub(crate) async fn run(
     let mut screen = Screen::new(language(settings), TimeZone::system(), size, now);
     screen.previews = settings.previews;
     let mut seed = [0; 32];
-    aws_lc_rs::rand::fill(&mut seed).context("the system gives no random bytes")?;
+    getrandom::fill(&mut seed).context("the system gives no random bytes")?;
     screen.seed(seed);
     let TerminalConfiguration { bell, notify, .. } = *settings;
     let face = Face { theme: theme(settings), bell, notify, desktop: Desktop::find() };

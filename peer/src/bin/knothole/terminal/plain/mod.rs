@@ -64,7 +64,7 @@ pub(crate) async fn run(
         output.line(words.setup.elsewhere)?;
     }
     let mut seed = [0; 32];
-    aws_lc_rs::rand::fill(&mut seed).context("the system gives no random bytes")?;
+    getrandom::fill(&mut seed).context("the system gives no random bytes")?;
     let mut teller = Teller::new(words, TimeZone::system(), friend, seed, now());
     teller.quiet = !settings.deliveries;
     let outcome = talk(&mut session, teller, &mut lines, signals, output).await;
