@@ -4,6 +4,7 @@
 //! identity       the secret key, 32 bytes, mode 0600: whoever has it is this peer; under a passphrase identity.sealed
 //! key            under a passphrase: the key to all that is sealed, wrapped (see `wrapping`)
 //! config.toml    what can be set (see `template`); of a home that nobody named, in the XDG configuration directory
+//! make.lock      locked while identity or config.toml is made, where the directory itself cannot be (NFS)
 //! engine.lock    locked by the one process that runs the engine
 //! knothole.sock  where that process serves the others
 //! import.new/    while a backup is restored, and after that was broken off
@@ -29,6 +30,7 @@ use knothole_vault::Key;
 use zeroize::Zeroizing;
 
 pub(crate) use sealed::{IDENTITY, KEY};
+use template::there;
 pub use terminal::{Interface, Language, TerminalConfiguration, Theme};
 
 /// Where a backup becomes a home, inside of it (see `backup`). Without an identity beside it, that is not done.
@@ -160,25 +162,19 @@ impl Home {
     /// The home at `path`, else where [`HOME_VARIABLE`] says, else `knothole` in the XDG data directory. It is made, for its
     /// owner alone, where it does not exist.
     ///
-    /// Everything lies in it, but for the config.toml of a home that nobody named, which is `knothole/config.toml` in the XDG
-    /// configuration directory, unless one lies in the home. (Once it is there, it counts for whoever names that same home.)
+    /// Everything lies in a home that is named. The config.toml of one that nobody named is `knothole/config.toml` in the XDG
+    /// configuration directory, unless a person's own lies in the home.
     ///
     /// # Errors
     /// [`HomeError::Unknown`] or [`HomeError::Directory`].
     pub fn open(path: Option<PathBuf>) -> Result<Self, HomeError> {
         let named = || env::var_os(HOME_VARIABLE).filter(|name| !name.is_empty());
-        let places = etcetera::choose_base_strategy();
-        let usual = places.map(|places| (places.data_dir().join("knothole"), places.config_dir().join("knothole")));
-        match (path.or_else(|| named().map(PathBuf::from)), usual) {
-            (Some(path), Ok((data, apart))) => {
-                let home = Self::made(path)?;
-                let same = data.canonicalize().is_ok_and(|data| data == home.path);
-                Ok(if same && apart.join(CONFIGURATION).exists() { home.configured(&apart) } else { home })
-            }
-            (Some(path), Err(_)) => Self::made(path),
-            (None, Ok((data, apart))) => Ok(Self::made(data)?.configured(&apart)),
-            (None, Err(_)) => Err(HomeError::Unknown),
+        if let Some(path) = path.or_else(|| named().map(PathBuf::from)) {
+            return Self::made(path);
         }
+        let places = etcetera::choose_base_strategy().map_err(|_| HomeError::Unknown)?;
+        let home = Self::made(places.data_dir().join("knothole"))?;
+        Ok(home.configured(&places.config_dir().join("knothole")))
     }
 
     fn made(path: PathBuf) -> Result<Self, HomeError> {
@@ -187,9 +183,29 @@ impl Home {
         Ok(Self { configuration: path.join(CONFIGURATION), path, key: None })
     }
 
-    /// With its configuration in a directory apart, unless one lies in the home.
+    /// With its configuration in a directory apart, unless one lies in the home. Where one lies in both places, that in the home is a
+    /// person's only if somebody has set something in it: else it is there because the home was named once.
     fn configured(self, apart: &Path) -> Self {
-        if self.configuration.exists() { self } else { Self { configuration: apart.join(CONFIGURATION), ..self } }
+        let apart = apart.join(CONFIGURATION);
+        let within = there(&self.configuration) && !(there(&apart) && self.is_as_written());
+        if within { self } else { Self { configuration: apart, ..self } }
+    }
+
+    /// The right to make what is made once; others wait meanwhile. It ends when this is dropped.
+    fn make(&self) -> Result<Option<File>, HomeError> {
+        let failed = |source| HomeError::File { path: self.path.clone(), source };
+        let directory = File::open(&self.path).map_err(failed)?;
+        if directory.lock().is_ok() {
+            return Ok(Some(directory));
+        }
+        // NFS locks no directories, and some file systems nothing: a first use is hardly ever done twice at once.
+        Ok(self.make_by_file().inspect_err(|error| tracing::debug!(%error, "nothing can be locked in the home")).ok())
+    }
+
+    fn make_by_file(&self) -> io::Result<File> {
+        let mut options = OpenOptions::new();
+        let file = options.write(true).create(true).truncate(false).mode(0o600).open(self.path.join("make.lock"))?;
+        file.lock().map(|()| file)
     }
 
     /// The directory itself.
@@ -217,9 +233,7 @@ impl Home {
     /// [`HomeError::Randomness`] or [`HomeError::File`].
     pub fn identity(&self) -> Result<IdentitySecret, HomeError> {
         // Two processes on a fresh home must not both make one: the later would undo the one whose link is out already.
-        let failed = |source| HomeError::File { path: self.path.clone(), source };
-        let directory = File::open(&self.path).map_err(failed)?;
-        directory.lock().map_err(failed)?;
+        let _locked = self.make()?;
         if let Some(key) = self.key()? {
             return self.sealed_identity(key).map(IdentitySecret::new);
         }
@@ -341,6 +355,16 @@ mod tests {
             .collect();
         let keys: Vec<_> = makers.into_iter().map(|maker| maker.join().unwrap()).collect();
         assert!(keys.iter().all(|key| *key == keys[0]));
+    }
+
+    #[test]
+    fn a_file_is_locked_where_a_directory_cannot_be() {
+        let (_directory, home) = home();
+        let held = home.make_by_file().unwrap();
+        let other = File::open(home.path().join("make.lock")).unwrap();
+        assert!(matches!(other.try_lock(), Err(TryLockError::WouldBlock)));
+        drop(held);
+        other.try_lock().unwrap();
     }
 
     #[test]

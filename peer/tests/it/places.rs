@@ -67,11 +67,15 @@ fn a_home_that_nobody_names_lies_in_the_xdg_directories() {
     let configuration = fs::read_to_string(person.at(".config/knothole/config.toml")).unwrap();
     assert!(configuration.contains(RENDEZVOUS) && configuration.contains("#interface = \"full\""), "{configuration}");
     assert_eq!(person.done(&["id"]), link);
-    assert_eq!(person.done(&["--home", ".local/share/knothole", "id"]), link, "the same home, however it is named");
 
     let elsewhere = person.command(&["id"]).env("XDG_CONFIG_HOME", person.at("etc")).output().unwrap();
     assert_eq!(elsewhere.status.code(), Some(1), "no rendezvous is known there: {elsewhere:?}");
     assert!(fs::read_to_string(person.at("etc/knothole/config.toml")).unwrap().contains("#rendezvous = []"));
+
+    let named = person.command(&["--home", ".local/share/knothole", "id"]).output().unwrap();
+    assert_eq!(named.status.code(), Some(1), "a home that is named holds everything: {named:?}");
+    assert!(person.at(".local/share/knothole/config.toml").exists());
+    assert_eq!(person.done(&["id"]), link, "which changes nothing for one that is not");
 }
 
 #[test]

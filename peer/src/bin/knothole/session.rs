@@ -125,6 +125,13 @@ impl Session {
     pub(crate) async fn use_rendezvous(&mut self, address: RendezvousAddress) -> anyhow::Result<Used> {
         let kept = self.home.choose_rendezvous(&address)?;
         if self.hosted.is_none() {
+            if !kept {
+                bail!(
+                    "{} is your own, or cannot be written: write the rendezvous there, end the Knothole that runs for this \
+                     home (a daemon?), and start again",
+                    self.home.configuration_path().display()
+                );
+            }
             return Ok(Used::Elsewhere);
         }
         self.rendezvous = vec![address];
