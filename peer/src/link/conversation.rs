@@ -135,9 +135,12 @@ impl Conversation {
             }
         };
         tracing::debug!(link = ?self.link, accepted, bytes, "spoke early");
+        // On a busy machine the handshake may be over before this has its turn. Then the stream was never an early one and
+        // goes on whatever the verdict; a second one would wait for room for ever.
+        let stays = accepted || !recv.is_0rtt();
         match connection.close_reason() {
             Some(why) => Err(why.into()),
-            None if accepted => Ok((send, recv)),
+            None if stays => Ok((send, recv)),
             None => begin(connection, &said).await,
         }
     }

@@ -11,10 +11,10 @@ use quinn::{Connecting, Connection, Endpoint, Incoming, RecvStream, SendStream, 
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
+use super::Down;
 use super::configuration::{End, SetupError, transport};
 use super::conversation::{Conversation, GREETING, UNEXPECTED_PEER};
 use super::live::{Enlisted, Shared, locked};
-use super::{Down, LinkId};
 use crate::socket::VirtualAddress;
 
 /// How many handshakes from outside run at a time, at half a millisecond of work each.
@@ -29,16 +29,12 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 /// The dialler's way to a connection; one that is open early says what became of that.
 pub(super) async fn open(
     connecting: Result<Connecting, SetupError>,
-    shared: &Shared,
-    link: LinkId,
 ) -> Result<(Connection, Option<ZeroRttAccepted>), Down> {
     let connecting = connecting.map_err(|why| Down::Failed(why.to_string()))?;
-    let (connection, early) = match connecting.into_0rtt() {
+    Ok(match connecting.into_0rtt() {
         Ok((connection, accepted)) => (connection, Some(accepted)),
         Err(connecting) => (connecting.await?, None),
-    };
-    shared.note_connection(link, &connection);
-    Ok((connection, early))
+    })
 }
 
 pub(super) async fn accept_all(shared: Arc<Shared>, endpoint: Endpoint, server: ServerConfig) {

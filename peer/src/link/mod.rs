@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use knothole_proto::certificate::{IdentitySecret, PEER_ALPN};
 use knothole_proto::identity::{PeerId, PublicKey};
-use quinn::{ClientConfig, Connecting, Endpoint, TokenMemoryCache, VarInt};
+use quinn::{ClientConfig, Connecting, Connection, Endpoint, TokenMemoryCache, VarInt, ZeroRttAccepted};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
@@ -185,6 +185,16 @@ impl Links {
     #[must_use]
     pub(crate) fn dial(&self, virtual_address: VirtualAddress, expected: PeerId, rtt: Duration) -> LinkId {
         let connecting = self.connect(virtual_address, expected, PEER_ALPN, Some(rtt));
+        self.follow(virtual_address, expected, handshake::open(connecting))
+    }
+
+    /// Makes a link of a connection that is being opened.
+    fn follow(
+        &self,
+        virtual_address: VirtualAddress,
+        expected: PeerId,
+        opening: impl Future<Output = Result<(Connection, Option<ZeroRttAccepted>), Down>> + Send + 'static,
+    ) -> LinkId {
         let shared = self.shared.clone();
         let Enlisted { link, pressure, queue, aborted } = shared.enlist(virtual_address);
         self.shared.spawn(async move {
@@ -199,12 +209,15 @@ impl Links {
                 events: shared.events.clone(),
             };
             let opened = tokio::select! {
-                opened = handshake::open(connecting, &shared, link) => opened,
+                opened = opening => opened,
                 // A link that is closed in good order goes on until it has said what it had to say.
                 Ok(()) = aborted => Err(Down::Goodbye),
             };
             let why = match opened {
-                Ok((connection, early)) => conversation.open(connection, early).await,
+                Ok((connection, early)) => {
+                    shared.note_connection(link, &connection);
+                    conversation.open(connection, early).await
+                }
                 Err(why) => why,
             };
             shared.strike(link, virtual_address, why).await;

@@ -313,6 +313,32 @@ async fn what_was_said_early_to_one_who_has_forgotten_the_session_is_said_again_
 }
 
 #[tokio::test]
+async fn a_session_that_was_refused_before_anything_was_said_early_stops_nothing() {
+    let (mut alice, mut bob) = acquainted(Heartbeat::default());
+    parted(&mut alice, &mut bob).await;
+    drop(bob);
+    let mut reborn = Person::new(2, Heartbeat::default());
+    alice.meet(&reborn, BOB);
+    reborn.meet(&alice, ALICE);
+    let connecting = alice.links.connect(BOB, reborn.key, PEER_ALPN, Some(RTT)).unwrap();
+    let (connection, accepted) = connecting.into_0rtt().map_err(drop).unwrap();
+    // On a busy machine the handshake may be over before the link's task has had a turn.
+    let handshake = async {
+        while exported(&connection, b"EXPORTER-knothole-test").is_none() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(SOON, handshake).await.unwrap();
+    let link = alice.links.follow(BOB, reborn.key, async { Ok((connection, Some(accepted))) });
+    alice.links.send(link, b"late".to_vec()).unwrap();
+    let accepted = reborn.up().await;
+    assert_eq!(alice.up().await, link);
+    assert_eq!(reborn.body().await, b"late");
+    reborn.links.send(accepted, b"and back".to_vec()).unwrap();
+    assert_eq!(alice.body().await, b"and back");
+}
+
+#[tokio::test]
 async fn a_resumed_session_is_that_of_the_key_it_was_made_with_and_lets_in_no_other() {
     let (mut alice, mut bob) = acquainted(Heartbeat::default());
     let carol = IdentitySecret::new([3; 32]).public_key();
