@@ -103,7 +103,7 @@ impl Person {
                 let before = self.terminal.written().len();
                 self.terminal.type_text(&bytes);
                 rest = behind.strip_prefix(' ').unwrap_or(behind);
-                if name == "Esc" && !rest.is_empty() {
+                if name == "Esc" {
                     let answered = self.terminal.patiently_written(|written| written.len() > before);
                     answered.unwrap_or_else(|instead| panic!("{at}: [Esc] did nothing: {instead}"));
                 }
@@ -125,15 +125,7 @@ impl Person {
     /// Waits until the screen is as pictured.
     pub(super) fn see(&self, picture: &[&str], masks: &mut Masks, at: &str) {
         let name = &self.name;
-        // In the last row something may still be said of what was done before.
-        let above = |rows: &[String]| {
-            let is_status = picture.last().is_some_and(|last| last.ends_with("F1 help"));
-            is_status && rows.len() == picture.len() && rows[..rows.len() - 1] == picture[..picture.len() - 1]
-        };
-        let seen = self.terminal.patiently(|screen| {
-            let rows = masks.picture(screen, name);
-            rows == picture || above(&rows)
-        });
+        let seen = self.terminal.patiently(|screen| is_as_pictured(&masks.picture(screen, name), picture));
         if seen.is_err() {
             let instead = self.terminal.look(|screen| masks.picture(screen, name));
             panic!("{at}: {name}'s screen is not\n{}\n--- but\n{}\n---", picture.join("\n"), instead.join("\n"));
@@ -141,7 +133,9 @@ impl Person {
     }
 
     /// Waits until these rows stand together on the screen.
-    pub(super) fn see_rows(&self, part: &[&str], masks: &mut Masks, at: &str) {
+    pub(super) fn see_rows(&mut self, part: &[&str], masks: &mut Masks, at: &str) {
+        // What is seen may be a question of a command, which is answered.
+        self.printed = None;
         let name = &self.name;
         let seen = self.terminal.patiently(|screen| {
             let rows = masks.rows(screen, name);
@@ -154,10 +148,14 @@ impl Person {
         }
     }
 
-    /// What is seen once nothing comes any more, nor is said of what was done before.
-    pub(super) fn picture(&self, masks: &mut Masks) -> Vec<String> {
+    /// What is seen once nothing comes any more, nor is said of what was done before; the picture that there is, if it is that.
+    pub(super) fn picture(&self, before: &[&str], masks: &mut Masks) -> Vec<String> {
         for _ in 0..20 {
             self.terminal.settle();
+            let seen = self.terminal.look(|screen| masks.picture(screen, &self.name));
+            if is_as_pictured(&seen, before) {
+                return before.iter().map(|row| (*row).to_owned()).collect();
+            }
             let last = self.terminal.screen().pop().unwrap_or_default();
             if last.is_empty() || last.contains("F1") || last.contains("Esc") {
                 break;
@@ -176,6 +174,14 @@ impl Drop for Person {
             let _ = self.terminal.patiently(|_| false);
         }
     }
+}
+
+/// Whether what is seen is what is pictured. In the last row something may still be said of what was done before.
+fn is_as_pictured(rows: &[String], picture: &[&str]) -> bool {
+    let usual = ["F1 help", "F1 帮助", "Esc closes"];
+    let is_status = picture.last().is_some_and(|last| usual.iter().any(|usual| last.ends_with(usual)));
+    let above = is_status && rows.len() == picture.len() && rows[..rows.len() - 1] == picture[..picture.len() - 1];
+    above || rows == picture
 }
 
 /// What the keys of a terminal send that are no characters.
@@ -227,7 +233,10 @@ fn said(written: &[u8]) -> String {
 
 /// Whether a line is as it is printed, where `…` stands for anything and `<something>` for a word, which is returned under its name.
 fn matched(line: &str, printed: &str) -> Option<Vec<(String, String)>> {
-    let end = printed.find(['…', '<']).unwrap_or(printed.len());
+    // What is caught has a name of several words; `<key>` is printed so.
+    let caught = |at: usize| printed[at..].split('>').next().is_some_and(|name| name.contains(' '));
+    let special = |(at, c): (usize, char)| (c == '…' || c == '<' && caught(at)).then_some(at);
+    let end = printed.char_indices().find_map(special).unwrap_or(printed.len());
     let rest = line.strip_prefix(&printed[..end])?;
     let behind = &printed[end..];
     if let Some(behind) = behind.strip_prefix('…') {
@@ -248,6 +257,7 @@ fn a_line_is_as_printed_but_for_what_stands_for_something() {
     for (line, printed, found) in [
         ("ready k@h:1", "ready <the address>", Some(vec![("the address".to_owned(), "k@h:1".to_owned())])),
         ("12:00  a: b", "…  a: b", Some(vec![])),
+        ("<key>@<host>", "<key>@<host>", Some(vec![])),
         ("a: b!", "a: b", None),
         ("a: b", "a: c", None),
     ] {

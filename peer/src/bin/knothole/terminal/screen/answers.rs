@@ -37,6 +37,10 @@ impl Screen {
             Purpose::Search { peer, wanted, before } => {
                 self.take_hits(&peer, &wanted, before.as_deref(), Some(&answer));
             }
+            // The list that was asked for when that conversation was left may be older than its draft.
+            Purpose::Aside if ask.method == "draft.set" && !self.is_open(word(&ask.parameters, "with")) => {
+                self.ask_contacts();
+            }
             Purpose::Aside => {}
             Purpose::Command { command, .. } => self.carried_out(&command, &answer),
         }

@@ -35,6 +35,8 @@ impl Screen {
             KeyCode::Char('>') if alt => self.go_to_end(),
             KeyCode::PageUp => self.scroll(self.page(), true),
             KeyCode::PageDown => self.scroll(self.page(), false),
+            // Ctrl-P brings back what was sent, of which the composer would have the last in an empty line, too.
+            KeyCode::Up if self.composer.is_empty() && self.doing == Doing::Write => self.choose(),
             _ => {
                 let columns = self.geometry().composed_columns();
                 self.composer.resize(columns);
@@ -50,7 +52,6 @@ impl Screen {
     /// Keys that are the screen's when the composer passes them over.
     fn handle_rest(&mut self, key: KeyEvent) {
         match key.code {
-            KeyCode::Up if self.doing == Doing::Write => self.choose(),
             KeyCode::Down => self.scroll(1, false),
             KeyCode::Esc => self.step_back(),
             KeyCode::Char('d') if key.modifiers.contains(KeyModifiers::CONTROL) => self.quit(),
