@@ -102,9 +102,13 @@ fn help_lists_the_verbs_with_first_steps() {
 #[test]
 fn wrong_usage_exits_2_and_says_how_it_is_right() {
     let home = home();
-    for arguments in
-        [&["frobnicate"][..], &["add"], &["send", "bob", "x", "--timeout", "soon"], &["--rendezvous", "x", "id"]]
-    {
+    for arguments in [
+        &["frobnicate"][..],
+        &["--plain", "contacts"],
+        &["add"],
+        &["send", "bob", "x", "--timeout", "soon"],
+        &["--rendezvous", "x", "id"],
+    ] {
         let output = run(home.path(), arguments);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
         assert!(!output.stderr.is_empty());

@@ -41,7 +41,7 @@ use clap::Parser as _;
 use knothole::home::Home;
 
 use crate::arguments::{Arguments, Verb};
-use crate::exit::Interrupted;
+use crate::exit::{Interrupted, Usage};
 use crate::output::Output;
 use crate::session::Session;
 use crate::signals::Signals;
@@ -67,6 +67,10 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let output = Output::new(arguments.json);
     let mut signals = Signals::new(matches!(arguments.verb, None | Some(Verb::Chat { .. } | Verb::Demo)))?;
     let verb = match arguments.verb {
+        Some(_) if arguments.plain => {
+            let told = "--plain is for `knothole` without a verb; leave it out: what verbs print is plain, and --json is for scripts";
+            return Err(Usage(told.to_owned()).into());
+        }
         None => return face(arguments, &mut signals, &output).await,
         Some(Verb::Demo) => return demo::run(&output, &mut signals).await,
         Some(Verb::Completions { shell }) => return completions::run(shell, &output),

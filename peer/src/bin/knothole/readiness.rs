@@ -21,6 +21,16 @@ impl Supervisor {
         Self(env::var_os(VARIABLE).filter(|name| !name.is_empty()))
     }
 
+    /// Whether somebody started it as a service.
+    pub(crate) const fn is_there(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// What the service is about, on one line.
+    pub(crate) fn status(&self, told: &str) {
+        self.tell(&format!("STATUS={told}"));
+    }
+
     /// The service does what it is there for.
     pub(crate) fn ready(&self) {
         self.tell("READY=1");

@@ -78,16 +78,31 @@ async fn pass(mut reader: impl AsyncRead + Unpin, mut writer: impl AsyncWrite + 
     }
 }
 
-/// Runs the engine until told to end.
+/// Runs the engine until told to end. A service waits until no other process runs it, since nobody is there to start it later.
 pub(crate) async fn daemon(
     home: &Home,
     rendezvous: Vec<RendezvousAddress>,
     signals: &mut Signals,
     output: &Output,
 ) -> anyhow::Result<()> {
-    let Some(reached) = reach_unless_ended(home, &rendezvous, signals).await? else { return Ok(()) };
-    let Reached::Here(hosted, _) = reached else {
-        bail!("a Knothole runs for {} already; end it first, or choose another --home", home.path().display());
+    let supervisor = Supervisor::of_environment();
+    let hosted = loop {
+        let Some(reached) = reach_unless_ended(home, &rendezvous, signals).await? else { return Ok(()) };
+        match reached {
+            Reached::Here(hosted, _) => break hosted,
+            Reached::Elsewhere(mut engine) if supervisor.is_there() => {
+                supervisor.status("waiting: another Knothole runs for this home, and serves it until it ends");
+                // Its events are of no use here; what counts is that they end.
+                let mut unread = tokio::io::sink();
+                tokio::select! {
+                    _ = tokio::io::copy(&mut engine, &mut unread) => {}
+                    () = signals.end() => return Ok(()),
+                }
+            }
+            Reached::Elsewhere(_) => {
+                bail!("a Knothole runs for {} already; end it first, or choose another --home", home.path().display());
+            }
+        }
     };
     if rendezvous.is_empty() {
         output.aside(
@@ -95,10 +110,10 @@ pub(crate) async fn daemon(
              knothole --rendezvous <key>@<host>:<port> daemon",
         );
     }
-    let supervisor = Supervisor::of_environment();
     let told = output.line(&format!("ready {}", home.socket_path().display()));
     if told.is_ok() {
         supervisor.ready();
+        supervisor.status("");
         signals.end().await;
     }
     supervisor.stopping();

@@ -1,13 +1,15 @@
 //! `daemon --unit` and `daemon --install`: the daemon as a service of the person's own systemd.
 
 use std::env;
+use std::ffi::OsStr;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf, absolute};
 
 use anyhow::{Context as _, bail};
 use etcetera::BaseStrategy as _;
-use knothole::home::{HOME_VARIABLE, RENDEZVOUS_VARIABLE};
+use knothole::home::{HOME_VARIABLE, KEEPALIVE_VARIABLE, RENDEZVOUS_VARIABLE};
 use knothole_proto::contact_link::RendezvousAddress;
 
 use crate::arguments::Daemon;
@@ -22,11 +24,16 @@ pub(crate) struct Run {
     pub(crate) passphrase_file: Option<PathBuf>,
 }
 
+/// What says where a home that nobody named lies, and what it does. The directories count only where they are absolute.
+const ENVIRONMENT: [(&str, bool); 3] =
+    [("XDG_DATA_HOME", true), ("XDG_CONFIG_HOME", true), (KEEPALIVE_VARIABLE, false)];
+
 /// Prints the unit, or installs it. A service does not have the environment of the shell in which it is installed, so what
-/// that says of home and rendezvous is put into the command, too.
+/// that says of home and rendezvous is put into the command, too, and the rest into the unit.
 pub(crate) fn run(wanted: &Daemon, run: Run, output: &Output) -> anyhow::Result<()> {
     let Run { home, rendezvous, passphrase_file } = run;
-    let program = env::current_exe().context("this program does not find itself; start it by its whole path")?;
+    let current = env::current_exe().context("this program does not find itself; start it by its whole path")?;
+    let program = env::args_os().next().and_then(|name| called(&name, &current)).unwrap_or(current);
     let home = home.or_else(|| env::var_os(HOME_VARIABLE).filter(|name| !name.is_empty()).map(Into::into));
     let mut command = vec![program.into_os_string()];
     for (argument, path) in [("--home", home), ("--passphrase-file", passphrase_file)] {
@@ -43,11 +50,20 @@ pub(crate) fn run(wanted: &Daemon, run: Run, output: &Output) -> anyhow::Result<
         command.extend(["--rendezvous".into(), address.into()]);
     }
     command.push("daemon".into());
-    let words: Option<Vec<_>> = command.iter().map(|word| word.to_str().and_then(quoted)).collect();
-    let Some(words) = words else {
-        bail!("systemd takes no line breaks or bytes that are no UTF-8 in a command; rename what has them");
+    let set = |name| env::var_os(name).filter(|value| !value.is_empty());
+    let environment = ENVIRONMENT.iter().filter_map(|(name, directory)| {
+        let value = set(name).filter(|value| !directory || Path::new(value).is_absolute())?;
+        Some(value.to_str().and_then(|value| assigned(name, value)))
+    });
+    let words = command.iter().enumerate().map(|(place, word)| {
+        let word = word.to_str()?;
+        if place == 0 { quoted(word) } else { argument(word) }
+    });
+    let (Some(words), Some(environment)) = (words.collect::<Option<Vec<_>>>(), environment.collect::<Option<String>>())
+    else {
+        bail!("systemd takes no line breaks or bytes that are no UTF-8 in a unit; rename what has them");
     };
-    let unit = unit(&words.join(" "));
+    let unit = unit(&words.join(" "), &environment);
     if !wanted.install {
         return Ok(output.text(unit.as_bytes())?);
     }
@@ -95,19 +111,45 @@ fn put(path: &Path, unit: &str) -> io::Result<()> {
     fs::rename(&draft, path)
 }
 
-/// A word of a command as systemd reads it (systemd.service(5), "Command lines"); `None` if it cannot be said there.
+/// The program as it was called, by its path or by its place in PATH. Links are not followed: where packages lie in directories of
+/// their versions, the link stays when those go. `None` if that is not this program.
+fn called(name: &OsStr, current: &Path) -> Option<PathBuf> {
+    let is_current = |path: &PathBuf| {
+        let ends = path.canonicalize().ok().zip(current.canonicalize().ok());
+        ends.is_some_and(|(one, other)| one == other)
+    };
+    if name.as_bytes().contains(&b'/') {
+        return absolute(name).ok().filter(is_current);
+    }
+    let paths = env::var_os("PATH")?;
+    // What a shell finds first is what was called; the same program further on may be another tomorrow.
+    let found = env::split_paths(&paths).map(|directory| directory.join(name)).find(|path| path.is_file())?;
+    absolute(found).ok().filter(is_current)
+}
+
+/// The first word of a command as systemd reads it (systemd.service(5), "Command lines"); `None` if it cannot be said there.
 fn quoted(word: &str) -> Option<String> {
     if word.contains(|c: char| c.is_control()) {
         return None;
     }
-    let escaped = word.replace('\\', "\\\\").replace('"', "\\\"").replace('%', "%%").replace('$', "$$");
+    let escaped = word.replace('\\', "\\\\").replace('"', "\\\"").replace('%', "%%");
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@:".contains(c);
     Some(if word.chars().all(plain) { escaped } else { format!("\"{escaped}\"") })
 }
 
+/// A further word of a command, in which `$` stands for variables.
+fn argument(word: &str) -> Option<String> {
+    quoted(word).map(|word| word.replace('$', "$$"))
+}
+
+/// A line that sets a variable (systemd.exec(5), "Environment="), in which `$` stands for itself.
+fn assigned(name: &str, value: &str) -> Option<String> {
+    quoted(&format!("{name}={value}")).map(|assignment| format!("Environment={assignment}\n"))
+}
+
 /// What a user's systemd can enforce without privileges: filters of system calls, and none of the mount namespaces, which
 /// need a user namespace that many systems do not grant.
-fn unit(command: &str) -> String {
+fn unit(command: &str, environment: &str) -> String {
     format!(
         "\
 # Written by `knothole daemon --unit`; changes of yours belong in `systemctl --user edit knothole`.
@@ -123,15 +165,17 @@ fn unit(command: &str) -> String {
 [Unit]
 Description=Knothole messenger
 Documentation=man:knothole-daemon(1)
-StartLimitIntervalSec=300
-StartLimitBurst=5
+# However often it fails, the network or the disk may be there the next time.
+StartLimitIntervalSec=0
 
 [Service]
 Type=notify
-ExecStart={command}
+{environment}ExecStart={command}
 Restart=on-failure
 RestartSec=5
 RestartPreventExitStatus=2
+# While an interface runs the engine of this home, it waits for that to end.
+TimeoutStartSec=infinity
 TimeoutStopSec=15
 UMask=0077
 NoNewPrivileges=yes
@@ -157,10 +201,13 @@ mod tests {
 
     #[test]
     fn words_of_a_command_are_quoted_as_systemd_reads_them() {
-        let said = |word| quoted(word).unwrap();
-        assert_eq!(said("/usr/bin/knothole"), "/usr/bin/knothole");
-        assert_eq!(said("/home/a b/50%"), "\"/home/a b/50%%\"");
-        assert_eq!(said("/$HOME/\"x\\"), "\"/$$HOME/\\\"x\\\\\"");
+        let said = |word| (quoted(word).unwrap(), argument(word).unwrap());
+        let same = |word: &str| (word.to_owned(), word.to_owned());
+        assert_eq!(said("/usr/bin/knothole"), same("/usr/bin/knothole"));
+        assert_eq!(said("/home/a b/50%"), same("\"/home/a b/50%%\""));
+        let program = "\"/$HOME/\\\"x\\\\\"";
+        assert_eq!(said("/$HOME/\"x\\"), (program.to_owned(), program.replace('$', "$$")), "the first is the program");
+        assert_eq!(assigned("A", "/a b/$c%"), Some("Environment=\"A=/a b/$c%%\"\n".to_owned()));
         assert_eq!(quoted("/a\nExecStartPost=/bin/sh"), None);
     }
 }
