@@ -9,10 +9,16 @@ use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
 use knothole::event::{Event, EventKind};
 use knothole::home::Home;
-use knothole::store::MessageState;
+use knothole::rpc::Client;
+use knothole::store::{MessageState, Position, Store};
+use knothole_proto::content::Content;
+use knothole_proto::frames::MessageId;
+use knothole_proto::identity::PeerId;
+use serde_json::json;
 use tokio::sync::broadcast::Receiver;
 
 use crate::neighbours::{event, link, reaches, rendezvous, send, start};
@@ -39,7 +45,7 @@ impl Drop for Daemon {
 }
 
 /// What the bot says next, and to which message.
-async fn says(events: &mut Receiver<Arc<Event>>) -> (String, Option<knothole_proto::frames::MessageId>) {
+async fn says(events: &mut Receiver<Arc<Event>>) -> (String, Option<MessageId>) {
     event(events, |kind| match kind {
         EventKind::Message { text, reply, .. } => Some((text.clone(), *reply)),
         _ => None,
@@ -88,6 +94,55 @@ async fn the_bot_takes_in_who_asks_answers_and_outlives_its_daemon() {
     drop(daemon);
     alice.stop().await;
     serving.shutdown().await;
+}
+
+/// As a bot that was killed between its answer and the note that it has read what it answers.
+#[tokio::test(flavor = "multi_thread")]
+async fn more_than_a_page_that_is_unread_is_answered_once_and_answers_are_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let home = Home::open(Some(directory.path().to_owned())).unwrap();
+    let store = Store::open_in(&home).unwrap();
+    let alice = PeerId::new([7; 32]);
+    store.add(alice, Some("alice".into()), vec![]).await.unwrap();
+    let asked = |number: u64| MessageId(std::array::from_fn(|place| number.to_be_bytes()[place % 8]));
+    let first = asked(2).to_string();
+    let answered = [&first[1..25], &first[..1], &first[25..]].concat().parse().unwrap();
+    let text = |text: &str| Content::Text { text: text.into(), reply: None, expires_s: None };
+    let answer = |text: &str| Content::Text { text: text.into(), reply: Some(asked(2)), expires_s: None };
+    let receive = |number, content| store.receive(alice, Position { log: 9, number }, asked(number), content, number);
+    receive(1, text("read")).await.unwrap();
+    store.mark_read(alice, asked(1)).await.unwrap();
+    receive(2, text("first")).await.unwrap();
+    store.compose(alice, answered, answer("first"), 0).await.unwrap();
+    for answers in (3..=1_100).map(|number| receive(number, answer("an answer"))).collect::<Vec<_>>() {
+        answers.await.unwrap();
+    }
+    receive(1_101, text("last")).await.unwrap();
+    store.close().await.unwrap();
+
+    let bot = tokio::spawn(program::run(home.clone()));
+    // Nobody is there (RFC 5737).
+    let daemon = Daemon::start(directory.path(), &format!("{alice}@192.0.2.1:3478"));
+    let (reader, writer) = knothole::rpc::connect(&home).await.unwrap().into_split();
+    let (client, mut events) = Client::new(reader, writer);
+    let all_read = async {
+        while client.call("contact.list", json!({})).await.unwrap()[0]["unread"] != 0 {
+            events.next().await.unwrap();
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(120), all_read).await.unwrap();
+    let history = client.call("message.history", json!({"with": "alice", "limit": 1000})).await.unwrap();
+    let mine = history.as_array().unwrap().iter().filter(|message| message["from"] != alice.to_string());
+    let mine: Vec<_> = mine.map(|message| (message["text"].clone(), message["reply"].clone())).collect();
+    assert_eq!(mine, [(json!("last"), json!(asked(1_101).to_string()))]);
+    let first = json!({"with": "alice", "search": "first"});
+    assert_eq!(
+        client.call("message.history", first).await.unwrap().as_array().unwrap().len(),
+        2,
+        "asked and answered once"
+    );
+    bot.abort();
+    drop(daemon);
 }
 
 #[test]
