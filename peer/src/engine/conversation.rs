@@ -13,7 +13,7 @@ use super::habits::Habit;
 use super::timers::Timer;
 use crate::event::EventKind;
 use crate::link::{Abort, SendError};
-use crate::store::{MessageState, Outcome, Position, Receipt, StoreError};
+use crate::store::{self, MessageState, Outcome, Position, Receipt, StoreError};
 
 /// After the store refused a message (a full disk, say) the link is closed, so that the contact keeps what it has, and
 /// tried again after this.
@@ -220,9 +220,11 @@ impl Engine {
             Ok(at) => {
                 let Some(id) = engine.find_peer(peer) else { return };
                 if let Some(contact) = engine.contacts.get_mut(&id) {
-                    contact.conversation.get_or_insert_with(|| machine(at));
+                    let linked = contact.link.is_some();
+                    contact.conversation.get_or_insert_with(|| taken_up(at, linked));
                 }
                 engine.traversal.connect(id, Instant::now());
+                engine.pump(id);
             }
             Err(error) => engine.store_failed(peer, &error),
         });
@@ -236,5 +238,29 @@ impl Engine {
             conversation.handle_written(message);
         }
         self.pump(id);
+    }
+}
+
+/// The machine of a conversation that was given up. A link may have been dialled meanwhile, and nobody else tells it of that.
+fn taken_up(at: store::Conversation, linked: bool) -> Conversation {
+    let mut conversation = machine(at);
+    if linked {
+        conversation.handle_link_up();
+    }
+    conversation
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn on_a_link_that_was_dialled_while_it_was_given_up_a_conversation_begins() {
+        let at = || store::Conversation { log: 7, next: 3, acknowledged: 1, received: None, read: None, timer: None };
+        let hello = Frame::Hello { log: 7, received_log: 0, received: 0 };
+        let mut linked = taken_up(at(), true);
+        assert_eq!(linked.poll_frame(), Some(hello));
+        assert!(matches!(linked.poll_event(), Some(Event::Load { after: 1, .. })));
+        assert_eq!(taken_up(at(), false).poll_frame(), None);
     }
 }

@@ -30,8 +30,8 @@ pub fn run(name: &str, test: impl FnOnce(&mut Lab) -> Result<()>) -> Result<()> 
     enter(name, &of_test(name), File::lock_shared, test)
 }
 
-/// As [`run`], while no other lab runs: for what is disturbed when others make and unmake network devices, which the kernel does
-/// one at a time for all namespaces.
+/// As [`run`], while no other lab runs: for what others beside it may disturb, by their load or (a guess that was never proved) by
+/// network devices that they make and unmake, for which the kernel has one lock.
 ///
 /// # Errors
 /// See [`run`].
