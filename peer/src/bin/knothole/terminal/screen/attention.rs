@@ -42,12 +42,9 @@ impl Attention {
         self.last_key = now;
     }
 
-    /// Whether what is in sight is seen. A terminal that does not tell is taken to be looked at.
-    pub(super) fn sees(&self) -> bool {
-        self.focused.unwrap_or(true)
-    }
-
-    fn is_here(&self, now: u64) -> bool {
+    /// Whether what is in sight is seen. Where the terminal does not tell, as in a window of tmux that another hides, only a
+    /// person who has just pressed a key is known to look.
+    pub(super) fn is_here(&self, now: u64) -> bool {
         self.focused.unwrap_or(now < self.last_key.saturating_add(AFTER_KEY))
     }
 
@@ -102,7 +99,7 @@ mod tests {
         assert_eq!(attention.handle_message("bob", 1_000_000), None);
         attention.handle_focus(false);
         assert_eq!(attention.handle_message("bob", 1_000_001), one("bob"));
-        assert!(!attention.sees());
+        assert!(!attention.is_here(1_000_002));
     }
 
     #[test]
@@ -138,6 +135,7 @@ mod tests {
         attention.handle_key(1_000);
         assert_eq!(attention.handle_message("bob", 2_000), None);
         assert_eq!(attention.handle_message("bob", 1_000 + AFTER_KEY), one("bob"));
-        assert!(attention.sees());
+        attention.handle_key(AFTER_KEY + 2_000);
+        assert!(attention.is_here(AFTER_KEY + 3_000));
     }
 }

@@ -110,7 +110,7 @@ impl Screen {
             contact.typing = false;
             contact.last_at = Some(message.at);
         }
-        let sees = self.attention.sees();
+        let sees = self.attention.is_here(self.now);
         if let Some(open) = self.conversation.as_mut().filter(|open| open.peer == peer) {
             // Who comes back finds where the new begins.
             if first && (!sees || open.place != Place::Bottom) {

@@ -170,6 +170,8 @@ impl Screen {
             effects: VecDeque::new(),
             now,
         };
+        // Somebody has just started it.
+        screen.attention.handle_key(now);
         screen.refresh();
         screen
     }
@@ -187,6 +189,7 @@ impl Screen {
             Input::Key(key) => {
                 self.attention.handle_key(now);
                 self.handle_key(key);
+                self.note_read();
             }
             Input::Paste(text) if matches!(self.overlay, Some(Overlay::Palette(_))) => self.paste_into_palette(&text),
             // A page takes no text.
@@ -312,6 +315,7 @@ impl Screen {
             return;
         }
         self.leave();
+        self.setup = None;
         let mut conversation = Conversation::new(peer);
         if let Some(contact) = self.contacts.find(peer).filter(|contact| contact.unread > 0) {
             conversation.unread_from.clone_from(&contact.first_unread);

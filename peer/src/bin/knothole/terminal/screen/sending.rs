@@ -213,7 +213,8 @@ impl Screen {
 
     /// Notes that what is in sight is read, while the person looks here.
     pub(super) fn note_read(&mut self) {
-        if !self.attention.sees() || self.overlay.is_some() || self.search.is_some() {
+        let covered = self.overlay.is_some() || self.search.is_some() || self.setup.is_some();
+        if covered || !self.attention.is_here(self.now) {
             return;
         }
         let Some(conversation) = &self.conversation else { return };

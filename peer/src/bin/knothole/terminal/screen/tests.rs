@@ -455,3 +455,29 @@ fn a_page_that_is_late_changes_nothing() {
     bob.handle(Input::Answer(Ask { ..late }, Ok(Value::Array(talk(5)))));
     assert_eq!(shown(&bob), picture);
 }
+
+/// As in tmux unless `focus-events` is on: another of its windows may hide this one.
+#[test]
+fn what_comes_to_a_screen_that_nobody_touched_is_read_with_the_next_key() {
+    let mut bob = Fixture::with_bob(SIZE, talk(2));
+    bob.wait(60_000);
+    bob.event(message("new", "are you there?"));
+    assert!(bob.calls("message.read").is_empty());
+    bob.key(KeyCode::Char('y'));
+    assert_eq!(last(&bob, "message.read"), &json!({"with": "id-bob", "upto": "new"}));
+}
+
+#[test]
+fn what_the_first_steps_hide_is_not_read_and_a_conversation_ends_them() {
+    let mut bob = Fixture::with_bob(SIZE, talk(2));
+    bob.contacts.push(contact("carol"));
+    bob.event(json!({"type": "contact.added", "peer": "id-carol", "name": "carol"}));
+    bob.type_text("/setup");
+    bob.key(KeyCode::Enter);
+    bob.event(message("new", "are you there?"));
+    assert!(bob.calls("message.read").is_empty());
+    bob.type_text("/go carol");
+    bob.key(KeyCode::Enter);
+    assert!(bob.screen.setup.is_none() && shown(&bob).contains("carol · online"), "{}", shown(&bob));
+    assert!(bob.calls("message.read").is_empty());
+}
