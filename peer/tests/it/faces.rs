@@ -102,6 +102,21 @@ async fn a_contact_tells_where_the_unread_messages_begin_and_when_the_newest_cam
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_answered_that_a_message_is_read_finds_it_read_in_the_list() {
+    let Meeting { alice, bob, mut at_bob, serving: _serving, homes: _homes, .. } = meeting().await;
+    let mut ids = Vec::new();
+    for n in 0..20 {
+        ids.push(send(&alice, "bob", format!("text {n}").as_str()).await);
+    }
+    arrives(&mut at_bob, "text 19").await;
+    for (id, left) in ids.iter().zip((0..20).rev()) {
+        read(&bob, "alice", *id).await;
+        let told = summary(&bob).await;
+        assert_eq!((told.unread, told.first_unread), (left, ids.get(20 - left as usize).copied()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_message_that_is_sent_again_under_its_name_is_stored_once() {
     let Meeting { alice, bob, mut at_alice, serving: _serving, homes: _homes, .. } = meeting().await;
     let id = MessageId([7; 16]);
