@@ -29,6 +29,7 @@ impl Screen {
                 self.take_draft();
                 self.open_first();
                 self.consider_setup();
+                self.play_held();
                 self.note_read();
             }
             Purpose::Page { peer, page } => self.take_page(&peer, &page, &answer),
@@ -42,7 +43,7 @@ impl Screen {
                 self.ask_contacts();
             }
             Purpose::Aside => {}
-            Purpose::Command { command, .. } => self.carried_out(&command, &answer),
+            Purpose::Command { command, open, .. } => self.carried_out(&command, open.as_deref(), &answer),
         }
     }
 
@@ -73,8 +74,11 @@ impl Screen {
                 }
             }
             Purpose::Search { peer, wanted, before } => self.take_hits(&peer, &wanted, before.as_deref(), None),
-            Purpose::Command { ref command, ref typed } => self.not_carried_out(command, typed),
-            Purpose::Status | Purpose::Contacts | Purpose::Aside => {}
+            Purpose::Command { ref command, ref typed, ref open } => {
+                self.not_carried_out(command, typed, open.as_deref());
+            }
+            Purpose::Contacts => self.play_held(),
+            Purpose::Status | Purpose::Aside => {}
         }
         self.say(why, true);
     }

@@ -8,6 +8,7 @@ use super::message::Message;
 use super::{Purpose, Screen};
 use crate::delivery::Stage;
 use crate::session::word;
+use crate::terminal::words::fill;
 use crate::text::{beginning, harmless};
 
 impl Screen {
@@ -60,12 +61,13 @@ impl Screen {
             "contact.removed" => {
                 self.contacts.remove(&peer);
                 if self.is_open(&peer) {
-                    // There is nobody any more for whom a draft could be kept.
+                    // There is nobody any more for whom a draft could be kept. What is being typed stays in sight, and goes to nobody:
+                    // another conversation in this place would get the rest of it.
                     (self.draft_due, self.typing_told) = (None, None);
                     self.leave();
                     self.conversation = None;
-                    self.composer.set_text("");
-                    self.open_first();
+                    self.vacated = true;
+                    self.say(fill(self.words.people.removed, &[&harmless(word(event, "name"))]), true);
                 }
             }
             "contact.request" => {

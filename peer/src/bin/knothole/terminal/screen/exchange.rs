@@ -68,8 +68,8 @@ pub(crate) enum Purpose {
     Change { peer: String, text: Option<String> },
     /// Messages in which this is found, in the conversation with this peer, older than this one.
     Search { peer: String, wanted: String, before: Option<String> },
-    /// A slash command was given by this line, which comes back if it is refused.
-    Command { command: Command, typed: String },
+    /// A slash command was given by this line, in the conversation with this one, where it comes back if it is refused.
+    Command { command: Command, typed: String, open: Option<String> },
     /// Nobody waits for it: drafts, typing, what was read.
     Aside,
 }

@@ -16,9 +16,12 @@ pub(crate) mod exchange;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub(crate) mod geometry;
+mod held;
 pub(crate) mod keys;
 mod known;
 pub(crate) mod listing;
+#[cfg(test)]
+mod meanwhile;
 pub(crate) mod message;
 pub(crate) mod naming;
 pub(crate) mod pages;
@@ -50,6 +53,7 @@ use contacts::{Contacts, Standing};
 use conversation::{Conversation, Goal, PAGE, Place};
 pub(crate) use exchange::{Ask, Effect, Input, Page, Purpose, Refusal};
 use geometry::Geometry;
+use held::Held;
 use naming::Naming;
 pub(crate) use pages::Overlay;
 use search::{Search, Walk};
@@ -91,6 +95,9 @@ pub(crate) struct Screen {
     /// Whether it was looked at if this is somebody's first time, and whether the contacts are known, which tell.
     considered: bool,
     contacts_known: bool,
+    held: Held,
+    /// Whether the one who was open was removed, and nobody was opened since.
+    vacated: bool,
     /// The search whose list stands over the conversation.
     pub(crate) search: Option<Search>,
     /// The search whose hits are gone through.
@@ -155,6 +162,8 @@ impl Screen {
             link_alone: false,
             considered: false,
             contacts_known: false,
+            held: Held::default(),
+            vacated: false,
             search: None,
             walk: None,
             doing: Doing::Write,
@@ -185,9 +194,21 @@ impl Screen {
     pub(crate) fn handle(&mut self, input: Input, now: u64) {
         self.now = now;
         self.notice.take_if(|notice| notice.until <= now);
+        if let Some(input) = self.hold(input) {
+            self.take(input);
+        }
+        if self.draft_due.is_some_and(|due| due <= now) {
+            self.keep_draft();
+        }
+        if let Some(summons) = self.attention.handle_timeout(now) {
+            self.summon(summons, None);
+        }
+    }
+
+    fn take(&mut self, input: Input) {
         match input {
             Input::Key(key) => {
-                self.attention.handle_key(now);
+                self.attention.handle_key(self.now);
                 self.handle_key(key);
                 self.note_read();
             }
@@ -217,12 +238,6 @@ impl Screen {
             Input::Renewed => self.handle_renewal(),
             Input::Rendezvous(used) => self.take_rendezvous(used),
             Input::Timeout => {}
-        }
-        if self.draft_due.is_some_and(|due| due <= now) {
-            self.keep_draft();
-        }
-        if let Some(summons) = self.attention.handle_timeout(now) {
-            self.summon(summons, None);
         }
     }
 
@@ -298,9 +313,10 @@ impl Screen {
         self.ask(Purpose::Page { peer, page }, "message.history", parameters);
     }
 
-    /// Opens a conversation where none is: with the first contact.
+    /// Opens a conversation where none is: with the first contact. What is being typed is not for them, nor what was being typed to
+    /// one who was removed.
     fn open_first(&mut self) {
-        if self.conversation.is_some() {
+        if self.conversation.is_some() || self.vacated || !self.composer.is_empty() {
             return;
         }
         let first = self.contacts.iter().find(|contact| contact.standing == Standing::Contact);
@@ -322,6 +338,7 @@ impl Screen {
             conversation.goal = contact.first_unread.clone().map(Goal::Unread);
         }
         self.conversation = Some(conversation);
+        self.vacated = false;
         self.composer.set_text("");
         self.untouched = true;
         self.take_draft();
@@ -369,7 +386,13 @@ impl Screen {
 
     /// A finished line: of an earlier message, a command, or a message to the open conversation.
     fn submit(&mut self, text: String) {
-        let Some(text) = self.finish_doing(text) else { return };
+        if let Some(text) = self.finish_doing(text) {
+            self.submit_line(text);
+        }
+    }
+
+    /// A command, or a message to the open conversation, whatever else the composer is for.
+    fn submit_line(&mut self, text: String) {
         let parsed = commands::parse(&text, self.words);
         if !matches!(parsed, commands::Typed::Text(_)) {
             // It was a draft for a moment, and is none any more, unless it comes back.
@@ -389,10 +412,32 @@ impl Screen {
 
     /// A command that was not carried out goes back where it was typed, unless something else is there.
     fn give_back_command(&mut self, typed: &str) {
-        let place = self.setup.as_mut().map_or(&mut self.composer, |setup| &mut setup.input);
-        if place.is_empty() {
-            place.set_text(typed);
+        self.begin_typing(typed);
+    }
+
+    /// Puts a text where the person types, as if it had been typed there. `false`: something else is there.
+    fn begin_typing(&mut self, text: &str) -> bool {
+        if let Some(setup) = &mut self.setup {
+            let empty = setup.input.is_empty();
+            if empty {
+                setup.input.set_text(text);
+            }
+            return empty;
         }
+        let empty = self.composer.is_empty() && self.doing == Doing::Write;
+        if empty && !text.is_empty() {
+            self.composer.set_text(text);
+            self.untouched = false;
+            self.draft_due = Some(self.now);
+        }
+        empty
+    }
+
+    /// Whether the person is at nothing, in the conversation with this one: another may open.
+    fn is_idle_at(&self, peer: Option<&str>) -> bool {
+        let nothing = self.overlay.is_none() && self.search.is_none() && self.reply.is_none();
+        let open = self.conversation.as_ref().map(|open| open.peer.as_str());
+        nothing && self.composer.is_empty() && self.doing == Doing::Write && open == peer
     }
 
     /// Calls the person, who looks elsewhere, to a message or several.

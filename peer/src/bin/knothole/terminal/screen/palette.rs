@@ -132,12 +132,9 @@ impl Screen {
     fn begin_command(&mut self, listed: &Listed) {
         let alone = format!("/{}", listed.name);
         if matches!(listed.takes, Takes::Nothing) {
-            return self.submit(alone);
+            return self.submit_line(alone);
         }
-        let place = self.setup.as_mut().map_or(&mut self.composer, |setup| &mut setup.input);
-        if place.is_empty() {
-            place.set_text(&format!("{alone} "));
-        } else {
+        if !self.begin_typing(&format!("{alone} ")) {
             // What is begun stays.
             let goes = format!("{alone} {}", (listed.told)(&self.words.commands).arguments);
             self.say(goes, false);

@@ -114,13 +114,13 @@ impl Screen {
         Ok(())
     }
 
-    /// A command was carried out.
-    pub(in crate::terminal::screen) fn carried_out(&mut self, command: &Command, answer: &Value) {
+    /// A command was carried out, which was given in the conversation with this one.
+    pub(in crate::terminal::screen) fn carried_out(&mut self, command: &Command, open: Option<&str>, answer: &Value) {
         match command {
             Command::Accept { .. } | Command::Add { .. } => {
                 self.ask_contacts();
                 let peer = word(answer, "peer").to_owned();
-                self.welcome(&peer, &name(answer));
+                self.meet(&peer, &name(answer), open);
             }
             Command::Code { .. } | Command::Verify { same: false, .. } | Command::Netcheck => {
                 self.fill_page(command, answer);
@@ -139,16 +139,19 @@ impl Screen {
         }
     }
 
-    /// The engine refused a command: what was typed comes back, to be put right.
-    pub(in crate::terminal::screen) fn not_carried_out(&mut self, command: &Command, typed: &str) {
+    /// The engine refused a command: what was typed comes back, to be put right, where the person is still there.
+    pub(in crate::terminal::screen) fn not_carried_out(&mut self, command: &Command, typed: &str, open: Option<&str>) {
         if matches!(command, Command::Code { .. } | Command::Verify { same: false, .. } | Command::Netcheck) {
             self.overlay = None;
         }
-        self.give_back_command(typed);
+        if self.conversation.as_ref().map(|open| open.peer.as_str()) == open {
+            self.give_back_command(typed);
+        }
     }
 
     fn command(&mut self, command: &Command, typed: &str, method: &'static str, parameters: Value) {
-        let purpose = Purpose::Command { command: command.clone(), typed: typed.to_owned() };
+        let open = self.conversation.as_ref().map(|open| open.peer.clone());
+        let purpose = Purpose::Command { command: command.clone(), typed: typed.to_owned(), open };
         self.ask(purpose, method, parameters);
     }
 

@@ -156,9 +156,10 @@ impl Screen {
     /// Somebody typed our code. Who waits for that at its page, or has nobody else yet, goes on to them.
     pub(super) fn code_was_used(&mut self, peer: &str, name: &str) {
         let waited = matches!(&self.overlay, Some(Overlay::Page(Sheet { subject: Subject::Code { .. }, .. })));
-        if waited || self.setup.is_some() || self.conversation.is_none() {
-            self.close_code();
-            self.welcome(peer, name);
+        self.close_code();
+        let open = self.conversation.as_ref().map(|open| open.peer.clone());
+        if waited || self.setup.is_some() || open.is_none() {
+            self.meet(peer, name, open.as_deref());
         } else {
             self.say(fill(self.words.people.added, &[name]), false);
         }

@@ -127,6 +127,7 @@ impl Screen {
         match key.code {
             KeyCode::Esc => {
                 self.setup = None;
+                self.open_first();
                 self.say(self.words.setup.skipped.to_owned(), false);
             }
             KeyCode::Char('c') if empty && key.modifiers.is_empty() && setup.step == Step::Link => {
@@ -162,7 +163,7 @@ impl Screen {
         let Some(setup) = &mut self.setup else { return };
         let typed = text.trim();
         if typed.starts_with('/') {
-            return self.submit(typed.to_owned());
+            return self.submit_line(typed.to_owned());
         }
         let accepted = match setup.step {
             Step::Rendezvous => named(typed, &self.me, self.words),
@@ -185,8 +186,22 @@ impl Screen {
         }
     }
 
-    /// Somebody is a contact now: the conversation opens, and the first time it is said how it goes on.
-    pub(super) fn welcome(&mut self, peer: &str, name: &str) {
+    /// Somebody is a contact now, as was wanted in the conversation with this one. The new conversation opens if the person waits
+    /// for that; who has gone on to something else is told.
+    pub(super) fn meet(&mut self, peer: &str, name: &str, open: Option<&str>) {
+        let waits = match &self.setup {
+            Some(setup) => setup.input.is_empty() && self.overlay.is_none(),
+            None => self.is_idle_at(open),
+        };
+        if waits {
+            self.welcome(peer, name);
+        } else {
+            self.say(fill(self.words.people.added, &[name]), false);
+        }
+    }
+
+    /// The conversation opens, and the first time it is said how it goes on.
+    fn welcome(&mut self, peer: &str, name: &str) {
         let told = match self.setup.take() {
             Some(_) => self.words.setup.first_words,
             None => self.words.people.added,

@@ -1,0 +1,174 @@
+//! What happens between two keys does not change what the keys mean.
+
+use std::collections::BTreeMap;
+
+use jiff::tz::TimeZone;
+use ratatui::crossterm::event::{KeyCode, KeyModifiers};
+use serde_json::{Value, json};
+
+use super::fixture::{Fixture, NOON, contact, talk};
+use super::{Ask, Input, Refusal, Screen};
+use crate::terminal::words::ENGLISH;
+
+const SIZE: (u16, u16) = (80, 24);
+
+fn people(names: &[&str]) -> Fixture {
+    Fixture::new(SIZE, names.iter().map(|name| contact(name)).collect(), BTreeMap::new())
+}
+
+fn enter(fixture: &mut Fixture, line: &str) {
+    fixture.type_text(line);
+    fixture.key(KeyCode::Enter);
+}
+
+fn open(fixture: &Fixture) -> Option<&str> {
+    fixture.screen.conversation.as_ref().map(|open| open.peer.as_str())
+}
+
+fn notice(fixture: &Fixture) -> &str {
+    fixture.screen.notice.as_ref().map_or("", |notice| notice.text.as_str())
+}
+
+/// The last call of a method, to be answered later.
+fn asked(fixture: &Fixture, method: &str) -> Ask {
+    fixture.asked.iter().rfind(|ask| ask.method == method).cloned().unwrap()
+}
+
+fn refusal(why: &str) -> Result<Value, Refusal> {
+    Err(Refusal::Refused { why: why.to_owned(), data: Value::Null })
+}
+
+fn removed(fixture: &mut Fixture, name: &str) {
+    fixture.contacts.retain(|contact| contact["name"] != name);
+    fixture.event(json!({"type": "contact.removed", "peer": format!("id-{name}"), "name": name}));
+}
+
+#[test]
+fn what_is_typed_to_one_who_is_removed_goes_to_nobody_else() {
+    let mut two = people(&["bob", "dora"]);
+    two.key_with(KeyCode::Char('2'), KeyModifiers::ALT);
+    two.type_text("the key is ");
+    removed(&mut two, "dora");
+    assert_eq!(open(&two), None);
+    assert!(notice(&two).contains("dora is removed"), "{}", notice(&two));
+    // A list that comes later opens nobody, either.
+    two.event(json!({"type": "contact.renamed", "peer": "id-bob", "name": "bob"}));
+    enter(&mut two, "under the mat");
+    assert!(two.calls("message.send").is_empty());
+    assert_eq!(two.screen.composer.text(), "the key is under the mat");
+    assert!(notice(&two).contains("no conversation is open"), "{}", notice(&two));
+    two.key_with(KeyCode::Char('1'), KeyModifiers::ALT);
+    assert_eq!((open(&two), two.screen.composer.text()), (Some("id-bob"), ""));
+    assert!(two.calls("draft.set").iter().all(|draft| draft["with"] != "id-bob"));
+}
+
+#[test]
+fn a_contact_that_comes_after_a_removal_opens_by_nothing_that_is_typed() {
+    let mut two = people(&["bob", "dora"]);
+    two.key_with(KeyCode::Char('2'), KeyModifiers::ALT);
+    removed(&mut two, "dora");
+    two.type_text("begun");
+    two.event(json!({"type": "contact.added", "peer": "id-eve", "name": "eve"}));
+    assert_eq!((open(&two), two.screen.composer.text()), (None, "begun"));
+    assert!(notice(&two).contains("eve is a contact now"));
+}
+
+#[test]
+fn a_contact_that_is_added_slowly_does_not_take_what_is_typed_meanwhile() {
+    let mut bob = Fixture::with_bob(SIZE, talk(3));
+    let frank = json!({"peer": "id-frank", "name": "frank"});
+    bob.silent = true;
+    enter(&mut bob, "/add 7-orchard-velvet frank");
+    let add = asked(&bob, "contact.add");
+    bob.silent = false;
+    bob.contacts.push(contact("frank"));
+    bob.type_text("see you ");
+    bob.handle(Input::Answer(add.clone(), Ok(frank.clone())));
+    assert_eq!((open(&bob), bob.screen.composer.text()), (Some("id-bob"), "see you "));
+    assert!(notice(&bob).contains("frank is a contact now"));
+    enter(&mut bob, "at nine");
+    assert_eq!(bob.calls("message.send")[0]["to"], "id-bob");
+
+    // Who does nothing meanwhile goes on to them; who went elsewhere stays there.
+    bob.handle(Input::Answer(add.clone(), Ok(frank.clone())));
+    assert_eq!(open(&bob), Some("id-frank"));
+    bob.contacts.push(contact("gil"));
+    let gil = json!({"peer": "id-gil", "name": "gil"});
+    bob.handle(Input::Answer(add, Ok(gil)));
+    assert_eq!(open(&bob), Some("id-frank"));
+}
+
+/// A screen that has just begun, with an engine that does not answer yet.
+fn starting(contacts: Vec<Value>) -> Fixture {
+    let mut fixture = Fixture::new(SIZE, contacts, BTreeMap::new());
+    fixture.silent = true;
+    fixture.screen = Screen::new(&ENGLISH, TimeZone::UTC, SIZE, NOON);
+    fixture.settle();
+    fixture
+}
+
+fn answers(fixture: &mut Fixture) {
+    fixture.silent = false;
+    fixture.handle(Input::Renewed);
+}
+
+#[test]
+fn what_is_typed_while_it_starts_is_not_lost() {
+    let mut bob = contact("bob");
+    bob["draft"] = "well, ".into();
+    let mut bob = starting(vec![bob]);
+    bob.type_text("hello");
+    bob.handle(Input::Paste(" there".into()));
+    bob.key(KeyCode::Enter);
+    bob.type_text("and");
+    assert_eq!(open(&bob), None);
+    answers(&mut bob);
+    assert_eq!(bob.calls("message.send")[0]["text"], "well, hello there");
+    assert_eq!((open(&bob), bob.screen.composer.text()), (Some("id-bob"), "and"));
+}
+
+#[test]
+fn what_waits_is_bounded_and_an_engine_that_refuses_the_list_ends_it() {
+    let mut bob = starting(vec![contact("bob")]);
+    bob.handle(Input::Paste("x".repeat(65_536)));
+    bob.type_text("y");
+    assert!(bob.screen.notice.as_ref().is_some_and(|notice| notice.alarm));
+    answers(&mut bob);
+    assert_eq!(bob.screen.composer.text().len(), 65_536);
+
+    let mut bob = starting(vec![contact("bob")]);
+    bob.type_text("/he");
+    bob.refuses.insert("contact.list", "the disk does not answer".into());
+    answers(&mut bob);
+    assert_eq!(bob.screen.composer.text(), "/he");
+}
+
+#[test]
+fn a_command_that_is_refused_late_comes_back_only_where_it_was_given() {
+    let mut two = people(&["bob", "carol"]);
+    two.silent = true;
+    enter(&mut two, "/rename dora");
+    let rename = asked(&two, "contact.rename");
+    two.silent = false;
+    two.key_with(KeyCode::Char('2'), KeyModifiers::ALT);
+    two.handle(Input::Answer(rename.clone(), refusal("another contact is called so")));
+    assert_eq!(two.screen.composer.text(), "");
+    assert!(notice(&two).contains("another contact"));
+    two.key_with(KeyCode::Char('1'), KeyModifiers::ALT);
+    two.handle(Input::Answer(rename, refusal("another contact is called so")));
+    assert_eq!(two.screen.composer.text(), "/rename dora");
+    // It is as if it were typed: an older list does not take it away.
+    two.event(json!({"type": "contact.renamed", "peer": "id-bob", "name": "bob"}));
+    assert_eq!(two.screen.composer.text(), "/rename dora");
+}
+
+#[test]
+fn a_command_from_the_palette_changes_no_message_that_is_being_edited() {
+    let mut bob = Fixture::with_bob(SIZE, talk(4));
+    bob.screen.edit(None);
+    bob.key_with(KeyCode::Char('k'), KeyModifiers::CONTROL);
+    enter(&mut bob, "netcheck");
+    bob.key_with(KeyCode::Char('k'), KeyModifiers::CONTROL);
+    assert!(bob.calls("message.edit").is_empty());
+    assert_eq!(bob.calls("netcheck").len(), 1);
+}
