@@ -47,7 +47,11 @@ Configuration:
   config.toml holds all that can be set, with its meaning and default; it is written on first use, and never again once you
   have changed it. It lies in the home where that is named, else in ~/.config/knothole (XDG_CONFIG_HOME).
 
-Exit codes: 0 done; 1 it failed, and standard error says what to do next; 2 wrong usage; 3 not in time.";
+Exit codes:
+  0  done
+  1  it failed, and standard error says what to do next
+  2  wrong usage
+  3  not in time";
 
 /// Talk straight to each other, from behind any NAT, end to end encrypted.
 #[derive(Debug, Parser)]

@@ -21,6 +21,9 @@ fn script(shell: Shell) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+    use std::process::{Command, Stdio};
+
     use clap::ValueEnum as _;
 
     use super::*;
@@ -30,9 +33,37 @@ mod tests {
         for shell in Shell::value_variants() {
             let script = String::from_utf8(script(*shell)).unwrap();
             for verb in Arguments::command().get_subcommands() {
-                assert!(script.contains(verb.get_name()), "{shell}: {}", verb.get_name());
+                let told = words(*shell, verb.get_name());
+                assert!(script.contains(&told), "{shell}: {told}");
             }
+            assert!(!script.contains(&words(*shell, "frobnicate")), "{shell}");
             assert!(script.contains("passphrase-file"), "{shell}");
+        }
+    }
+
+    /// How a shell's script has a verb of the program.
+    fn words(shell: Shell, verb: &str) -> String {
+        match shell {
+            Shell::Bash => format!("knothole,{verb})"),
+            Shell::Zsh => format!("'{verb}:"),
+            Shell::Fish => format!(" -a \"{verb}\" "),
+            Shell::Elvish => format!("&'knothole;{verb}'= {{"),
+            Shell::PowerShell => format!("'knothole;{verb}' {{"),
+            shell => panic!("how does {shell} name a verb?"),
+        }
+    }
+
+    #[test]
+    fn shells_that_are_installed_read_their_scripts() {
+        for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+            let mut command = Command::new(shell.to_string());
+            let Ok(mut reading) = command.arg("-n").stdin(Stdio::piped()).stderr(Stdio::piped()).spawn() else {
+                eprintln!("{shell} is not installed, and did not read its script");
+                continue;
+            };
+            reading.stdin.take().unwrap().write_all(&script(shell)).unwrap();
+            let read = reading.wait_with_output().unwrap();
+            assert!(read.status.success() && read.stderr.is_empty(), "{shell}: {read:?}");
         }
     }
 }

@@ -113,8 +113,8 @@ mod tests {
             assert!(page.contains(".SH OPTIONS"), "{page}");
         }
         let page = fs::read_to_string(directory.path().join("knothole.1")).unwrap();
-        for section in ["FIRST STEPS", "ENVIRONMENT", "EXIT CODES"] {
-            assert!(page.to_uppercase().contains(section), "{page}");
+        for section in ["\"FIRST STEPS\"", "ENVIRONMENT", "CONFIGURATION", "\"EXIT CODES\""] {
+            assert!(page.contains(&format!("\n.SH {section}\n")), "{section}: {page}");
         }
     }
 }

@@ -13,6 +13,8 @@ mod golden;
 pub(crate) mod plain;
 mod qr;
 mod screen;
+#[cfg(test)]
+mod seeded;
 mod theme;
 mod tty;
 mod words;

@@ -148,6 +148,8 @@ fn well_formed(mut text: String) -> String {
 }
 
 proptest! {
+    #![proptest_config(crate::terminal::seeded::usual())]
+
     #[test]
     fn clusters_are_all_of_a_text_and_none_is_split_but_for_its_width(text in text()) {
         let parts: Vec<_> = graphemes(&text).collect();

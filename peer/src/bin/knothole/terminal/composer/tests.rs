@@ -372,6 +372,8 @@ fn input() -> impl Strategy<Value = Result<KeyEvent, String>> {
 }
 
 proptest! {
+    #![proptest_config(crate::terminal::seeded::usual())]
+
     #[test]
     fn whatever_is_typed_the_cursor_stands_between_clusters_and_in_sight(
         inputs in prop::collection::vec(input(), 0..80),

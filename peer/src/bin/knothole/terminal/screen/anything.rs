@@ -136,7 +136,7 @@ fn take(fixture: &mut Fixture, step: Step) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(32))]
+    #![proptest_config(crate::terminal::seeded::cases(32))]
 
     #[test]
     fn nothing_panics_and_all_is_drawn_within_the_area(steps in vec(step(), 1..60)) {
