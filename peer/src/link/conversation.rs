@@ -66,6 +66,10 @@ pub(super) const FAREWELL: Duration = Duration::from_secs(1);
 /// How long the other side may take between finishing its stream and closing: its own farewell and a round trip.
 const LINGER: Duration = Duration::from_secs(2);
 
+/// How long the other side may take to let us in and greet once the handshake is done. It takes a round trip; a link that lives
+/// longer without having begun is stuck, and another is better.
+const BEGINNING: Duration = Duration::from_secs(if cfg!(test) { 5 } else { 30 });
+
 /// The first body each way: an empty one.
 pub(super) const GREETING: [u8; 4] = [0; 4];
 
@@ -195,7 +199,13 @@ impl Conversation {
 async fn read_all(link: LinkId, up: LinkEvent, mut recv: RecvStream, events: &mpsc::Sender<LinkEvent>) -> Unread {
     let mut up = Some(up);
     loop {
-        let body = match read_body(&mut recv).await {
+        let body = match up {
+            Some(_) => {
+                timeout(BEGINNING, read_body(&mut recv)).await.unwrap_or(Err(Unread::Wrong("it does not greet")))
+            }
+            None => read_body(&mut recv).await,
+        };
+        let body = match body {
             Ok(body) => body,
             Err(unread) => return unread,
         };
@@ -229,7 +239,11 @@ async fn read_body(recv: &mut RecvStream) -> Result<Vec<u8>, Unread> {
 
 /// Begins the stream with the greeting and what is to be said first.
 async fn begin(connection: &Connection, bodies: &[Bytes]) -> Result<(SendStream, RecvStream), Down> {
-    let (mut send, recv) = connection.open_bi().await?;
+    let Ok(opened) = timeout(BEGINNING, connection.open_bi()).await else {
+        connection.close(VIOLATION, b"no stream");
+        return Err(Down::Failed("it lets us open no stream".to_owned()));
+    };
+    let (mut send, recv) = opened?;
     let written = async {
         send.write_all(&GREETING).await?;
         for body in bodies {

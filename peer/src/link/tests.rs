@@ -355,6 +355,20 @@ async fn a_resumed_session_is_that_of_the_key_it_was_made_with_and_lets_in_no_ot
 }
 
 #[tokio::test]
+async fn one_who_does_not_greet_is_not_waited_for_however_alive_it_is() {
+    let (mut alice, bob) = acquainted(BRISK);
+    bob.links.accepting.abort();
+    // Where what accepted ran is free for another when it is gone.
+    tokio::task::yield_now().await;
+    let link = alice.links.dial(BOB, bob.key, RTT);
+    let silent = bob.links.endpoint.accept().await.unwrap().await.unwrap();
+    let Down::Failed(why) = alice.down().await else { panic!("it ended otherwise") };
+    assert_eq!(why, "it does not greet");
+    assert!(matches!(silent.closed().await, ConnectionError::ApplicationClosed(_)), "it was alive until then");
+    assert_eq!(alice.links.send(link, b"gone".to_vec()), Err(SendError::Gone));
+}
+
+#[tokio::test]
 async fn an_attempt_that_is_aborted_ends_at_once() {
     let (mut alice, mut bob) = acquainted(Heartbeat::default());
     alice.socket.routes().set_route(BOB, None);
