@@ -73,10 +73,18 @@ impl Screen {
             return false;
         }
         if let Some(message) = self.deleting.take() {
-            if matches!(key.code, KeyCode::Char('y' | 'Y')) {
-                let with = self.peer();
-                self.change("message.delete", json!({"with": with, "message": message}), None);
-                self.unchoose();
+            match key.code {
+                // No letter: whoever types a word without looking would say yes with one.
+                KeyCode::Enter => {
+                    let with = self.peer();
+                    self.change("message.delete", json!({"with": with, "message": message}), None);
+                    self.unchoose();
+                }
+                KeyCode::Char(letter) if letter != 'n' => {
+                    self.unchoose();
+                    return false;
+                }
+                _ => {}
             }
             return true;
         }
@@ -103,7 +111,11 @@ impl Screen {
             KeyCode::Char('d') => self.delete(),
             KeyCode::Char('y') => self.copy_chosen(),
             KeyCode::Esc => self.unchoose(),
-            KeyCode::Char(_) => {}
+            // It begins a word.
+            KeyCode::Char(_) => {
+                self.unchoose();
+                return false;
+            }
             _ => return false,
         }
         true
@@ -280,6 +292,8 @@ impl Screen {
         self.write_again();
         self.keep_draft();
         self.stop_typing();
+        // A list that is under way does not take its place.
+        self.untouched = false;
         self.composer.text().to_owned()
     }
 

@@ -172,3 +172,65 @@ fn a_command_from_the_palette_changes_no_message_that_is_being_edited() {
     assert!(bob.calls("message.edit").is_empty());
     assert_eq!(bob.calls("netcheck").len(), 1);
 }
+
+#[test]
+fn the_words_of_one_stand_under_no_other_name_and_a_late_refusal_closes_no_other_page() {
+    let mut two = people(&["bob", "carol"]);
+    two.silent = true;
+    enter(&mut two, "/verify bob");
+    let of_bob = asked(&two, "contact.words");
+    two.key(KeyCode::Esc);
+    enter(&mut two, "/verify carol");
+    let rows = |two: &Fixture| {
+        let sheet = two.screen.sheet().unwrap();
+        sheet.rows.iter().flat_map(|row| &row.pieces).map(|piece| piece.text.clone()).collect::<String>()
+    };
+    let words = json!({"words": ["abandon", "ability"], "qr": ""});
+    two.handle(Input::Answer(of_bob.clone(), Ok(words.clone())));
+    assert!(!rows(&two).contains("abandon"), "{}", rows(&two));
+    two.handle(Input::Answer(of_bob, refusal("there is no such contact")));
+    assert!(two.screen.overlay.is_some());
+    let of_carol = asked(&two, "contact.words");
+    two.handle(Input::Answer(of_carol, Ok(words)));
+    assert!(rows(&two).contains("abandon"));
+    two.key_with(KeyCode::Char('y'), KeyModifiers::CONTROL);
+    assert!(two.calls("contact.verify").is_empty());
+    two.key(KeyCode::Char('y'));
+    assert_eq!(two.calls("contact.verify"), [&json!({"peer": "id-carol"})]);
+}
+
+#[test]
+fn a_question_is_answered_by_y_alone() {
+    for modifiers in [KeyModifiers::CONTROL, KeyModifiers::ALT] {
+        let mut bob = people(&["bob"]);
+        enter(&mut bob, "/remove");
+        bob.key_with(KeyCode::Char('y'), modifiers);
+        assert!(bob.calls("contact.remove").is_empty() && notice(&bob).contains("nothing was changed"));
+    }
+}
+
+#[test]
+fn a_list_that_comes_changes_nothing_that_is_being_edited() {
+    let mut bob = Fixture::with_bob(SIZE, talk(4));
+    bob.contacts[0]["draft"] = "begun elsewhere".into();
+    bob.screen.edit(None);
+    bob.type_text("!");
+    bob.event(json!({"type": "contact.renamed", "peer": "id-bob", "name": "bob"}));
+    assert_eq!(bob.screen.composer.text(), "message 3!");
+    bob.key(KeyCode::Esc);
+    bob.event(json!({"type": "contact.renamed", "peer": "id-bob", "name": "bob"}));
+    assert_eq!(bob.screen.composer.text(), "");
+}
+
+#[test]
+fn a_word_that_is_typed_while_a_message_is_chosen_deletes_nothing() {
+    for (word, typed) in [("body", "body"), ("day", "ay"), ("dynamic", "ynamic")] {
+        let mut bob = Fixture::with_bob(SIZE, talk(4));
+        bob.key(KeyCode::Up);
+        bob.type_text(word);
+        assert!(bob.calls("message.delete").is_empty(), "{word}");
+        assert_eq!(bob.screen.composer.text(), typed);
+        enter(&mut bob, "");
+        assert!(bob.calls("message.delete").is_empty(), "{word}");
+    }
+}

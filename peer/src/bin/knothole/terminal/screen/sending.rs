@@ -179,8 +179,11 @@ impl Screen {
         let Some(contact) = self.contacts.find(&conversation.peer) else { return };
         let draft = contact.draft.as_deref().unwrap_or_default();
         self.drafted = !draft.is_empty();
-        if self.composer.text() != draft {
-            self.composer.set_text(draft);
+        match &mut self.doing {
+            Doing::Write if self.composer.text() == draft => {}
+            Doing::Write => self.composer.set_text(draft),
+            // It is for what waits, not for what is being typed.
+            Doing::Edit { aside, .. } | Doing::React { aside, .. } => draft.clone_into(aside),
         }
     }
 

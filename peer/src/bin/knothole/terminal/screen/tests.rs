@@ -371,7 +371,8 @@ fn a_message_is_deleted_after_a_question_and_reacted_to_by_a_digit() {
     bob.key(KeyCode::Char('n'));
     assert!(bob.calls("message.delete").is_empty());
     bob.key(KeyCode::Char('d'));
-    bob.key(KeyCode::Char('y'));
+    assert!(shown(&bob).contains("Enter: delete on both sides"));
+    bob.key(KeyCode::Enter);
     assert_eq!(bob.calls("message.delete"), [&json!({"with": "id-bob", "message": "m3"})]);
 
     bob.key(KeyCode::Up);

@@ -104,6 +104,8 @@ impl Screen {
                 if !same {
                     self.show(Subject::Verify { peer: peer.clone(), told: None });
                 }
+                // By the peer's id from here on: the words are for the page of this one alone.
+                let command = Command::Verify { name: Some(peer.clone()), same: *same };
                 self.command(&command, typed, method, json!({"peer": peer}));
             }
             Command::Whois { name } => {
@@ -141,9 +143,7 @@ impl Screen {
 
     /// The engine refused a command: what was typed comes back, to be put right, where the person is still there.
     pub(in crate::terminal::screen) fn not_carried_out(&mut self, command: &Command, typed: &str, open: Option<&str>) {
-        if matches!(command, Command::Code { .. } | Command::Verify { same: false, .. } | Command::Netcheck) {
-            self.overlay = None;
-        }
+        self.close_page(command);
         if self.conversation.as_ref().map(|open| open.peer.as_str()) == open {
             self.give_back_command(typed);
         }

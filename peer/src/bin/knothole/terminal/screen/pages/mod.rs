@@ -10,7 +10,7 @@ mod request;
 mod verify;
 pub(crate) mod whois;
 
-use ratatui::crossterm::event::{KeyCode, KeyEvent};
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use serde_json::Value;
 
 use super::palette::Palette;
@@ -81,6 +81,17 @@ pub(crate) enum Subject {
         found: Option<Value>,
         since: u64,
     },
+}
+
+impl Subject {
+    /// Whether the page shows what this command brings.
+    fn is_of(&self, command: &Command) -> bool {
+        match (self, command) {
+            (Self::Code { .. }, Command::Code { .. }) | (Self::Netcheck { .. }, Command::Netcheck) => true,
+            (Self::Verify { peer, .. }, Command::Verify { name: Some(of), same: false }) => peer == of,
+            _ => false,
+        }
+    }
 }
 
 /// A page as it is drawn.
@@ -165,16 +176,24 @@ impl Screen {
         }
     }
 
+    /// The page that waited for this command is for nothing; another one stays.
+    pub(super) fn close_page(&mut self, command: &Command) {
+        self.overlay.take_if(|overlay| matches!(overlay, Overlay::Page(sheet) if sheet.subject.is_of(command)));
+    }
+
     /// What a page waited for has come.
     pub(super) fn fill_page(&mut self, command: &Command, answer: &Value) {
         let Some(Overlay::Page(sheet)) = &mut self.overlay else { return };
-        match (&mut sheet.subject, command) {
-            (Subject::Code { made }, Command::Code { .. }) => *made = Some(Made::read(answer)),
-            (Subject::Verify { told, .. }, Command::Verify { .. }) => {
+        if !sheet.subject.is_of(command) {
+            return;
+        }
+        match &mut sheet.subject {
+            Subject::Code { made } => *made = Some(Made::read(answer)),
+            Subject::Verify { told, .. } => {
                 let words = entries(&answer["words"]).iter().filter_map(|word| word.as_str().map(str::to_owned));
                 *told = Some((words.collect(), word(answer, "qr").to_owned()));
             }
-            (Subject::Netcheck { found, .. }, Command::Netcheck) => *found = Some(answer.clone()),
+            Subject::Netcheck { found, .. } => *found = Some(answer.clone()),
             _ => {}
         }
     }
@@ -196,7 +215,7 @@ impl Screen {
             Some(Overlay::Question(question)) => {
                 let command = question.command.clone();
                 self.overlay = None;
-                if matches!(key.code, KeyCode::Char('y' | 'Y')) {
+                if matches!(key.code, KeyCode::Char('y' | 'Y')) && is_plain(key) {
                     if let Err(why) = self.carry_out(command, "") {
                         self.say(why, true);
                     }
@@ -211,6 +230,9 @@ impl Screen {
     }
 
     fn handle_page_key(&mut self, key: KeyEvent) {
+        if !is_plain(key) {
+            return;
+        }
         let height = self.sheet_height();
         let Some(Overlay::Page(sheet)) = &self.overlay else { return };
         let most = self.sheet_rows(sheet).len().saturating_sub(height);
@@ -274,6 +296,11 @@ impl Screen {
             self.say(why, true);
         }
     }
+}
+
+/// Whether a key is pressed alone, or makes a capital.
+fn is_plain(key: KeyEvent) -> bool {
+    key.modifiers.difference(KeyModifiers::SHIFT).is_empty()
 }
 
 /// The first row in sight. On a page of entries the chosen one stays in sight.

@@ -139,7 +139,7 @@ fn search_and_delete_are_the_conversations_own() {
     let mut bob = with_bob();
     enter(&mut bob, "/delete");
     assert!(bob.calls("message.delete").is_empty(), "it asks first");
-    bob.key(KeyCode::Char('y'));
+    bob.key(KeyCode::Enter);
     assert_eq!(bob.calls("message.delete").len(), 1);
     let mut nothing = Fixture::with_bob(SIZE, Vec::new());
     enter(&mut nothing, "/delete");
