@@ -28,7 +28,7 @@ use completion::{Completion, Recent};
 use keys::{Action, Motion};
 use kills::Kills;
 pub(crate) use layout::Layout;
-pub(crate) use quoting::unquoted;
+pub(crate) use quoting::{quoted, unquoted};
 use sent::Sent;
 use text::{Text, TooLong};
 

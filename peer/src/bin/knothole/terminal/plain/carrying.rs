@@ -7,6 +7,7 @@ use crate::contacts::at_first;
 use crate::netcheck::findings;
 use crate::session::{entries, name, word};
 use crate::terminal::cells::isolated;
+use crate::terminal::composer::quoted;
 use crate::terminal::screen::commands::Command;
 use crate::terminal::screen::commands::table::nearest;
 use crate::terminal::screen::contacts::{Contact, Standing};
@@ -25,7 +26,16 @@ impl Teller {
             Command::Add { link, name, relay } => {
                 ("contact.add", json!({"link": link, "name": name, "path": at_first(*relay)}))
             }
-            Command::Block { name } => ("contact.block", json!({"peer": self.meant(name.as_deref())?.peer})),
+            Command::Block { name } => {
+                let contact = self.meant(name.as_deref())?;
+                if name.is_none() && !sure && contact.standing != Standing::Request {
+                    // Perhaps a stranger was meant, who asked a moment ago.
+                    let told = isolated(&contact.name);
+                    self.say(&fill(self.words.plain.sure_to_block, &[&told, &isolated(&quoted(&contact.name))]));
+                    return Ok(());
+                }
+                ("contact.block", json!({"peer": contact.peer}))
+            }
             Command::Code { name } => ("contact.code", json!({"name": name})),
             Command::Contacts => {
                 self.ask_contacts(Telling::List);
@@ -86,7 +96,8 @@ impl Teller {
                 let contact = self.meant(name.as_deref())?;
                 let told = isolated(&contact.name).into_owned();
                 if !sure {
-                    self.say(&fill(self.words.plain.sure_to_remove, &[&told, &told]));
+                    let typed = isolated(&quoted(&contact.name)).into_owned();
+                    self.say(&fill(self.words.plain.sure_to_remove, &[&told, &typed]));
                     return Ok(());
                 }
                 *name = Some(told);
@@ -213,13 +224,16 @@ impl Teller {
         }
     }
 
-    /// Who is to become a contact: the one named, else the first who asks.
+    /// Who is to become a contact: the one named, the open one if it asks, else the only one who asks.
     fn who_asks(&self, who: Option<&str>) -> Result<String, String> {
         if who.is_some() {
             return self.meant(who).map(|contact| contact.peer);
         }
-        let first = self.contacts.iter().find(|contact| contact.standing == Standing::Request);
-        first.map(|contact| contact.peer.clone()).ok_or_else(|| self.words.commands.nobody_asks.to_owned())
+        let open = self.open.as_ref().and_then(|open| self.contacts.find(&open.peer));
+        match open.filter(|contact| contact.standing == Standing::Request) {
+            Some(open) => Ok(open.peer.clone()),
+            None => self.contacts.only_request(self.words).map(|contact| contact.peer.clone()),
+        }
     }
 
     /// The chosen message; where none is, the newest of ours, or of theirs.

@@ -30,7 +30,7 @@ impl Teller {
             "search" => self.search(rest),
             "link" if rest == "qr" => self.link(true),
             "help" if self.is_own(rest.trim_start_matches('/')) => self.explain(rest.trim_start_matches('/')),
-            "delete" | "remove" => {
+            "block" | "delete" | "remove" => {
                 let (line, sure) = self.sure(line);
                 self.parse(line, sure);
             }

@@ -6,6 +6,7 @@ use super::teller::{Purpose, Teller, Telling};
 use crate::delivery::Stage;
 use crate::session::word;
 use crate::terminal::cells::isolated;
+use crate::terminal::composer::quoted;
 use crate::terminal::screen::contacts::Way;
 use crate::terminal::screen::message::{Message, lines};
 use crate::terminal::words::fill;
@@ -56,8 +57,8 @@ impl Teller {
             "registered" | "unregistered" => self.ask(Purpose::Status, "status", json!({})),
             "lagged" => {
                 if let Some(peer) = self.open.as_ref().map(|open| open.peer.clone()) {
-                    let name = self.name(&peer);
-                    self.say(&fill(self.words.plain.missed, &[&name]));
+                    let typed = self.typed(&peer);
+                    self.say(&fill(self.words.plain.missed, &[&typed]));
                 }
                 self.ask_contacts(Telling::Nothing);
             }
@@ -111,9 +112,9 @@ impl Teller {
             return;
         }
         self.announced.insert(peer.to_owned(), self.now);
-        let name = self.name(peer);
+        let (name, typed) = (self.name(peer), self.typed(peer));
         let unread = fill(self.words.plain.unread_messages, &[&unread]);
-        self.say(&fill(self.words.plain.elsewhere, &[&name, &unread, &name]));
+        self.say(&fill(self.words.plain.elsewhere, &[&name, &unread, &typed]));
     }
 
     /// A message of ours: what was typed here needs no telling, what another face has sent does.
@@ -184,12 +185,13 @@ impl Teller {
 
     /// Somebody asks to be a contact. It is told once the list has them, so that whoever hears it can answer.
     fn take_request(&mut self, event: &Value) {
-        let name = isolated(&harmless(word(event, "name"))).into_owned();
+        let name = harmless(word(event, "name"));
+        let (name, typed) = (isolated(&name).into_owned(), isolated(&quoted(&name)).into_owned());
         let greeting = isolated(&beginning(word(event, "text"))).into_owned();
         let words = &self.words.plain;
         let told = match greeting.is_empty() {
-            true => fill(words.asks, &[&name, &name, &name]),
-            false => fill(words.asks_saying, &[&name, &greeting, &name, &name]),
+            true => fill(words.asks, &[&name, &typed, &typed]),
+            false => fill(words.asks_saying, &[&name, &greeting, &typed, &typed]),
         };
         self.ask_contacts(Telling::This(told));
     }

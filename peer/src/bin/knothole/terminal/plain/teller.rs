@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::open::Open;
 use super::sending::Sending;
 use crate::terminal::cells::isolated;
+use crate::terminal::composer::quoted;
 use crate::terminal::screen::Refusal;
 use crate::terminal::screen::commands::Command;
 use crate::terminal::screen::contacts::Contacts;
@@ -268,5 +269,10 @@ impl Teller {
     /// What a contact is called, ready to be printed.
     pub(super) fn name(&self, peer: &str) -> String {
         self.contacts.find(peer).map_or_else(String::new, |contact| isolated(&contact.name).into_owned())
+    }
+
+    /// The same as a command takes it.
+    pub(super) fn typed(&self, peer: &str) -> String {
+        self.contacts.find(peer).map_or_else(String::new, |contact| isolated(&quoted(&contact.name)).into_owned())
     }
 }

@@ -314,6 +314,29 @@ fn what_cannot_be_undone_is_asked_for_twice() {
 }
 
 #[test]
+fn a_friend_is_not_blocked_in_the_place_of_a_stranger_who_just_asked() {
+    let mut listener = Listener::with_bob(&ENGLISH, json!([]));
+    listener.line("/block");
+    assert_eq!(listener.told(), "This blocks bob, and ends all talk with them. To do it: /block bob yes");
+    assert!(listener.asked.iter().all(|ask| ask.method != "contact.block"));
+    listener.line("/block bob yes");
+    assert_eq!(listener.take("contact.block").parameters, json!({"peer": "b"}));
+    listener.line("/block carol");
+    assert_eq!(listener.take("contact.block").parameters, json!({"peer": "c"}));
+}
+
+#[test]
+fn who_is_accepted_is_named_where_several_ask() {
+    let mut listener = Listener::with_contacts(&ENGLISH);
+    let asks = |peer: &str, name: &str| json!({"peer": peer, "name": name, "state": "request"});
+    listener.event(json!({"type": "contact.request", "peer": "d", "name": "dave d", "text": ""}));
+    listener.answer("contact.list", json!([asks("d", "dave d"), asks("e", "eve")]));
+    assert_eq!(listener.told(), "dave d asks to be a contact. /accept \"dave d\" or /block \"dave d\"");
+    listener.line("/accept");
+    assert_eq!(listener.told(), "several ask, add a name: \"dave d\", eve");
+}
+
+#[test]
 fn the_commands_of_the_full_screen_do_here_what_they_do_there() {
     let mut listener = Listener::with_bob(&ENGLISH, json!([]));
     listener.line("/verify");

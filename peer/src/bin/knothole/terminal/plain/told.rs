@@ -6,6 +6,7 @@ use super::open::Open;
 use super::teller::Teller;
 use crate::delivery::Stage;
 use crate::terminal::cells::isolated;
+use crate::terminal::composer::quoted;
 use crate::terminal::screen::contacts::{Contact, Standing};
 use crate::terminal::screen::message::{Body, Message};
 use crate::terminal::words::fill;
@@ -20,7 +21,7 @@ impl Teller {
         match contact.standing {
             Standing::Request => {
                 told.extend(contact.greeting.as_ref().map(|said| fill(words.says, &[&isolated(said)])));
-                told.push(fill(words.request, &[&name]));
+                told.push(fill(words.request, &[&isolated(&quoted(&contact.name))]));
             }
             Standing::Blocked => told.push(words.blocked.to_owned()),
             Standing::Requested | Standing::Contact => {

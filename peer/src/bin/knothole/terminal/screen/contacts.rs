@@ -3,6 +3,8 @@
 use serde_json::Value;
 
 use crate::session::{entries, word};
+use crate::terminal::composer::quoted;
+use crate::terminal::words::{Words, fill};
 use crate::text::harmless;
 
 /// How somebody stands with us.
@@ -125,6 +127,19 @@ impl Contacts {
 
     pub(crate) fn place(&self, peer: &str) -> Option<usize> {
         self.list.iter().position(|contact| contact.peer == peer)
+    }
+
+    /// The one who asks to be a contact; an error says that nobody does, or several.
+    pub(crate) fn only_request(&self, words: &Words) -> Result<&Contact, String> {
+        let all: Vec<_> = self.list.iter().filter(|contact| contact.standing == Standing::Request).collect();
+        match &all[..] {
+            [] => Err(words.commands.nobody_asks.to_owned()),
+            [only] => Ok(only),
+            several => {
+                let names: Vec<_> = several.iter().map(|contact| quoted(&contact.name)).collect();
+                Err(fill(words.commands.several_ask, &[&names.join(words.plain.separator)]))
+            }
+        }
     }
 
     /// Who is meant by a name or a peer id; capitals do not count where only one is called so.

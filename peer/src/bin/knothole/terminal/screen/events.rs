@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::contacts::{Standing, Way};
 use super::conversation::Place;
 use super::message::Message;
+use super::pages::asks;
 use super::{Purpose, Screen};
 use crate::delivery::Stage;
 use crate::session::word;
@@ -73,8 +74,7 @@ impl Screen {
             "contact.request" => {
                 // Somebody who asks again has been told of already.
                 if !self.contacts.find(&peer).is_some_and(|known| known.standing == Standing::Request) {
-                    let text = format!("{}: {}", harmless(word(event, "name")), self.words.status.asks);
-                    self.say(text, false);
+                    self.say(asks(&harmless(word(event, "name")), self.words), false);
                 }
                 self.contacts.add_request(event);
                 self.ask_contacts();

@@ -45,6 +45,7 @@ pub(crate) struct Words {
     pub(crate) timer_on: &'static str,
     pub(crate) timer_off: &'static str,
     pub(crate) copied: &'static str,
+    pub(crate) sure_to_block: &'static str,
     pub(crate) sure_to_remove: &'static str,
     pub(crate) not_done: &'static str,
 
@@ -126,6 +127,7 @@ pub(super) const ENGLISH: Words = Words {
     timer_on: "later texts disappear {} after they were read",
     timer_off: "later texts stay",
     copied: "copied",
+    sure_to_block: "block {}, and talk no more? y/n",
     sure_to_remove: "delete {} and the whole conversation? y/n",
     not_done: "nothing was changed",
 
@@ -204,6 +206,7 @@ pub(super) const CHINESE: Words = Words {
     timer_on: "之后的文字在阅读 {} 后消失",
     timer_off: "之后的文字会保留",
     copied: "已复制",
+    sure_to_block: "屏蔽 {}，不再来往？y/n",
     sure_to_remove: "删除 {} 及整个对话？y/n",
     not_done: "没有任何改变",
 

@@ -58,6 +58,8 @@ pub(crate) struct Words {
     pub(crate) chosen: &'static str,
     pub(crate) nothing_to_choose: &'static str,
     pub(crate) sure_to_delete: &'static str,
+    /// Who, and their name as a command takes it.
+    pub(crate) sure_to_block: &'static str,
     pub(crate) sure_to_remove: &'static str,
     /// The word that confirms.
     pub(crate) yes: &'static str,
@@ -133,6 +135,7 @@ pub(super) const ENGLISH: Words = Words {
     chosen: "Chosen: {}",
     nothing_to_choose: "No message has the number {} here. /choose alone tells the numbers.",
     sure_to_delete: "This deletes {} on both sides. To do it: /delete yes",
+    sure_to_block: "This blocks {}, and ends all talk with them. To do it: /block {} yes",
     sure_to_remove: "This removes {}, and deletes the conversation. To do it: /remove {} yes",
     yes: "yes",
     too_long: "That line was not sent: it is longer than a message can be, which is 64 KiB.",
@@ -211,6 +214,7 @@ pub(super) const CHINESE: Words = Words {
     chosen: "已选择：{}",
     nothing_to_choose: "没有编号为 {} 的消息。只输入 /choose 可读出编号。",
     sure_to_delete: "这会在双方删除{}。确认请输入：/delete yes",
+    sure_to_block: "这会屏蔽 {}，不再来往。确认请输入：/block {} yes",
     sure_to_remove: "这会删除 {} 及整个对话。确认请输入：/remove {} yes",
     yes: "yes",
     too_long: "这一行没有发送：超过了消息的上限 64 KiB。",

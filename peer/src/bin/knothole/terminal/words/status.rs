@@ -19,6 +19,7 @@ pub(crate) struct Words {
     pub(crate) nobody_open: &'static str,
     pub(crate) one_message: &'static str,
     pub(crate) messages: &'static str,
+    /// Who, and their name as a command takes it, twice.
     pub(crate) asks: &'static str,
     pub(crate) no_contacts: &'static str,
 }
@@ -41,7 +42,7 @@ pub(super) const ENGLISH: Words = Words {
     nobody_open: "no conversation is open; /add LINK makes a contact, Ctrl-K finds one",
     one_message: "{} wrote to you",
     messages: "{} more messages",
-    asks: "asks to be a contact; /accept or /block",
+    asks: "{}: asks to be a contact; /accept {} or /block {}",
     no_contacts: "no contacts yet: /add LINK",
 };
 
@@ -63,6 +64,6 @@ pub(super) const CHINESE: Words = Words {
     nobody_open: "没有打开的对话；/add 链接 添加联系人，Ctrl-K 查找",
     one_message: "{} 给你发来消息",
     messages: "又有 {} 条消息",
-    asks: "请求成为联系人；/accept 接受，/block 拒绝",
+    asks: "{}：请求成为联系人；/accept {} 接受，/block {} 拒绝",
     no_contacts: "还没有联系人：/add 链接",
 };

@@ -27,7 +27,15 @@ impl Screen {
             }
             Command::Block { name } => {
                 let peer = self.meant(name.as_deref())?;
-                self.command(&command, typed, "contact.block", json!({"peer": peer}));
+                let asks = self.contacts.find(&peer).is_some_and(|who| who.standing == Standing::Request);
+                if name.is_none() && !asks {
+                    // Perhaps a stranger was meant, who asked a moment ago.
+                    let text = fill(self.words.people.sure_to_block, &[self.name_of(&peer)]);
+                    self.overlay =
+                        Some(Overlay::Question(Question { text, command: Command::Block { name: Some(peer) } }));
+                } else {
+                    self.command(&command, typed, "contact.block", json!({"peer": peer}));
+                }
             }
             Command::Code { name } => {
                 self.show(Subject::Code { made: None });
@@ -172,16 +180,16 @@ impl Screen {
         })
     }
 
-    /// Who is to become a contact: the one named, the open one if it is none yet, else the first who asks.
+    /// Who is to become a contact: the one named, the open one if it asks, else the only one who asks.
     fn who_asks(&self, who: Option<&str>) -> Result<String, String> {
         if who.is_some() {
             return self.meant(who);
         }
         let open = self.conversation.as_ref().and_then(|open| self.contacts.find(&open.peer));
-        let open = open.filter(|contact| matches!(contact.standing, Standing::Request | Standing::Blocked));
-        let first = || self.contacts.iter().find(|contact| contact.standing == Standing::Request);
-        let asks = open.or_else(first).map(|contact| contact.peer.clone());
-        asks.ok_or_else(|| self.words.commands.nobody_asks.to_owned())
+        match open.filter(|contact| contact.standing == Standing::Request) {
+            Some(open) => Ok(open.peer.clone()),
+            None => self.contacts.only_request(self.words).map(|contact| contact.peer.clone()),
+        }
     }
 
     /// Whether there is a message of ours, or of theirs, for what is to be done with it; else the line is to come back.

@@ -20,6 +20,7 @@ use crate::session::{entries, word};
 use crate::terminal::words::fill;
 pub(crate) use code::Made;
 pub(crate) use leaf::{ago, span};
+pub(crate) use request::asks;
 
 /// What stands over the conversation, and takes the keys.
 #[derive(Debug)]

@@ -1,10 +1,11 @@
 //! What stands in the place of a conversation with somebody who asks to be a contact, or whom we have blocked.
 
 use super::leaf::{blank, paragraph};
+use crate::terminal::composer::quoted;
 use crate::terminal::screen::Screen;
 use crate::terminal::screen::contacts::Standing;
 use crate::terminal::screen::rows::{Row, Tone};
-use crate::terminal::words::fill;
+use crate::terminal::words::{Words, fill};
 
 impl Screen {
     /// Its rows, where the open one is no contact yet.
@@ -24,4 +25,10 @@ impl Screen {
         rows.extend(paragraph(words.request_how, Tone::Plain, width));
         Some(rows)
     }
+}
+
+/// What is said when somebody asks: their name stands in both commands, for without one another could be meant by the time it is typed.
+pub(crate) fn asks(name: &str, words: &Words) -> String {
+    let typed = quoted(name);
+    fill(words.status.asks, &[name, &typed, &typed])
 }

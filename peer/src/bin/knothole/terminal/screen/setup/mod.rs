@@ -244,7 +244,7 @@ impl Screen {
             },
         };
         let asks = self.contacts.iter().find(|contact| contact.standing == Standing::Request);
-        let asks = asks.map(|who| format!("{}: {}", who.name, self.words.status.asks));
+        let asks = asks.map(|who| super::pages::asks(&who.name, self.words));
         // It was said besides as well, when it came; here it stays, and is not said twice.
         let told = self.notice.as_ref().is_some_and(|notice| asks.as_ref() == Some(&notice.text));
         guide.tail.extend(asks.map(|asks| (asks, Tone::Accent)));

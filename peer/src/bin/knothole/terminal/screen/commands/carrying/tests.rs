@@ -34,7 +34,7 @@ fn asks(line: &str, method: &str, parameters: Value) {
 
 #[test]
 fn each_command_asks_the_engine_for_what_it_says() {
-    asks("/block", "contact.block", json!({"peer": "id-bob"}));
+    asks("/block bob", "contact.block", json!({"peer": "id-bob"}));
     asks("/rename rob", "contact.rename", json!({"peer": "id-bob", "name": "rob"}));
     asks("/rename bob \"r o b\"", "contact.rename", json!({"peer": "id-bob", "name": "r o b"}));
     asks("/path relay", "contact.path", json!({"peer": "id-bob", "mode": "relay"}));
@@ -109,6 +109,57 @@ fn nobody_is_removed_before_the_answer_is_yes() {
     assert_eq!(bob.calls("contact.remove"), [&json!({"peer": "id-bob"})]);
 }
 
+fn request(name: &str) -> Value {
+    let mut request = contact(name);
+    request["state"] = "request".into();
+    request
+}
+
+#[test]
+fn a_friend_is_not_blocked_in_the_place_of_a_stranger_who_just_asked() {
+    let mut bob = with_bob();
+    bob.event(json!({"type": "contact.request", "peer": "id-new", "name": "a stranger", "text": ""}));
+    assert_eq!(notice(&bob), "a stranger: asks to be a contact; /accept \"a stranger\" or /block \"a stranger\"");
+    enter(&mut bob, "/block");
+    assert!(matches!(&bob.screen.overlay, Some(Overlay::Question(asked)) if asked.text.contains("bob")));
+    bob.key(KeyCode::Char('n'));
+    assert!(bob.calls("contact.block").is_empty());
+    enter(&mut bob, "/block");
+    bob.key(KeyCode::Char('y'));
+    assert_eq!(bob.calls("contact.block"), [&json!({"peer": "id-bob"})]);
+}
+
+#[test]
+fn a_request_that_is_open_is_turned_down_without_a_name() {
+    let mut stranger = Fixture::new(SIZE, vec![contact("bob"), request("stranger")], BTreeMap::new());
+    enter(&mut stranger, "/go stranger");
+    enter(&mut stranger, "/block");
+    assert_eq!(stranger.calls("contact.block"), [&json!({"peer": "id-stranger"})]);
+}
+
+#[test]
+fn who_is_accepted_is_named_where_several_ask_unless_one_of_them_is_open() {
+    let mut two = Fixture::new(SIZE, vec![contact("bob"), request("a b"), request("eve")], BTreeMap::new());
+    enter(&mut two, "/accept");
+    assert!(two.calls("contact.accept").is_empty());
+    assert!(notice(&two).contains("\"a b\", eve"), "{}", notice(&two));
+    two.screen.composer.set_text("");
+    enter(&mut two, "/go eve");
+    enter(&mut two, "/accept");
+    assert_eq!(two.calls("contact.accept"), [&json!({"peer": "id-eve", "path": null})]);
+}
+
+#[test]
+fn who_is_blocked_is_not_accepted_which_the_engine_would_refuse() {
+    let mut blocked = contact("eve");
+    blocked["state"] = "blocked".into();
+    let mut eve = Fixture::new(SIZE, vec![blocked], BTreeMap::new());
+    enter(&mut eve, "/go eve");
+    enter(&mut eve, "/accept");
+    assert!(eve.calls("contact.accept").is_empty());
+    assert!(notice(&eve).contains("nobody asks"), "{}", notice(&eve));
+}
+
 #[test]
 fn the_link_and_nothing_else_is_copied_where_no_message_is_chosen() {
     let mut bob = with_bob();
@@ -147,11 +198,9 @@ fn search_and_delete_are_the_conversations_own() {
 }
 
 #[test]
-fn a_request_is_accepted_by_name_or_as_the_first_and_its_conversation_opens() {
-    let mut request = contact("stranger");
-    request["state"] = "request".into();
+fn a_request_is_accepted_by_name_or_as_the_only_one_and_its_conversation_opens() {
     for line in ["/accept", "/accept stranger --relay"] {
-        let mut bob = Fixture::new(SIZE, vec![request.clone(), contact("bob")], BTreeMap::new());
+        let mut bob = Fixture::new(SIZE, vec![request("stranger"), contact("bob")], BTreeMap::new());
         enter(&mut bob, line);
         let path = if line.contains("relay") { json!("relay") } else { Value::Null };
         assert_eq!(bob.calls("contact.accept"), [&json!({"peer": "id-stranger", "path": path})]);
