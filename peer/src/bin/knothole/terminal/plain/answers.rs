@@ -20,8 +20,9 @@ const UNREAD: u64 = 50;
 
 impl Teller {
     pub(super) fn handle_answer(&mut self, ask: Ask, answer: Result<Value, Refusal>) {
-        if matches!(ask.purpose, Purpose::Command(_)) {
+        if let Purpose::Command(command) = &ask.purpose {
             self.commanded = self.commanded.saturating_sub(1);
+            self.opening = self.opening.saturating_sub(usize::from(command.opens()));
             self.ready = true;
         }
         match answer {
@@ -33,6 +34,9 @@ impl Teller {
                 }
                 if ask.purpose != Purpose::Aside {
                     self.say(&fill(self.words.plain.not_done, &[&isolated(&refusal::told(&why, &data, self.words))]));
+                }
+                if let Purpose::Newest(peer) | Purpose::Contacts(Telling::Open(peer)) = &ask.purpose {
+                    self.release(peer);
                 }
             }
         }
@@ -48,6 +52,10 @@ impl Teller {
             Purpose::Status | Purpose::Aside | Purpose::Contacts(Telling::Nothing) => {}
             Purpose::Contacts(_) | Purpose::Newest(_) | Purpose::Older(_) | Purpose::Search(_) if succeeded => {
                 self.ask_again(ask);
+            }
+            Purpose::Newest(peer) | Purpose::Contacts(Telling::Open(peer)) => {
+                self.say(self.words.plain.not_done_in_time);
+                self.release(&peer);
             }
             _ => self.say(self.words.plain.not_done_in_time),
         }
@@ -147,7 +155,7 @@ impl Teller {
 
     /// The conversation that was asked for: who it is with, then what was said.
     fn opened(&mut self, peer: &str) {
-        let Some(contact) = self.contacts.find(peer).cloned() else { return };
+        let Some(contact) = self.contacts.find(peer).cloned() else { return self.release(peer) };
         let told = self.contact(&contact);
         self.say(&fill(self.words.plain.opened, &[&told]));
         let Some(open) = self.open.as_mut().filter(|open| open.peer == peer) else { return };
@@ -160,15 +168,28 @@ impl Teller {
         let me = self.me.clone();
         let Some(open) = self.open.as_mut().filter(|open| open.peer == peer) else { return };
         let page: Vec<_> = entries(page).iter().map(|entry| Message::read(entry, &me)).collect();
+        // What was typed meanwhile needs no telling.
+        let news: Vec<_> = page.iter().filter(|message| open.find(&message.id).is_none()).cloned().collect();
         open.add_older(&page);
         open.complete = page.len() < PAGE;
         let (complete, nothing) = (open.complete, page.is_empty());
-        self.tell(&page);
+        self.tell(&news);
         match (newest, nothing) {
             (true, true) => self.say(self.words.plain.nothing_said),
             (true, false) => self.note_read(peer, &page),
             (false, _) if complete => self.say(self.words.plain.no_more),
             (false, _) => {}
+        }
+        if newest {
+            self.release(peer);
+        }
+    }
+
+    /// The page that events of the conversation have waited for is told, or will not come.
+    fn release(&mut self, peer: &str) {
+        let held = self.open.as_mut().filter(|open| open.peer == peer).and_then(|open| open.held.take());
+        for event in held.unwrap_or_default() {
+            self.handle_event(&event);
         }
     }
 

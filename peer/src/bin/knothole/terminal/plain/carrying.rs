@@ -43,9 +43,16 @@ impl Teller {
             }
             // The plain mode has its own search, and its lines can be copied from the terminal.
             Command::Copy { .. } | Command::Search { .. } | Command::Setup => return Ok(()),
-            Command::Delete if sure => ("message.delete", self.change_of(true)?),
             Command::Delete => {
+                let peer = self.meant(None)?.peer;
+                // What was asked about, though something newer may have been said since.
+                if let Some((_, message)) = self.deleting.take_if(|(with, _)| sure && *with == peer) {
+                    let parameters = json!({"with": peer, "message": message});
+                    self.command(command, "message.delete", parameters);
+                    return Ok(());
+                }
                 let message = self.chosen(true)?;
+                self.deleting = Some((peer, message.clone()));
                 let which = self.open.as_ref().map(|open| self.which(open, &message)).unwrap_or_default();
                 self.say(&fill(self.words.plain.sure_to_delete, &[&which]));
                 return Ok(());
@@ -133,6 +140,7 @@ impl Teller {
 
     pub(super) fn command(&mut self, command: Command, method: &'static str, parameters: Value) {
         self.commanded += 1;
+        self.opening += usize::from(command.opens());
         self.ask(Purpose::Command(command), method, parameters);
     }
 

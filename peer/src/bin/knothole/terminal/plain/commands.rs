@@ -133,6 +133,7 @@ impl Teller {
         match (told, &mut self.open) {
             (Some((id, told)), Some(open)) => {
                 open.chosen = Some(id);
+                self.deleting = None;
                 self.say(&fill(self.words.plain.chosen, &[&told]));
             }
             _ => self.say(&fill(self.words.plain.nothing_to_choose, &[&harmless(rest)])),

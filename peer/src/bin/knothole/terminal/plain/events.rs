@@ -20,7 +20,14 @@ impl Teller {
     pub(super) fn handle_event(&mut self, event: &Value) {
         let peer = word(event, "peer");
         let is_open = self.open.as_ref().is_some_and(|open| open.peer == peer);
-        match word(event, "type") {
+        let kind = word(event, "type");
+        if is_open
+            && matches!(kind, "message" | "sent" | "change")
+            && self.open.as_mut().is_some_and(|open| open.hold(event))
+        {
+            return;
+        }
+        match kind {
             "presence" => self.take_presence(peer, event),
             "path" => {
                 if let Some(contact) = self.contacts.find_mut(peer) {
@@ -98,8 +105,8 @@ impl Teller {
         let id = message.id.clone();
         if self.open.as_mut().is_some_and(|open| open.add(message.clone())) {
             self.tell(&[message]);
-            self.ask(Purpose::Aside, "message.read", json!({"with": peer, "upto": id}));
         }
+        self.ask(Purpose::Aside, "message.read", json!({"with": peer, "upto": id}));
     }
 
     /// Somebody writes elsewhere.

@@ -27,6 +27,8 @@ pub(crate) struct Open {
     pub(crate) chosen: Option<String>,
     /// It was told that the contact is away.
     pub(crate) told_to_wait: bool,
+    /// What was said and changed while the newest page was under way, which is to be told first; `None` once it is.
+    pub(crate) held: Option<Vec<Value>>,
     /// The presence that was told.
     pub(crate) online: Option<bool>,
 }
@@ -41,12 +43,19 @@ impl Open {
             day: None,
             chosen: None,
             told_to_wait: false,
+            held: Some(Vec::new()),
             online: None,
         }
     }
 
     pub(crate) fn find(&self, id: &str) -> Option<&Message> {
         self.messages.iter().rfind(|message| message.id == id)
+    }
+
+    /// Keeps an event until the page is told that was asked for before it. `false`: it is there, or there is no more room.
+    pub(crate) fn hold(&mut self, event: &Value) -> bool {
+        let held = self.held.as_mut().filter(|held| held.len() < KEPT);
+        held.map(|held| held.push(event.clone())).is_some()
     }
 
     /// A message was told. `false`: it was known before.

@@ -118,8 +118,11 @@ pub(crate) struct Teller {
     /// The list of contacts was asked for to begin with, and has come.
     pub(super) asked_to_begin: bool,
     pub(super) ready: bool,
-    /// Commands that are not answered yet.
+    /// Commands that are not answered yet; and those among them by which another conversation will be opened.
     pub(super) commanded: usize,
+    pub(super) opening: usize,
+    /// The message that is deleted if the person says yes, and whose conversation it is in.
+    pub(super) deleting: Option<(String, String)>,
     leaving: bool,
     engine: u32,
     effects: VecDeque<Effect>,
@@ -153,6 +156,8 @@ impl Teller {
             asked_to_begin: false,
             ready: false,
             commanded: 0,
+            opening: 0,
+            deleting: None,
             leaving: false,
             engine: 0,
             effects: VecDeque::new(),
@@ -183,9 +188,10 @@ impl Teller {
         }
     }
 
-    /// Whether a line may come now: names in it can be understood, and there is room for what it asks for.
+    /// Whether a line may come now: names in it can be understood, it is known which conversation is open, and there is room for
+    /// what it asks for.
     pub(crate) const fn takes_lines(&self) -> bool {
-        self.ready && self.sending.len() < UNDER_WAY && self.commanded < UNDER_WAY
+        self.ready && self.opening == 0 && self.sending.len() < UNDER_WAY && self.commanded < UNDER_WAY
     }
 
     /// What is to be done next, if anything.
@@ -261,6 +267,7 @@ impl Teller {
         let mut open = Open::new(peer);
         open.online = online;
         self.open = Some(open);
+        self.deleting = None;
         self.announced.remove(peer);
         self.ask(Purpose::Aside, "contact.connect", json!({"peer": peer}));
         self.ask_contacts(Telling::Open(peer.to_owned()));

@@ -337,6 +337,66 @@ fn who_is_accepted_is_named_where_several_ask() {
 }
 
 #[test]
+fn lines_wait_for_the_conversation_that_is_being_made() {
+    for line in ["/add 7-orchard-velvet dave", "/accept dave"] {
+        let mut listener = Listener::with_bob(&ENGLISH, json!([]));
+        listener.answer("contact.connect", json!({}));
+        listener.event(json!({"type": "contact.request", "peer": "d", "name": "dave", "text": ""}));
+        listener.answer("contact.list", json!([{"peer": "d", "name": "dave", "state": "request"}]));
+        assert!(listener.teller.takes_lines());
+        listener.line(line);
+        assert!(!listener.teller.takes_lines(), "{line}");
+        let method = if line.starts_with("/add") { "contact.add" } else { "contact.accept" };
+        listener.answer(method, json!({"peer": "d", "name": "dave"}));
+        assert!(listener.teller.takes_lines(), "{line}");
+        listener.line("for your eyes only");
+        assert_eq!(listener.take("message.send").parameters["to"], "d");
+    }
+    let mut refused = Listener::with_bob(&ENGLISH, json!([]));
+    refused.line("/add 7-orchard-velvet");
+    refused.refuse("contact.add", Refusal::Closed);
+    assert!(refused.teller.takes_lines());
+}
+
+#[test]
+fn the_message_that_was_asked_about_is_deleted_and_no_newer_one() {
+    let mut listener = Listener::with_bob(&ENGLISH, json!([message("1", "me", "oh dear")]));
+    listener.line("/delete yes");
+    assert!(listener.told().starts_with("This deletes \"oh dear\""), "nothing was asked about before");
+    listener.event(json!({"type": "sent", "peer": "b", "message": "2", "text": "from elsewhere", "at": NOW}));
+    listener.line("/delete yes");
+    assert_eq!(listener.take("message.delete").parameters, json!({"with": "b", "message": "1"}));
+    listener.line("/delete");
+    listener.line("/choose 2");
+    listener.told();
+    listener.line("/delete yes");
+    assert!(listener.told().starts_with("This deletes \"oh dear\""), "another was chosen since");
+}
+
+#[test]
+fn what_comes_while_the_newest_page_is_under_way_is_told_once_and_behind_it() {
+    let said = |id: &str, text: &str| json!({"type": "message", "peer": "b", "name": "bob", "message": id, "text": text, "at": NOW});
+    let mut listener = Listener::with_contacts(&ENGLISH);
+    listener.line("/go bob");
+    listener.event(said("2", "in the page"));
+    listener.answer("contact.list", contacts());
+    listener.event(said("3", "behind it"));
+    assert_eq!(listener.told(), "Conversation with bob, online, direct, 2 unread.");
+    listener.answer("message.history", json!([message("1", "b", "older"), message("2", "b", "in the page")]));
+    assert_eq!(
+        listener.told(),
+        "Saturday, 28 November 2026\nbob, 14:02: older\nbob, 14:02: in the page\nbob, 14:02: behind it"
+    );
+    assert_eq!(listener.take("message.read").parameters, json!({"with": "b", "upto": "3"}));
+    listener.line("/go bob");
+    listener.event(said("4", "not lost"));
+    listener.answer("contact.list", contacts());
+    listener.told();
+    listener.refuse("message.history", Refusal::Refused { why: "busy".into(), data: Value::Null });
+    assert!(listener.told().ends_with("bob, 14:02: not lost"));
+}
+
+#[test]
 fn the_commands_of_the_full_screen_do_here_what_they_do_there() {
     let mut listener = Listener::with_bob(&ENGLISH, json!([]));
     listener.line("/verify");

@@ -9,6 +9,11 @@ use crate::terminal::words::{Words, fill};
 use crate::text::harmless;
 
 impl Command {
+    /// Whether another conversation is opened once it is carried out.
+    pub(crate) const fn opens(&self) -> bool {
+        matches!(self, Self::Accept { .. } | Self::Add { .. })
+    }
+
     /// What is said of the engine's answer; `None` where the answer shows in another way.
     pub(crate) fn outcome(&self, answer: &Value, words: &Words) -> Option<String> {
         let words = &words.people;
