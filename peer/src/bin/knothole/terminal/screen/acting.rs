@@ -166,11 +166,12 @@ impl Screen {
         }
     }
 
-    /// The chosen message if it fits; without a choice the latest that does.
+    /// The chosen message if it fits; without a choice the latest that does, unless it is far below what is loaded: what is meant
+    /// then is not in sight.
     fn target(&self, fits: impl Fn(&Message) -> bool) -> Option<&Message> {
         match self.chosen() {
             Some(chosen) => fits(chosen).then_some(chosen),
-            None => self.conversation.as_ref()?.latest(fits),
+            None => self.conversation.as_ref().filter(|open| open.holds_newest())?.latest(fits),
         }
     }
 

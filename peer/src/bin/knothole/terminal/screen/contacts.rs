@@ -57,7 +57,8 @@ pub(crate) struct Contact {
     pub(crate) timer: Option<u64>,
 }
 
-/// Everybody, in the order of the list: those who ask first, then by name; blocked ones last.
+/// Everybody, in the order of the list: by name, behind them those who ask, for no stranger gives the others new numbers; blocked
+/// ones last.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Contacts {
     list: Vec<Contact>,
@@ -183,8 +184,8 @@ impl Contact {
 
     fn rank(&self) -> u8 {
         match self.standing {
-            Standing::Request => 0,
-            Standing::Contact | Standing::Requested => 1,
+            Standing::Contact | Standing::Requested => 0,
+            Standing::Request => 1,
             Standing::Blocked => 2,
         }
     }
@@ -209,7 +210,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn those_who_ask_come_first_then_names_then_the_blocked() {
+    fn a_stranger_who_asks_comes_behind_all_contacts_and_before_the_blocked() {
         let mut contacts = Contacts::default();
         let entry = |name: &str, state: &str| json!({"peer": format!("id of {name}"), "name": name, "state": state});
         contacts.replace(&json!([
@@ -219,7 +220,7 @@ mod tests {
             entry("stranger", "request")
         ]));
         let names: Vec<_> = contacts.iter().map(|contact| contact.name.as_str()).collect();
-        assert_eq!(names, ["stranger", "adam", "Zoe", "eve"]);
+        assert_eq!(names, ["adam", "Zoe", "stranger", "eve"]);
         assert_eq!(contacts.named("Zoe").map(|contact| contact.peer.as_str()), Some("id of Zoe"));
     }
 }

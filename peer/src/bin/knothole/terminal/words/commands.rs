@@ -73,6 +73,7 @@ pub(crate) struct Words {
     pub(crate) several_ask: &'static str,
     pub(crate) not_open: &'static str,
     pub(crate) no_message: &'static str,
+    pub(crate) out_of_sight: &'static str,
     pub(crate) nothing_to_copy: &'static str,
 }
 
@@ -123,6 +124,7 @@ pub(super) const ENGLISH: Words = Words {
     nobody_asks: "nobody asks to be a contact",
     several_ask: "several ask, add a name: {}",
     not_open: "no conversation is open; add the name",
+    out_of_sight: "the newest message is not in sight: choose one with ↑ in an empty line, or Ctrl-End goes to it",
     no_message: "there is no such message here yet",
     nothing_to_copy: "there is no link yet; /setup names a rendezvous",
 };
@@ -174,6 +176,7 @@ pub(super) const CHINESE: Words = Words {
     nobody_asks: "没有人请求成为联系人",
     several_ask: "有几位在请求，请加上名字：{}",
     not_open: "没有打开的对话；请加上名字",
+    out_of_sight: "最新的消息不在眼前；请在空行按 ↑ 选择一条，或按 Ctrl-End 回到最新",
     no_message: "这里还没有这样的消息",
     nothing_to_copy: "还没有链接；用 /setup 指定会合服务器",
 };

@@ -195,6 +195,9 @@ impl Screen {
     /// Whether there is a message of ours, or of theirs, for what is to be done with it; else the line is to come back.
     fn needs_message(&self, mine: bool) -> Result<(), String> {
         let open = self.conversation.as_ref().ok_or_else(|| self.words.commands.not_open.to_owned())?;
+        if open.chosen.is_none() && !open.holds_newest() {
+            return Err(self.words.commands.out_of_sight.to_owned());
+        }
         let there =
             open.chosen.is_some() || open.latest(|message| message.mine == mine && message.text().is_some()).is_some();
         if there { Ok(()) } else { Err(self.words.commands.no_message.to_owned()) }

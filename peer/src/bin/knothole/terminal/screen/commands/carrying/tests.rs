@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use ratatui::crossterm::event::KeyCode;
+use ratatui::crossterm::event::{KeyCode, KeyModifiers};
 use serde_json::{Value, json};
 
 use crate::terminal::screen::fixture::{Fixture, ME, contact, said, talk};
@@ -179,6 +179,23 @@ fn changes_are_made_to_the_latest_message_that_fits() {
         let asked = calls.last().unwrap_or_else(|| panic!("{line}: {}", notice(&bob)));
         let field = if method == "message.send" { "reply" } else { "message" };
         assert_eq!(asked[field], message, "{line}");
+    }
+}
+
+#[test]
+fn nothing_is_changed_that_is_the_latest_only_of_what_is_loaded() {
+    for line in ["/reply yes", "/react 👍", "/edit too", "/delete"] {
+        let mut bob = Fixture::with_bob(SIZE, talk(500));
+        bob.key_with(KeyCode::Home, KeyModifiers::CONTROL);
+        assert!(!bob.screen.conversation.as_ref().unwrap().holds_newest());
+        let before = bob.asked.len();
+        // Without Esc, which would go to the newest.
+        bob.type_text(&format!("{line} "));
+        bob.key(KeyCode::Enter);
+        assert!(notice(&bob).contains("choose one with ↑"), "{line}: {}", notice(&bob));
+        assert_eq!(bob.screen.composer.text().trim_end(), line);
+        let after = &bob.asked[before..];
+        assert!(after.iter().all(|ask| ask.method == "draft.set" || ask.method == "typing.set"), "{line}: {after:?}");
     }
 }
 
