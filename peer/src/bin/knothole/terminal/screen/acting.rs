@@ -203,8 +203,9 @@ impl Screen {
             Some(text) => self.finish_edit(&id, text),
             None => {
                 let aside = self.set_aside();
+                let text = self.take_edit(&id).unwrap_or(former);
                 self.doing = Doing::Edit { message: id, aside };
-                self.composer.set_text(&former);
+                self.composer.set_text(&text);
             }
         }
     }

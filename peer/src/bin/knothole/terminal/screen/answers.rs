@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::conversation::Goal;
+use super::conversation::{Goal, Place};
 use super::exchange::{Ask, Page, Purpose, Refusal};
 use super::{Rendezvous, Screen, refusal};
 use crate::session::{entries, word};
@@ -65,7 +65,7 @@ impl Screen {
             Purpose::Change { ref peer, ref text } => {
                 self.changes.retain(|change| *change != ask);
                 if let Some(text) = text {
-                    self.give_back(peer, text);
+                    self.give_back_edit(peer, word(&ask.parameters, "message"), text);
                 }
             }
             Purpose::Page { peer, page } => {
@@ -96,6 +96,11 @@ impl Screen {
                 self.ask_page(next.map_or(Page::Newest, Page::Upto));
             }
             _ => {
+                let follows = conversation.place == Place::Bottom && matches!(page, Page::Newest | Page::Newer);
+                if follows && !conversation.holds_newest() {
+                    // More came meanwhile than was kept.
+                    self.ask_page(Page::Newer);
+                }
                 self.show_outgoing();
                 self.reach_goal();
                 let missed = self.conversation.as_ref().and_then(|open| open.goal.clone());

@@ -59,6 +59,8 @@ pub(crate) struct Conversation {
     asked: Option<Page>,
     /// What came while a page was under way, which may have been read before that.
     fresh: Vec<Message>,
+    /// Whether more came than that holds.
+    spilled: bool,
     /// What follows the message to jump to, until what goes before it is there, too; and whether that is not all.
     beyond: Option<(Vec<Message>, bool)>,
     /// The page that the engine refused.
@@ -83,6 +85,7 @@ impl Conversation {
             newer: false,
             asked: None,
             fresh: Vec::new(),
+            spilled: false,
             beyond: None,
             refused: None,
             goal: None,
@@ -180,9 +183,14 @@ impl Conversation {
                 self.replace(loaded.into_iter().chain(after), full, newer);
             }
         }
-        for message in std::mem::take(&mut self.fresh) {
-            self.add(message);
+        let (fresh, spilled) = (std::mem::take(&mut self.fresh), std::mem::take(&mut self.spilled));
+        // Before the newest page there may be some of it, and a hole between.
+        if !(spilled && *page == Page::Newest) {
+            for message in fresh {
+                self.add(message);
+            }
         }
+        self.newer |= spilled;
         self.trim();
         true
     }
@@ -215,8 +223,12 @@ impl Conversation {
 
     /// A message was said just now, by either side. What is not loaded up to the newest will load it when it comes there.
     pub(crate) fn add(&mut self, message: Message) {
-        if self.asked.is_some() && self.fresh.len() < PAGE {
-            self.fresh.push(message.clone());
+        if self.asked.is_some() {
+            if self.fresh.len() < PAGE {
+                self.fresh.push(message.clone());
+            } else {
+                self.spilled = true;
+            }
         }
         if self.newer || self.index(&message.id).is_some() {
             return;

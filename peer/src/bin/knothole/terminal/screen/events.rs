@@ -70,6 +70,7 @@ impl Screen {
                     self.vacated = true;
                     self.say(fill(self.words.people.removed, &[&harmless(word(event, "name"))]), true);
                 }
+                self.forget_edit(&peer);
             }
             "contact.request" => {
                 // Somebody who asks again has been told of already.
@@ -133,6 +134,7 @@ impl Screen {
     fn take_sent(&mut self, peer: &str, event: &Value) {
         let mut message = Message::read(event, &self.me);
         message.mine = true;
+        self.forget_draft_sent(peer, word(event, "text"));
         if let Some(contact) = self.contacts.find_mut(peer) {
             contact.last_at = Some(message.at);
         }

@@ -234,3 +234,113 @@ fn a_word_that_is_typed_while_a_message_is_chosen_deletes_nothing() {
         assert!(bob.calls("message.delete").is_empty(), "{word}");
     }
 }
+
+#[test]
+fn a_draft_that_another_screen_sent_is_not_sent_once_more() {
+    let sent =
+        |text: &str| json!({"type": "sent", "peer": "id-bob", "name": "bob", "message": "s", "text": text, "at": NOON});
+    let draft = || {
+        let mut bob = contact("bob");
+        bob["draft"] = "see you at nine".into();
+        Fixture::new(SIZE, vec![bob], BTreeMap::new())
+    };
+    let mut bob = draft();
+    bob.event(sent("see you at nine"));
+    assert_eq!(bob.screen.composer.text(), "");
+    assert_eq!(bob.screen.contacts.find("id-bob").unwrap().draft, None);
+    // A list of before does not bring it back.
+    bob.event(json!({"type": "contact.renamed", "peer": "id-bob", "name": "bob"}));
+    bob.key(KeyCode::Enter);
+    assert!(bob.calls("message.send").is_empty());
+
+    let mut bob = draft();
+    bob.event(sent("something else"));
+    assert_eq!(bob.screen.composer.text(), "see you at nine");
+    let mut bob = draft();
+    bob.type_text("!");
+    bob.key(KeyCode::Backspace);
+    bob.event(sent("see you at nine"));
+    assert_eq!(bob.screen.composer.text(), "see you at nine", "it was typed here");
+}
+
+fn with_talk() -> Fixture {
+    let messages = BTreeMap::from([("id-bob".to_owned(), talk(4))]);
+    Fixture::new(SIZE, vec![contact("bob"), contact("carol")], messages)
+}
+
+#[test]
+fn what_is_half_edited_waits_until_the_conversation_is_open_again() {
+    let mut two = with_talk();
+    two.type_text("begun");
+    two.screen.edit(None);
+    two.type_text(", or so");
+    two.key_with(KeyCode::Char('2'), KeyModifiers::ALT);
+    assert_eq!(two.screen.composer.text(), "");
+    two.contacts[0]["draft"] = "begun".into();
+    two.key_with(KeyCode::Char('1'), KeyModifiers::ALT);
+    assert_eq!(two.screen.composer.text(), "message 3, or so");
+    two.key(KeyCode::Enter);
+    assert_eq!(two.calls("message.edit"), [&json!({"with": "id-bob", "message": "m3", "text": "message 3, or so"})]);
+    assert_eq!(two.screen.composer.text(), "begun");
+    assert!(two.calls("message.send").is_empty());
+    // It is over.
+    two.key_with(KeyCode::Char('2'), KeyModifiers::ALT);
+    two.key_with(KeyCode::Char('1'), KeyModifiers::ALT);
+    assert_eq!(two.screen.composer.text(), "begun");
+}
+
+#[test]
+fn an_edit_that_is_refused_is_an_edit_still() {
+    let mut two = with_talk();
+    two.refuses.insert("message.edit", "the disk is full; make room".into());
+    two.screen.edit(None);
+    enter(&mut two, "!");
+    assert_eq!(two.screen.composer.text(), "message 3!");
+    two.refuses.clear();
+    two.key(KeyCode::Enter);
+    assert!(two.calls("message.send").is_empty());
+    assert_eq!(two.calls("message.edit").len(), 2);
+
+    // It does not come between the words of another message, and waits for whoever edits once more.
+    two.silent = true;
+    two.screen.edit(None);
+    enter(&mut two, "?");
+    let edit = asked(&two, "message.edit");
+    two.silent = false;
+    two.type_text("well");
+    two.handle(Input::Answer(edit, refusal("the disk is full; make room")));
+    assert_eq!(two.screen.composer.text(), "well");
+    two.screen.edit(None);
+    assert_eq!(two.screen.composer.text(), "message 3?");
+    two.key(KeyCode::Esc);
+    assert_eq!(two.screen.composer.text(), "well");
+}
+
+#[test]
+fn a_flood_while_the_newest_page_is_under_way_leaves_no_hole() {
+    let flood = |at: usize| json!({"message": format!("f{at}"), "from": "id-bob", "text": format!("flood {at}"), "at": NOON + 9_000_000 + at as u64});
+    // The page is read before, amid and after the flood.
+    for read in [0, 150, 256] {
+        let mut bob = Fixture::with_bob(SIZE, talk(20));
+        bob.silent = true;
+        bob.handle(Input::Renewed);
+        let newest = asked(&bob, "message.history");
+        for at in 0..256 {
+            let mut event = flood(at);
+            let more = json!({"type": "message", "peer": "id-bob", "name": "bob"});
+            event.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            bob.event(event);
+        }
+        let mut all = talk(20);
+        all.extend((0..256).map(flood));
+        let page = all[(20 + read - 100_usize.min(20 + read))..20 + read].to_vec();
+        bob.messages.insert("id-bob".into(), all.clone());
+        bob.silent = false;
+        bob.handle(Input::Answer(newest, Ok(Value::Array(page))));
+        let open = bob.screen.conversation.as_ref().unwrap();
+        let ids: Vec<_> = open.iter().map(|message| message.id.as_str()).collect();
+        let kept: Vec<_> = all.iter().map(|message| message["message"].as_str().unwrap()).collect();
+        assert!(kept.ends_with(&ids) && ids.len() >= 100, "{read}: {ids:?}");
+        assert!(open.holds_newest());
+    }
+}

@@ -36,6 +36,7 @@ pub(crate) mod setup;
 mod sight;
 #[cfg(test)]
 mod tests;
+mod unfinished;
 mod wrapped;
 
 use std::collections::VecDeque;
@@ -105,6 +106,7 @@ pub(crate) struct Screen {
     /// What the composer is for, and the message that the next one answers.
     doing: Doing,
     reply: Option<String>,
+    unfinished: unfinished::All,
     /// The message that is deleted if the person says yes.
     deleting: Option<String>,
     /// When the draft that is on the screen has to go to the disk.
@@ -168,6 +170,7 @@ impl Screen {
             walk: None,
             doing: Doing::Write,
             reply: None,
+            unfinished: unfinished::All::new(),
             deleting: None,
             draft_due: None,
             drafted: false,
@@ -342,6 +345,7 @@ impl Screen {
         self.composer.set_text("");
         self.untouched = true;
         self.take_draft();
+        self.resume_edit();
         let asks = self.contacts.find(peer).is_some_and(|contact| contact.standing == Standing::Request);
         if !asks {
             self.ask(Purpose::Aside, "contact.connect", json!({"peer": peer}));
@@ -353,6 +357,7 @@ impl Screen {
 
     /// The conversation is left, or the screen: what is typed goes to the disk.
     pub(crate) fn leave(&mut self) {
+        self.keep_edit();
         self.write_again();
         self.keep_draft();
         self.stop_typing();

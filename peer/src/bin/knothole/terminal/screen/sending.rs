@@ -187,6 +187,21 @@ impl Screen {
         }
     }
 
+    /// Another client sent a text, which may be the draft that both showed: it is not sent from here once more.
+    pub(super) fn forget_draft_sent(&mut self, peer: &str, text: &str) {
+        if let Some(contact) = self.contacts.find_mut(peer)
+            && contact.draft.as_deref() == Some(text)
+        {
+            contact.draft = None;
+        }
+        if self.is_open(peer) && self.untouched && self.doing == Doing::Write && self.composer.text() == text {
+            self.composer.set_text("");
+            self.drafted = false;
+            // A list that is under way may still have it.
+            self.untouched = false;
+        }
+    }
+
     /// What is typed has changed: the contact may learn that one types, or no longer does.
     pub(super) fn note_typing(&mut self) {
         let Some(peer) = self.conversation.as_ref().map(|open| open.peer.clone()) else { return };
