@@ -71,7 +71,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (1..130u16, 1..45u16).prop_map(|(columns, rows)| Step::Resize(columns, rows)),
         1 => any::<bool>().prop_map(Step::Focus),
         1 => any::<bool>().prop_map(Step::Wheel),
-        5 => (0..9usize, 0..260usize).prop_map(|(kind, which)| Step::Event(kind, which)),
+        5 => (0..11usize, 0..260usize).prop_map(|(kind, which)| Step::Event(kind, which)),
         1 => any::<bool>().prop_map(Step::Silent),
         1 => any::<bool>().prop_map(Step::Refuse),
         1 => Just(Step::Renew),
@@ -93,6 +93,8 @@ fn event(kind: usize, which: usize, name: &str) -> Value {
         5 => json!({"type": "change", "message": message, "what": "expired"}),
         6 => json!({"type": "change", "message": format!("t{which}"), "what": "timer", "expires_s": which}),
         7 => json!({"type": "state", "message": message, "state": "read"}),
+        8 => json!({"type": "contact.removed"}),
+        9 => json!({"type": "contact.added"}),
         _ => json!({"type": "lagged", "missed": 3}),
     };
     let mut event = json!({"peer": peer, "name": name, "at": NOON + which as u64 * 1_000_000});
