@@ -38,7 +38,7 @@ impl Screen {
                 }
             }
             Command::Code { name } => {
-                self.show(Subject::Code { made: None });
+                self.show(Subject::Code { made: None, name: name.clone() });
                 self.command(&command, typed, "contact.code", json!({"name": name}));
             }
             Command::Contacts => self.show_contacts(),

@@ -68,6 +68,8 @@ pub(crate) enum Subject {
     /// A one-time code, once it is made.
     Code {
         made: Option<Made>,
+        /// How whoever types it will be called.
+        name: Option<String>,
     },
     /// What is compared with this peer, once it is known: the words, and what the QR code says.
     Verify {
@@ -149,7 +151,7 @@ impl Screen {
             Subject::Help { command } => help::rows(self.words, *command, width),
             Subject::Contacts => contacts::rows(self, sheet.chosen, width),
             Subject::Link => Vec::new(),
-            Subject::Code { made } => code::rows(self, made.as_ref(), width),
+            Subject::Code { made, .. } => code::rows(self, made.as_ref(), width),
             Subject::Verify { peer, told } => verify::rows(self, peer, told.as_ref(), width, height),
             Subject::Whois { peer } => whois::rows(self, peer, width),
             Subject::Netcheck { found, since } => {
@@ -189,7 +191,7 @@ impl Screen {
             return;
         }
         match &mut sheet.subject {
-            Subject::Code { made } => *made = Some(Made::read(answer)),
+            Subject::Code { made, .. } => *made = Some(Made::read(answer)),
             Subject::Verify { told, .. } => {
                 let words = entries(&answer["words"]).iter().filter_map(|word| word.as_str().map(str::to_owned));
                 *told = Some((words.collect(), word(answer, "qr").to_owned()));
@@ -203,7 +205,7 @@ impl Screen {
     pub(super) fn page_due(&self) -> Option<u64> {
         let Some(Overlay::Page(sheet)) = &self.overlay else { return None };
         match &sheet.subject {
-            Subject::Code { made: Some(made) } => made.due(self.now),
+            Subject::Code { made: Some(made), .. } => made.due(self.now),
             Subject::Netcheck { found: None, since } => {
                 Some(self.now + netcheck::BEAT - self.now.saturating_sub(*since) % netcheck::BEAT)
             }
@@ -270,13 +272,14 @@ impl Screen {
                     self.open(&peer);
                 }
             }
-            (Subject::Code { made: Some(made) }, KeyCode::Char('c')) => {
+            (Subject::Code { made: Some(made), .. }, KeyCode::Char('c')) => {
                 let code = made.code.clone();
                 self.effects.push_back(Effect::Copy(code));
                 self.say(self.words.people.copied.to_owned(), false);
             }
-            (Subject::Code { made: Some(made) }, KeyCode::Char('r')) if made.is_over(self.now) => {
-                self.give(Command::Code { name: None });
+            (Subject::Code { made: Some(made), name }, KeyCode::Char('r')) if made.is_over(self.now) => {
+                let name = name.clone();
+                self.give(Command::Code { name });
             }
             (Subject::Link, KeyCode::Char('l')) => self.link_alone = !self.link_alone,
             (Subject::Link, KeyCode::Char('c')) => self.give(Command::Copy { link: true }),
