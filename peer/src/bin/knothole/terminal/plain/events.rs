@@ -41,7 +41,7 @@ impl Teller {
             "change" if is_open => self.take_change(event),
             "contact.request" => self.take_request(event),
             "contact.code" => {
-                let why = isolated(&harmless(word(event, "why"))).into_owned();
+                let why = isolated(&harmless(&self.words.phrases.said(word(event, "why")))).into_owned();
                 self.say(&fill(self.words.plain.not_done, &[&why]));
             }
             // Our code was used.

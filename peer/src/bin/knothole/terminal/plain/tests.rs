@@ -509,6 +509,14 @@ fn what_others_wrote_is_harmless_and_does_not_turn_the_line() {
 }
 
 #[test]
+fn why_a_code_came_to_nothing_is_said_in_the_persons_language() {
+    let mut listener = Listener::with_bob(&CHINESE, json!([]));
+    let why = "nobody typed the code in time; make another: knothole code";
+    listener.event(json!({"type": "contact.code", "state": "failed", "why": why}));
+    assert_eq!(listener.told(), "未完成：没有人及时输入口令；再生成一个：/code");
+}
+
+#[test]
 fn it_speaks_chinese_as_well() {
     let mut listener = Listener::with_bob(&CHINESE, json!([message("1", "b", "你好")]));
     listener.line("/contacts");

@@ -82,7 +82,7 @@ impl Screen {
             }
             "contact.code" => {
                 self.close_code();
-                self.say(harmless(word(event, "why")), true);
+                self.say(harmless(&self.words.phrases.said(word(event, "why"))), true);
             }
             "contact.added" => {
                 self.ask_contacts();

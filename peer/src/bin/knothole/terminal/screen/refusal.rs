@@ -25,7 +25,14 @@ pub(crate) fn told(why: &str, data: &Value, words: &Words) -> String {
         _ => &["name"],
     };
     let gaps: Vec<_> = fields.iter().map(|name| field(name)).collect();
-    fill(sentence, &gaps.iter().map(String::as_str).collect::<Vec<_>>())
+    let told = fill(sentence, &gaps.iter().map(String::as_str).collect::<Vec<_>>());
+    // The space of a sentence is for names in letters.
+    let someone = words.refusals.someone;
+    if someone.is_ascii() {
+        told
+    } else {
+        told.replace(&format!(" {someone}"), someone).replace(&format!("{someone} "), someone)
+    }
 }
 
 #[cfg(test)]
@@ -60,6 +67,6 @@ mod tests {
         let differs = json!({"kind": "key-differs", "name": "bob", "known": "abandon", "given": "zoo"});
         let said = told("", &differs, &CHINESE);
         assert!(["bob", "abandon", "zoo"].iter().all(|part| said.contains(part)), "{said}");
-        assert_eq!(told("", &json!({"kind": "unknown-contact"}), &CHINESE), "联系人中没有 此人");
+        assert_eq!(told("", &json!({"kind": "unknown-contact"}), &CHINESE), "联系人中没有此人");
     }
 }

@@ -118,6 +118,15 @@ mod tests {
     }
 
     #[test]
+    fn chinese_has_one_word_for_each_thing() {
+        for (name, text) in sentences(&CHINESE) {
+            for (other, word) in [("撤回", "删除"), ("修改", "编辑"), ("信件", "信箱")] {
+                assert!(!text.contains(other), "{name} says {other}, not {word}: {text}");
+            }
+        }
+    }
+
+    #[test]
     fn whatever_is_said_besides_fits_into_its_rows_in_forty_columns() {
         let most = usize::from(crate::terminal::screen::geometry::SAID);
         for words in [&ENGLISH, &CHINESE] {

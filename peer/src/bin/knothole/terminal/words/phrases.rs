@@ -1,5 +1,5 @@
-//! Phrases that come from the engine in English and are told as they are: why there is no direct path, and what netcheck finds. Another
-//! language knows them by their text.
+//! Phrases that come from the engine in English and are told as they are: why there is no direct path, why a code came to nothing, what
+//! netcheck finds. Another language knows them by their text.
 
 use std::fmt;
 
@@ -34,8 +34,18 @@ impl Words {
     }
 }
 
-/// The engine speaks English.
-pub(super) const ENGLISH: Words = Words(&[]);
+/// The engine speaks English; but its commands are those of a shell.
+pub(super) const ENGLISH: Words = Words(&[
+    ("{}; the code is used up, make another: knothole code", "{}; the code is used up, make another: /code"),
+    (
+        "whoever typed the code gave up; make another: knothole code",
+        "whoever typed the code gave up; make another: /code",
+    ),
+    (
+        "nobody typed the code in time; make another: knothole code",
+        "nobody typed the code in time; make another: /code",
+    ),
+]);
 
 pub(super) const CHINESE: Words = Words(&[
     // Why there is no direct path.
@@ -69,6 +79,22 @@ pub(super) const CHINESE: Words = Words(&[
     ("the contact has started anew", "联系人已重新启动"),
     ("the contact refused the connection", "联系人拒绝了连接"),
     ("the connection broke", "连接中断"),
+    // Why a code came to nothing.
+    ("another code was made", "又生成了另一个口令"),
+    ("{}; the code is used up, make another: knothole code", "{}；口令已作废，再生成一个：/code"),
+    ("the words were not the same on both sides: mistyped, or somebody guessed", "两边的词不同：输错了，或有人在猜"),
+    ("whoever typed the code gave up; make another: knothole code", "输入口令的一方放弃了；再生成一个：/code"),
+    ("nobody typed the code in time; make another: knothole code", "没有人及时输入口令；再生成一个：/code"),
+    ("that is your own code; it is for somebody else to type", "这是你自己的口令；要由别人输入"),
+    // Why a rendezvous is not used.
+    (
+        "{} is your own, or cannot be written: write the rendezvous there, end the Knothole that runs for this home (a daemon?), and start again",
+        "{} 由你自己编写，或无法写入：请在其中写明会合服务器，结束为此目录运行的 Knothole（daemon？），再重新启动",
+    ),
+    (
+        "cannot use {}; check that it belongs to you and that the disk is not full",
+        "无法使用 {}；请检查它是否属于你，以及磁盘是否已满",
+    ),
     // What netcheck finds, together.
     (
         "No rendezvous answers, neither over UDP nor over TCP: this machine is offline, or they are down, and nobody beyond this network can be reached.",
@@ -155,6 +181,14 @@ pub(super) const CHINESE: Words = Words(&[
         "与地址和端口有关：只有你联系过的地址和端口能进来",
     ),
     ("unknown: {}", "未知：{}"),
+    (
+        "no rendezvous of yours has a second address, by which mapping and filtering are told (`knothole-rendezvous --alternate`)",
+        "你的会合服务器都没有第二个地址，无从得知映射和过滤（`knothole-rendezvous --alternate`）",
+    ),
+    (
+        "the second address of the rendezvous, by which mapping and filtering are told, does not answer",
+        "会合服务器的第二个地址没有回应，无从得知映射和过滤",
+    ),
     ("too few answers came", "回应太少"),
     ("preserved: outside as inside, where they are free", "保持：空闲时外部端口与内部相同"),
     ("random: the next one cannot be guessed", "随机：猜不到下一个"),
@@ -210,6 +244,41 @@ mod tests {
         assert!(sentences.len() >= 12, "{sentences:?}");
         for sentence in sentences {
             assert!(CHINESE.find(&sentence).is_some(), "{sentence:?}");
+        }
+    }
+
+    #[test]
+    fn why_a_finding_of_netcheck_is_unknown_has_its_translation() {
+        let reasons = texts(include_str!("../../../../netcheck/behaviour.rs"));
+        assert!(reasons.len() >= 2, "{reasons:?}");
+        for reason in reasons {
+            assert!(CHINESE.find(&reason).is_some(), "{reason:?}");
+        }
+    }
+
+    #[test]
+    fn why_a_code_came_to_nothing_has_its_translation_and_names_the_command_that_is_typed_here() {
+        let reasons = texts(include_str!("../../../../engine/codes.rs"));
+        let failure = knothole_proto::code::Failure::WrongWords.to_string();
+        let reasons: Vec<_> = reasons.iter().filter(|reason| reason.contains(" code")).collect();
+        assert!(reasons.len() >= 4, "{reasons:?}");
+        for reason in reasons {
+            let reason = reason.replace("{why}", &failure);
+            assert_ne!(CHINESE.said(&reason), reason);
+            assert!(!ENGLISH.said(&reason).contains("knothole code"), "{reason:?}");
+        }
+        assert_ne!(CHINESE.said(&failure), failure);
+    }
+
+    #[test]
+    fn why_a_rendezvous_is_not_used_has_its_translation() {
+        for why in [
+            "/home/me/config.toml is your own, or cannot be written: write the rendezvous there, end the Knothole that runs for this \
+             home (a daemon?), and start again",
+            "cannot use /home/me/config.toml: disk full; check that it belongs to you and that the disk is not full",
+        ] {
+            let said = CHINESE.said(why);
+            assert!(said != why && said.contains("/home/me/config.toml"), "{said}");
         }
     }
 

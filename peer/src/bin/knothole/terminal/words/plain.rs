@@ -206,7 +206,7 @@ pub(super) const CHINESE: Words = Words {
     changed: "{} 编辑了{}：{}",
     deleted: "{} 删除了{}",
     reacted: "{} 用 {} 回应了{}",
-    took_back: "{} 撤回了 {}，原来回应的是{}",
+    took_back: "{} 取消了回应 {}，原来回应的是{}",
     quoted: "“{}”",
     found: "找到 {} 条，最早的在前。",
     found_none: "没有找到。",

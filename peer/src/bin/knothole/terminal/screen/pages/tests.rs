@@ -129,10 +129,21 @@ fn a_code_is_shown_with_the_time_that_is_left_and_closes_when_it_is_used() {
 fn a_code_that_nobody_typed_in_time_says_so_and_r_makes_another() {
     let mut village = village(SIZE);
     code(&mut village);
-    enter(&mut village, "/code");
+    enter(&mut village, "/code rob");
     village.wait(600_000);
     village.key(KeyCode::Char('r'));
-    assert_eq!(village.calls("contact.code").len(), 2);
+    let asked = json!({"name": "rob"});
+    assert_eq!(village.calls("contact.code"), [&asked, &asked], "it is for the same one");
+}
+
+#[test]
+fn why_a_code_came_to_nothing_is_said_in_the_persons_language() {
+    let mut village = village(SIZE);
+    village.screen.words = &CHINESE;
+    let why = "nobody typed the code in time; make another: knothole code";
+    village.event(json!({"type": "contact.code", "state": "failed", "why": why}));
+    let notice = village.screen.notice.as_ref().unwrap();
+    assert!(notice.text.starts_with("没有人及时输入口令"), "{}", notice.text);
 }
 
 fn words(fixture: &mut Fixture) {

@@ -105,7 +105,7 @@ impl Screen {
                 return;
             }
             Ok(Used::Elsewhere) => words.elsewhere.to_owned(),
-            Err(why) => harmless(&why),
+            Err(why) => harmless(&self.words.phrases.said(&why)),
         };
         if let Some(setup) = &mut self.setup {
             setup.step = Step::Rendezvous;
