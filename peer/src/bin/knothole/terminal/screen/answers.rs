@@ -43,7 +43,7 @@ impl Screen {
                 self.ask_contacts();
             }
             Purpose::Aside => {}
-            Purpose::Command { command, open, .. } => self.carried_out(&command, open.as_deref(), &answer),
+            Purpose::Command { command, given, .. } => self.carried_out(&command, &given, &answer),
         }
     }
 
@@ -74,9 +74,7 @@ impl Screen {
                 }
             }
             Purpose::Search { peer, wanted, before } => self.take_hits(&peer, &wanted, before.as_deref(), None),
-            Purpose::Command { ref command, ref typed, ref open } => {
-                self.not_carried_out(command, typed, open.as_deref());
-            }
+            Purpose::Command { ref command, ref typed, ref given } => self.not_carried_out(command, typed, given),
             Purpose::Contacts => self.play_held(),
             Purpose::Status | Purpose::Aside => {}
         }

@@ -68,10 +68,19 @@ pub(crate) enum Purpose {
     Change { peer: String, text: Option<String> },
     /// Messages in which this is found, in the conversation with this peer, older than this one.
     Search { peer: String, wanted: String, before: Option<String> },
-    /// A slash command was given by this line, in the conversation with this one, where it comes back if it is refused.
-    Command { command: Command, typed: String, open: Option<String> },
+    /// A slash command was given by this line, which comes back if it is refused and the person is still there.
+    Command { command: Command, typed: String, given: Given },
     /// Nobody waits for it: drafts, typing, what was read.
     Aside,
+}
+
+/// Where the person was who gave a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Given {
+    /// Whose conversation was open.
+    pub(crate) open: Option<String>,
+    /// How often the text in the composer had changed.
+    pub(crate) typed: u64,
 }
 
 /// Which part of a conversation.

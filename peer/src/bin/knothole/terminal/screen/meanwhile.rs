@@ -89,12 +89,19 @@ fn a_contact_that_is_added_slowly_does_not_take_what_is_typed_meanwhile() {
     enter(&mut bob, "at nine");
     assert_eq!(bob.calls("message.send")[0]["to"], "id-bob");
 
+    // Between two sentences the composer is empty, too.
+    bob.handle(Input::Answer(add, Ok(frank.clone())));
+    assert_eq!(open(&bob), Some("id-bob"));
+
     // Who does nothing meanwhile goes on to them; who went elsewhere stays there.
-    bob.handle(Input::Answer(add.clone(), Ok(frank.clone())));
+    bob.silent = true;
+    enter(&mut bob, "/add 7-orchard-velvet frank");
+    let add = asked(&bob, "contact.add");
+    bob.silent = false;
+    bob.handle(Input::Answer(add.clone(), Ok(frank)));
     assert_eq!(open(&bob), Some("id-frank"));
     bob.contacts.push(contact("gil"));
-    let gil = json!({"peer": "id-gil", "name": "gil"});
-    bob.handle(Input::Answer(add, Ok(gil)));
+    bob.handle(Input::Answer(add, Ok(json!({"peer": "id-gil", "name": "gil"}))));
     assert_eq!(open(&bob), Some("id-frank"));
 }
 

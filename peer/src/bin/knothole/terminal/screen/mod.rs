@@ -52,7 +52,7 @@ use attention::{Attention, Summons};
 pub(crate) use commands::Command;
 use contacts::{Contacts, Standing};
 use conversation::{Conversation, Goal, PAGE, Place};
-pub(crate) use exchange::{Ask, Effect, Input, Page, Purpose, Refusal};
+pub(crate) use exchange::{Ask, Effect, Given, Input, Page, Purpose, Refusal};
 use geometry::Geometry;
 use held::Held;
 use naming::Naming;
@@ -99,6 +99,8 @@ pub(crate) struct Screen {
     held: Held,
     /// Whether the one who was open was removed, and nobody was opened since.
     vacated: bool,
+    /// How often the text in the composer changed by a key or a paste.
+    typed: u64,
     /// The search whose list stands over the conversation.
     pub(crate) search: Option<Search>,
     /// The search whose hits are gone through.
@@ -166,6 +168,7 @@ impl Screen {
             contacts_known: false,
             held: Held::default(),
             vacated: false,
+            typed: 0,
             search: None,
             walk: None,
             doing: Doing::Write,
@@ -367,6 +370,9 @@ impl Screen {
 
     /// What the composer made of a key or a paste.
     fn composed(&mut self, outcome: Outcome) {
+        if matches!(outcome, Outcome::Changed | Outcome::Submit(_)) {
+            self.typed += 1;
+        }
         match outcome {
             Outcome::Changed => {
                 if self.doing == Doing::Write {
@@ -438,11 +444,15 @@ impl Screen {
         empty
     }
 
-    /// Whether the person is at nothing, in the conversation with this one: another may open.
-    fn is_idle_at(&self, peer: Option<&str>) -> bool {
+    /// Whether the person is at nothing: something else may open.
+    fn is_idle(&self) -> bool {
         let nothing = self.overlay.is_none() && self.search.is_none() && self.reply.is_none();
-        let open = self.conversation.as_ref().map(|open| open.peer.as_str());
-        nothing && self.composer.is_empty() && self.doing == Doing::Write && open == peer
+        nothing && self.composer.is_empty() && self.doing == Doing::Write
+    }
+
+    /// Where the person is.
+    fn whereabouts(&self) -> Given {
+        Given { open: self.conversation.as_ref().map(|open| open.peer.clone()), typed: self.typed }
     }
 
     /// Calls the person, who looks elsewhere, to a message or several.

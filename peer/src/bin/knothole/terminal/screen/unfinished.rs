@@ -65,7 +65,7 @@ impl Screen {
     /// A change was refused: it is gone on with at once where nothing else is being typed, and waits elsewhere.
     pub(super) fn give_back_edit(&mut self, peer: &str, message: &str, text: &str) {
         self.put_by(Unfinished { peer: peer.to_owned(), message: message.to_owned(), text: text.to_owned() });
-        if self.is_idle_at(Some(peer)) {
+        if self.is_open(peer) && self.is_idle() {
             self.unchoose();
             self.resume_edit();
         }

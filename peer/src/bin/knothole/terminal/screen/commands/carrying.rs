@@ -8,7 +8,7 @@ use crate::contacts::at_first;
 use crate::session::{name, word};
 use crate::terminal::screen::contacts::{Contact, Standing};
 use crate::terminal::screen::pages::{Overlay, Question, Subject};
-use crate::terminal::screen::{Effect, Purpose, Screen};
+use crate::terminal::screen::{Effect, Given, Purpose, Screen};
 use crate::terminal::words::fill;
 use crate::text::harmless;
 
@@ -124,13 +124,13 @@ impl Screen {
         Ok(())
     }
 
-    /// A command was carried out, which was given in the conversation with this one.
-    pub(in crate::terminal::screen) fn carried_out(&mut self, command: &Command, open: Option<&str>, answer: &Value) {
+    /// A command was carried out.
+    pub(in crate::terminal::screen) fn carried_out(&mut self, command: &Command, given: &Given, answer: &Value) {
         match command {
             Command::Accept { .. } | Command::Add { .. } => {
                 self.ask_contacts();
                 let peer = word(answer, "peer").to_owned();
-                self.meet(&peer, &name(answer), open);
+                self.meet(&peer, &name(answer), given);
             }
             Command::Code { .. } | Command::Verify { same: false, .. } | Command::Netcheck => {
                 self.fill_page(command, answer);
@@ -150,16 +150,15 @@ impl Screen {
     }
 
     /// The engine refused a command: what was typed comes back, to be put right, where the person is still there.
-    pub(in crate::terminal::screen) fn not_carried_out(&mut self, command: &Command, typed: &str, open: Option<&str>) {
+    pub(in crate::terminal::screen) fn not_carried_out(&mut self, command: &Command, typed: &str, given: &Given) {
         self.close_page(command);
-        if self.conversation.as_ref().map(|open| open.peer.as_str()) == open {
+        if self.whereabouts().open == given.open {
             self.give_back_command(typed);
         }
     }
 
     fn command(&mut self, command: &Command, typed: &str, method: &'static str, parameters: Value) {
-        let open = self.conversation.as_ref().map(|open| open.peer.clone());
-        let purpose = Purpose::Command { command: command.clone(), typed: typed.to_owned(), open };
+        let purpose = Purpose::Command { command: command.clone(), typed: typed.to_owned(), given: self.whereabouts() };
         self.ask(purpose, method, parameters);
     }
 

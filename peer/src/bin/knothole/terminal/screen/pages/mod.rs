@@ -171,9 +171,9 @@ impl Screen {
     pub(super) fn code_was_used(&mut self, peer: &str, name: &str) {
         let waited = matches!(&self.overlay, Some(Overlay::Page(Sheet { subject: Subject::Code { .. }, .. })));
         self.close_code();
-        let open = self.conversation.as_ref().map(|open| open.peer.clone());
-        if waited || self.setup.is_some() || open.is_none() {
-            self.meet(peer, name, open.as_deref());
+        let here = self.whereabouts();
+        if waited || self.setup.is_some() || here.open.is_none() {
+            self.meet(peer, name, &here);
         } else {
             self.say(fill(self.words.people.added, &[name]), false);
         }

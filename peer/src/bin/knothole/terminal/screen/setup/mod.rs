@@ -13,7 +13,7 @@ use super::commands::parse;
 use super::contacts::Standing;
 use super::known::Known;
 use super::rows::Tone;
-use super::{Command, Composer, Effect, Outcome, Screen};
+use super::{Command, Composer, Effect, Given, Outcome, Screen};
 use crate::session::Used;
 use crate::terminal::words::{Words, fill};
 use crate::text::harmless;
@@ -186,12 +186,12 @@ impl Screen {
         }
     }
 
-    /// Somebody is a contact now, as was wanted in the conversation with this one. The new conversation opens if the person waits
-    /// for that; who has gone on to something else is told.
-    pub(super) fn meet(&mut self, peer: &str, name: &str, open: Option<&str>) {
+    /// Somebody is a contact now, as was wanted there. The new conversation opens if the person waits for that; who has gone on to
+    /// something else, or goes on typing, is told.
+    pub(super) fn meet(&mut self, peer: &str, name: &str, given: &Given) {
         let waits = match &self.setup {
             Some(setup) => setup.input.is_empty() && self.overlay.is_none(),
-            None => self.is_idle_at(open),
+            None => self.is_idle() && self.whereabouts() == *given,
         };
         if waits {
             self.welcome(peer, name);
