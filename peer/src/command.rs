@@ -316,7 +316,7 @@ pub enum CommandError {
     #[error("{0} asks to be a contact; accept that first: `knothole accept {0}`")]
     NotAccepted(String),
     /// The contact is blocked.
-    #[error("{0} is blocked; `knothole remove {0}` and add it anew to talk again")]
+    #[error("{0} is blocked; `knothole accept {0}` ends that")]
     Blocked(String),
     /// We hide from the contact.
     #[error("you are invisible to {0}; `knothole presence online {0}` ends that")]

@@ -91,16 +91,14 @@ impl Store {
         })
     }
 
-    /// Makes a contact of a request, met through a relay alone if that is said. For a contact it changes nothing else; a blocked
-    /// one comes back by [`add`](Self::add) only.
+    /// Makes a contact of a request or of a blocked one, met through a relay alone if that is said. For a contact it changes nothing
+    /// else.
     ///
     /// # Errors
-    /// [`StoreError::UnknownContact`], [`StoreError::Blocked`], or those of the disk.
+    /// [`StoreError::UnknownContact`], or those of the disk.
     pub fn accept(&self, peer: PeerId, relay_only: Option<bool>) -> Outcome<Contact> {
         self.submit(move |database| {
-            if known(database, peer)?.state == ContactState::Blocked {
-                return Err(StoreError::Blocked);
-            }
+            known(database, peer)?;
             settle(database, peer)?;
             choose(database, peer, relay_only)?;
             one(database, peer)
@@ -409,9 +407,8 @@ mod tests {
         let position = Position { log: 1, number: 1 };
         assert_eq!(home.store.receive(peer(2), position, id(3), "x".into(), 0).await, Err(StoreError::Blocked));
         assert_eq!(home.store.compose(peer(2), id(3), "x".into(), 0).await, Err(StoreError::Blocked));
-        assert_eq!(home.store.accept(peer(2), None).await, Err(StoreError::Blocked));
 
-        home.store.add(peer(2), None, vec![]).await.unwrap();
+        assert_eq!(home.store.accept(peer(2), None).await.unwrap().state, ContactState::Contact);
         let new = home.store.compose(peer(2), id(4), "again".into(), 0).await.unwrap();
         assert_eq!(new.number, 1);
         assert_ne!(new.log, old.log);

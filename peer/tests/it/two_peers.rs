@@ -206,8 +206,8 @@ async fn a_blocked_contact_is_gone_at_once_and_stays_away() {
     presence(&mut at_bob, false).await;
     presence(&mut at_alice, false).await;
     send(&alice, "bob", "two").await;
-    // Unblocked by adding her anew, Bob gets what waited.
-    add(&bob, &alice, "alice").await;
+    // Unblocked by accepting her, Bob gets what waited.
+    bob.request(|reply| Command::Accept { who: "alice".into(), relay_only: None, reply }).await.unwrap();
     arrives(&mut at_bob, "two").await;
     let got: Vec<_> = history(&bob, "alice").await.into_iter().map(|message| message.text).collect();
     assert_eq!(got, ["one", "two"]);

@@ -78,7 +78,10 @@ pub(crate) struct Words {
 }
 
 pub(super) const ENGLISH: Words = Words {
-    accept: told("[NAME] [--relay]", "make a contact of one who asks; --relay: never tell them your address"),
+    accept: told(
+        "[NAME] [--relay]",
+        "make a contact of one who asks or is blocked; --relay: never tell them your address",
+    ),
     add: told("LINK|CODE [NAME] [--relay]", "add a contact by their link, or by a code that they read to you"),
     block: told("[NAME]", "end all talk with somebody, or turn down one who asks"),
     code: told("[NAME]", "make a one-time code by which somebody adds you"),
@@ -130,7 +133,7 @@ pub(super) const ENGLISH: Words = Words {
 };
 
 pub(super) const CHINESE: Words = Words {
-    accept: told("[名字] [--relay]", "接受请求者为联系人；--relay：永不告诉对方你的地址"),
+    accept: told("[名字] [--relay]", "接受请求者，或解除屏蔽；--relay：永不告诉对方你的地址"),
     add: told("链接|口令 [名字] [--relay]", "用对方的链接或念给你的一次性口令添加联系人"),
     block: told("[名字]", "屏蔽某人，或拒绝其请求"),
     code: told("[名字]", "生成一次性口令，供对方添加你"),

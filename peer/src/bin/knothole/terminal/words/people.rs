@@ -112,7 +112,7 @@ pub(super) const ENGLISH: Words = Words {
     lasts_short: "texts {}",
 
     added: "{} is a contact now",
-    now_blocked: "{} is blocked; /add with their link ends that",
+    now_blocked: "{} is blocked; /accept with the name ends that",
     removed: "{} is removed, and the conversation deleted",
     renamed: "is called {} now",
     now_verified: "{} is verified; another key under this name will be refused",
@@ -191,7 +191,7 @@ pub(super) const CHINESE: Words = Words {
     lasts_short: "{} 后消失",
 
     added: "{} 已成为联系人",
-    now_blocked: "{} 已被屏蔽；用 /add 再次添加对方的链接可解除",
+    now_blocked: "{} 已被屏蔽；/accept 加名字可解除",
     removed: "{} 已删除，对话也已删除",
     renamed: "现在叫 {}",
     now_verified: "{} 已验证；此名下的其他密钥将被拒绝",

@@ -26,7 +26,7 @@ pub(super) const CHINESE: Words = Words {
     by_kind: &[
         ("unknown-contact", "联系人中没有 {}"),
         ("not-accepted", "{} 的请求尚未接受；/accept 接受"),
-        ("blocked", "{} 已被屏蔽；用 /add 再次添加对方的链接可解除"),
+        ("blocked", "{} 已被屏蔽；/accept 加名字可解除"),
         ("hidden", "你对 {} 隐身；/online 可恢复"),
         ("name-taken", "已有联系人叫 {}；请另取名字"),
         ("invalid-name", "这不能作为名字"),

@@ -179,13 +179,13 @@ impl Screen {
         })
     }
 
-    /// Who is to become a contact: the one named, the open one if it asks, else the only one who asks.
+    /// Who is to become a contact: the one named, the open one if it asks or is blocked, else the only one who asks.
     fn who_asks(&self, who: Option<&str>) -> Result<String, String> {
         if who.is_some() {
             return self.meant(who);
         }
         let open = self.conversation.as_ref().and_then(|open| self.contacts.find(&open.peer));
-        match open.filter(|contact| contact.standing == Standing::Request) {
+        match open.filter(|contact| matches!(contact.standing, Standing::Request | Standing::Blocked)) {
             Some(open) => Ok(open.peer.clone()),
             None => self.contacts.only_request(self.words).map(|contact| contact.peer.clone()),
         }

@@ -150,14 +150,13 @@ fn who_is_accepted_is_named_where_several_ask_unless_one_of_them_is_open() {
 }
 
 #[test]
-fn who_is_blocked_is_not_accepted_which_the_engine_would_refuse() {
+fn a_blocked_contact_that_is_open_comes_back_by_accepting_it() {
     let mut blocked = contact("eve");
     blocked["state"] = "blocked".into();
     let mut eve = Fixture::new(SIZE, vec![blocked], BTreeMap::new());
     enter(&mut eve, "/go eve");
     enter(&mut eve, "/accept");
-    assert!(eve.calls("contact.accept").is_empty());
-    assert!(notice(&eve).contains("nobody asks"), "{}", notice(&eve));
+    assert_eq!(eve.calls("contact.accept"), [&json!({"peer": "id-eve", "path": null})]);
 }
 
 #[test]
