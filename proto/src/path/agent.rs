@@ -197,7 +197,7 @@ impl Agent {
             remote.answered = Some(now);
             remote.heard = Some(now);
             remote.proven = Some(introduction);
-            remote.measure(now.saturating_duration_since(sent));
+            remote.measure(now.saturating_duration_since(sent), now);
             if !std::mem::replace(&mut remote.admitted, true) {
                 self.events.push_back(Event::Heard { base, remote: pair.remote });
             }

@@ -24,6 +24,12 @@ pub(super) const SENDS: u8 = 24;
 /// hostile contact can forge sources: 8 checks span 1.7 s.
 pub(super) const TRIGGERED_SENDS: u8 = 8;
 
+/// Looks at a private path that seemed slower, each after twice the time of the one before: 16 s in all, longer than a machine is
+/// busy with a start, and six checks are cheap beside a router in the way for good.
+const LOOKS: u8 = 6;
+/// Before the first of them.
+const LOOK_GAP: Duration = Duration::from_millis(250);
+
 /// A remote address, reached from one base.
 pub(super) struct Remote {
     pub(super) base: Base,
@@ -36,13 +42,28 @@ pub(super) struct Remote {
     /// The introduction under which it was last heard: the other side surely knows that one.
     pub(super) proven: Option<IntroductionId>,
     pub(super) rtt: Option<Duration>,
+    /// How often it was looked at again although it had seemed slower than the path in use.
+    looks: u8,
+    /// When the next of those looks is due.
+    look: Option<Instant>,
     /// Whether the owner was told to admit it.
     pub(super) admitted: bool,
 }
 
 impl Remote {
     pub(super) fn new(base: Base, candidate: Candidate) -> Self {
-        Self { base, candidate, series: None, answered: None, heard: None, proven: None, rtt: None, admitted: false }
+        Self {
+            base,
+            candidate,
+            series: None,
+            answered: None,
+            heard: None,
+            proven: None,
+            rtt: None,
+            looks: 0,
+            look: None,
+            admitted: false,
+        }
     }
 
     pub(super) const fn pair(&self) -> Pair {
@@ -57,9 +78,30 @@ impl Remote {
         self.series = Some(Series { budget, openers: 0, step: 0, first_gap, next, last, until: now + ROUND });
     }
 
-    /// Takes one sample of the round trip, smoothed as in RFC 6298 section 2.
-    pub(super) fn measure(&mut self, sample: Duration) {
-        self.rtt = Some(self.rtt.map_or(sample, |rtt| (rtt * 7 + sample) / 8));
+    /// Has it checked once more after a while, as long as that was not done often: one slow answer may be a busy machine's.
+    pub(super) fn look_again(&mut self, now: Instant) {
+        // Answers to checks of before change nothing.
+        let due = match self.look {
+            Some(due) => due,
+            None if self.looks == LOOKS => return,
+            None => {
+                self.looks += 1;
+                now + LOOK_GAP * (1 << (self.looks - 1))
+            }
+        };
+        self.look = Some(due);
+        self.begin(TRIGGERED_SENDS, now);
+        if let Some(series) = &mut self.series {
+            (series.next, series.until) = (due, due + ROUND);
+        }
+    }
+
+    /// Takes one sample of the round trip, smoothed as in RFC 6298 section 2; that of another look counts alone, for it is
+    /// to correct one that was not believed.
+    pub(super) fn measure(&mut self, sample: Duration, now: Instant) {
+        let afresh = self.look.take_if(|due| *due <= now).is_some();
+        let former = self.rtt.filter(|_| !afresh);
+        self.rtt = Some(former.map_or(sample, |rtt| (rtt * 7 + sample) / 8));
     }
 
     /// Whether openers must precede a check: the address is that of somebody's NAT.

@@ -66,8 +66,12 @@ impl Agent {
             Some(selected) => {
                 let current = selected.pair;
                 let (Some(contender), Some(current)) = (self.remote(pair), self.remote(current)) else { return };
-                if replaces(Standing::new(contender), Standing::new(current)) {
+                let (contender, current) = (Standing::new(contender), Standing::new(current));
+                if replaces(contender, current) {
                     self.select(pair, now);
+                } else if contender.private && !current.private {
+                    let remote = self.remotes.iter_mut().find(|remote| remote.pair() == pair);
+                    remote.into_iter().for_each(|remote| remote.look_again(now));
                 }
             }
             None => self.select(pair, now),

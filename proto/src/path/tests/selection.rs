@@ -33,6 +33,25 @@ fn the_private_path_takes_over_from_a_public_one_that_answered_first() {
     assert!(remotes.len() <= 2);
 }
 
+/// A machine that has just started two programs answers late, and a router in the way would be in it for good.
+#[test]
+fn a_private_path_that_seemed_slower_is_looked_at_again() {
+    let mut world = World::new(|by, transmit, elapsed| {
+        let lan = matches!(transmit.to.ip(), std::net::IpAddr::V4(v4) if v4.is_private());
+        let from =
+            [["203.0.113.1:1000", "192.168.1.1:1000"], ["203.0.113.2:2000", "192.168.1.2:2000"]][by][usize::from(lan)];
+        let busy = elapsed < ms(3500);
+        Some((address(from), if lan && busy { ms(40) } else { ms(5) }))
+    });
+    meet(&mut world, &BOTH_OF_B.map(host));
+    assert_eq!(world.selections(A).last().unwrap().1.remote, address("203.0.113.2:2000"));
+    world.run_until(ms(20_000));
+    assert_eq!(world.selections(A).last().unwrap().1.remote, address("192.168.1.2:2000"));
+    let looked = world.checks(A, "192.168.1.2:2000").len();
+    world.run_until(ms(100_000));
+    assert_eq!(looked, world.checks(A, "192.168.1.2:2000").iter().filter(|sent| sent.at < ms(20_000)).count());
+}
+
 #[test]
 fn a_private_address_that_leads_around_the_world_is_not_preferred() {
     let mut world = two_ways(ms(10), ms(90));
