@@ -478,4 +478,48 @@ mod tests {
             assert!(examples.contains(&format!("knothole {}", verb.get_name())), "{}", verb.get_name());
         }
     }
+
+    /// A command as it is printed for people, if it is one of ours: its arguments, with something real for what the reader puts in.
+    fn printed(line: &str) -> Option<Vec<String>> {
+        let key = "a".repeat(52);
+        let line = line.replace("<key>", &key).replace("<host>:<port>", "rendezvous.example.org:3478");
+        let line = line.replace("knothole:…?via=…", &format!("knothole:{key}?via={key}@rendezvous.example.org:3478"));
+        let line = line.rsplit_once("| knothole ").map_or(line.trim_start(), |(_, rest)| rest).to_owned();
+        let line = line.strip_prefix("knothole ").unwrap_or(&line).to_owned();
+        // Behind two spaces, or a #, stands what is said of it.
+        let end = [" #", "   ", " >", " |", " &"].iter().filter_map(|end| line.find(end)).min().unwrap_or(line.len());
+        let mut words = vec![String::new()];
+        let mut quoted = false;
+        for c in line[..end].chars() {
+            match c {
+                '\'' | '"' => quoted = !quoted,
+                ' ' if !quoted => words.push(String::new()),
+                c => words.last_mut().unwrap().push(c),
+            }
+        }
+        words.retain(|word| !word.is_empty());
+        Some(words).filter(|_| !quoted)
+    }
+
+    #[test]
+    fn every_command_in_the_readme_and_the_help_is_understood() {
+        let readme = include_str!("../../../../README.md");
+        let blocks = readme.split("```sh\n").skip(1).filter_map(|block| block.split("```").next());
+        let helps: Vec<_> = std::iter::once(Arguments::command())
+            .chain(Arguments::command().get_subcommands().cloned())
+            .filter_map(|verb| Some(verb.get_after_help()?.to_string()))
+            .collect();
+        let lines = blocks.flat_map(str::lines).chain(helps.iter().flat_map(|help| help.lines()));
+        let ours = |line: &&str| line.trim_start().starts_with("knothole ") || line.contains("| knothole ");
+        let mut tried = 0;
+        for line in lines.filter(ours) {
+            let words = printed(line).unwrap_or_else(|| panic!("{line}"));
+            let words: Vec<_> = words.iter().map(String::as_str).collect();
+            match parsed(&words) {
+                Ok(_) => tried += 1,
+                Err(error) => panic!("{line}\n{words:?}\n{error}"),
+            }
+        }
+        assert!(tried > 60, "{tried}");
+    }
 }
