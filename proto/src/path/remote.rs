@@ -70,12 +70,12 @@ impl Remote {
         Pair::new(self.base, self.candidate.address)
     }
 
-    /// Begins a series of checks, or gives the running one a new start without crowding its last check.
-    pub(super) fn begin(&mut self, budget: u8, now: Instant) {
+    /// Begins a series of checks at this time, or gives the running one a new start without crowding its last check.
+    pub(super) fn begin(&mut self, budget: u8, at: Instant) {
         let first_gap = self.rtt.map_or(FIRST_GAP, |rtt| (rtt * 3 / 2).clamp(FIRST_GAP, LONGEST_GAP));
         let last = self.series.as_ref().and_then(|series| series.last);
-        let next = last.map_or(now, |last| now.max(last + first_gap));
-        self.series = Some(Series { budget, openers: 0, step: 0, first_gap, next, last, until: now + ROUND });
+        let next = last.map_or(at, |last| at.max(last + first_gap));
+        self.series = Some(Series { budget, openers: 0, step: 0, first_gap, next, last, until: at + ROUND });
     }
 
     /// Has it checked once more after a while, as long as that was not done often: one slow answer may be a busy machine's.
@@ -90,10 +90,7 @@ impl Remote {
             }
         };
         self.look = Some(due);
-        self.begin(TRIGGERED_SENDS, now);
-        if let Some(series) = &mut self.series {
-            (series.next, series.until) = (due, due + ROUND);
-        }
+        self.begin(TRIGGERED_SENDS, due);
     }
 
     /// Takes one sample of the round trip, smoothed as in RFC 6298 section 2; that of another look counts alone, for it is

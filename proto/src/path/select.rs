@@ -69,9 +69,11 @@ impl Agent {
                 let (contender, current) = (Standing::new(contender), Standing::new(current));
                 if replaces(contender, current) {
                     self.select(pair, now);
-                } else if contender.private && !current.private {
-                    let remote = self.remotes.iter_mut().find(|remote| remote.pair() == pair);
-                    remote.into_iter().for_each(|remote| remote.look_again(now));
+                } else if contender.private
+                    && !current.private
+                    && let Some(remote) = self.remotes.iter_mut().find(|remote| remote.pair() == pair)
+                {
+                    remote.look_again(now);
                 }
             }
             None => self.select(pair, now),
